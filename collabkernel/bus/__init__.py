@@ -1,0 +1,1 @@
+"""Fan-out between servers: a protocol and its memory twin."""

@@ -1,0 +1,1 @@
+"""The client replica and its two faces, asyncio and blocking."""

@@ -1,0 +1,32 @@
+"""Identities and stamps: who made an operation, and when.
+
+An *op id* names an operation for ever: the site that made it and that site's counter. Containers, list slots and list
+elements are named by the op that made them. A *stamp* orders last-writer-wins registers: HLC first, then site.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+HLC_COUNTER_BITS = 16
+"""Low bits of an HLC: a counter; the 48 above are milliseconds since the Unix epoch."""
+
+
+class OpId(NamedTuple):
+    """The name of an operation, and of what it made."""
+
+    site: int
+    """32 bits, unique in the room; 0 for the root and for shared containers."""
+    counter: int
+    """Counts from 1 in steps of one a site; below 2**53."""
+
+
+class Stamp(NamedTuple):
+    """Total order of writes to a register; compares as a tuple."""
+
+    hlc: int
+    site: int
+
+
+ROOT = OpId(0, 0)
+"""The root container of a room's live objects."""

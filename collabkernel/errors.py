@@ -1,0 +1,240 @@
+"""Every error that collabkernel raises, in one tree.
+
+::
+
+    CollabKernelError                 code                 whose fault
+    ├── LocalProtocolError            local-error          our caller
+    │   ├── DetachedError             detached
+    │   ├── ClosedError               closed
+    │   └── InvalidValueError         invalid-value
+    ├── RemoteProtocolError           protocol-error       the peer
+    │   ├── MalformedFrameError       malformed-frame
+    │   ├── FrameTooLargeError        frame-too-large
+    │   ├── InvalidOperationError     invalid-operation
+    │   │   ├── UnknownTargetError    unknown-target
+    │   │   ├── WrongTargetKindError  wrong-target-kind
+    │   │   └── UnknownReferenceError unknown-reference
+    │   ├── InvalidYjsUpdateError     invalid-yjs-update
+    │   └── CounterGapError           counter-gap
+    ├── AccessError                   access-denied        the peer, or his administrator
+    │   ├── ReadOnlyError             read-only
+    │   ├── BadTicketError            bad-ticket
+    │   ├── BadResumeError            bad-resume
+    │   └── LimitError                limit                 (see ``limits.py``)
+    │       ├── TooLargeError         too-large
+    │       ├── TooDeepError          too-deep
+    │       ├── RateError             rate
+    │       └── TooManyError          too-many
+    ├── StorageError                  storage-error        the world
+    │   ├── RoomNotFoundError         room-not-found
+    │   └── FencedError               fenced
+    └── RejectedError                 (the server's code)  an edit that the server refused
+
+Catch by class and never look into the text of a message. ``code`` is stable: it crosses the wire and may be switched on.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CollabKernelError(Exception):
+    """Base of every error of this project."""
+
+    code: ClassVar[str] = "error"
+    retry_after_ms: int | None = None
+
+
+class LocalProtocolError(CollabKernelError):
+    """The calling code used the library against its rules."""
+
+    code = "local-error"
+
+
+class DetachedError(LocalProtocolError):
+    """A live value is no longer part of its room (deleted, or its edit was refused)."""
+
+    code = "detached"
+
+
+class ClosedError(LocalProtocolError):
+    """The room or connection was used after it was closed."""
+
+    code = "closed"
+
+
+class InvalidValueError(LocalProtocolError, ValueError):
+    """A value or key cannot be stored in a room (type, range, or size)."""
+
+    code = "invalid-value"
+
+
+class RemoteProtocolError(CollabKernelError):
+    """The peer sent something that the protocol does not allow."""
+
+    code = "protocol-error"
+
+
+class MalformedFrameError(RemoteProtocolError):
+    """Bytes that are no message of the protocol: unknown field or enum value, missing member, bad UTF-8, ..."""
+
+    code = "malformed-frame"
+
+
+class FrameTooLargeError(RemoteProtocolError):
+    """A frame, or what it decompresses to, is over the limit."""
+
+    code = "frame-too-large"
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(f"frame of {size_bytes} bytes is over the limit of {limit_bytes} bytes; send smaller batches")
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
+class InvalidOperationError(RemoteProtocolError):
+    """An operation that decodes but makes no sense in this room."""
+
+    code = "invalid-operation"
+
+
+class UnknownTargetError(InvalidOperationError):
+    """An operation names a container that does not exist."""
+
+    code = "unknown-target"
+
+
+class WrongTargetKindError(InvalidOperationError):
+    """An operation does not fit the kind of its container, such as a list insert into a map."""
+
+    code = "wrong-target-kind"
+
+
+class UnknownReferenceError(InvalidOperationError):
+    """An operation names a list slot or element that does not exist."""
+
+    code = "unknown-reference"
+
+
+class InvalidYjsUpdateError(RemoteProtocolError):
+    """A Yjs update that our validator does not let through to pycrdt."""
+
+    code = "invalid-yjs-update"
+
+
+class CounterGapError(RemoteProtocolError):
+    """An envelope does not continue its site's counters; the client sends again from ``expected``."""
+
+    code = "counter-gap"
+
+    def __init__(self, expected: int, got: int) -> None:
+        super().__init__(f"expected counter {expected}, got {got}; send again from {expected}")
+        self.expected = expected
+        self.got = got
+
+
+class AccessError(CollabKernelError):
+    """The peer may not do this."""
+
+    code = "access-denied"
+
+
+class ReadOnlyError(AccessError):
+    """A reader tried to write."""
+
+    code = "read-only"
+
+
+class BadTicketError(AccessError):
+    """A ticket is unknown, spent, expired, or for another room."""
+
+    code = "bad-ticket"
+
+
+class BadResumeError(AccessError):
+    """A resume names an unknown or closed site, another actor, or a wrong secret."""
+
+    code = "bad-resume"
+
+
+class LimitError(AccessError):
+    """A limit of ``limits.py`` was passed."""
+
+    code = "limit"
+
+
+class TooLargeError(LimitError):
+    """A value, key, envelope, or room is too large."""
+
+    code = "too-large"
+
+    def __init__(self, what: str, size: int, limit: int, unit: str = "bytes") -> None:
+        super().__init__(f"{what} of {size} {unit} is over the limit of {limit} {unit}")
+        self.what = what
+        self.size = size
+        self.limit = limit
+
+
+class TooDeepError(LimitError):
+    """Live values are nested deeper than the limit."""
+
+    code = "too-deep"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"live values are nested over {limit} levels")
+        self.limit = limit
+
+
+class RateError(LimitError):
+    """A session sent more than its allowance; what it sent may be sent again after ``retry_after_ms``."""
+
+    code = "rate"
+
+    def __init__(self, limit_ops_per_s: int, retry_after_ms: int) -> None:
+        super().__init__(f"over {limit_ops_per_s} ops/s; retry in {retry_after_ms} ms")
+        self.limit_ops_per_s = limit_ops_per_s
+        self.retry_after_ms = retry_after_ms
+
+
+class TooManyError(LimitError):
+    """Too many sessions in a room or rooms on a server."""
+
+    code = "too-many"
+
+    def __init__(self, what: str, limit: int, retry_after_ms: int) -> None:
+        super().__init__(f"there are already {limit} {what}; retry in {retry_after_ms} ms")
+        self.what = what
+        self.limit = limit
+        self.retry_after_ms = retry_after_ms
+
+
+class StorageError(CollabKernelError):
+    """The database did not do what was asked; nothing was acknowledged."""
+
+    code = "storage-error"
+
+
+class RoomNotFoundError(StorageError):
+    """The room does not exist."""
+
+    code = "room-not-found"
+
+    def __init__(self, room_id: str) -> None:
+        super().__init__(f"there is no room {room_id!r}")
+        self.room_id = room_id
+
+
+class FencedError(StorageError):
+    """A site's epoch is older than the stored one: another connection has resumed it."""
+
+    code = "fenced"
+
+
+class RejectedError(CollabKernelError):
+    """The server refused an edit of this client; it was rolled back here. ``code`` is the server's."""
+
+    def __init__(self, code: str, reason: str, retry_after_ms: int | None = None) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code  # type: ignore[misc]  # one class for every code of the server
+        self.reason = reason
+        self.retry_after_ms = retry_after_ms

@@ -1,0 +1,1 @@
+"""The room: a pure function of its events."""

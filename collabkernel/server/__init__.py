@@ -1,0 +1,1 @@
+"""Hub and runner: one asyncio task a room, group commit, snapshots."""

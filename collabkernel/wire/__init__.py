@@ -1,0 +1,1 @@
+"""The protocol's bytes: protobuf messages, strictly decoded, pure."""

@@ -1,0 +1,1 @@
+"""Live views of collabkernel values in notebooks."""
