@@ -1,0 +1,185 @@
+"""Operations on live values, and the envelopes that carry them.
+
+An operation names its *target* container and what to do there. Its own id, stamp and seq are not in it: they follow from
+its envelope. Operation ``i`` of an envelope has the id ``(site, counter + i)``, the stamp ``(hlc + i, site)`` and, once
+stored, the sequence number ``seq + i``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from collabkernel.crdt.ids import OpId, Stamp
+
+
+class ContainerKind(IntEnum):
+    """What a live container is; the numbers cross the wire."""
+
+    OBJECT = 1
+    MAP = 2
+    LIST = 3
+    TEXT = 4
+
+
+class Side(IntEnum):
+    """On which side of its parent slot a list slot hangs; the numbers cross the wire."""
+
+    LEFT = 1
+    RIGHT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class NewContainer:
+    """As the value of an operation: a new, empty container, named by the operation's id.
+
+    With ``shared`` the name is derived (``shared_container_id``) from the place, the kind and ``after``: the operation
+    whose value the author saw at that place. So two sites that create the same thing at the same place create one thing.
+    """
+
+    kind: ContainerKind
+    shared: bool = False
+    after: OpId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRef:
+    """As a stored value: the container ``id``. Never crosses the wire in an operation."""
+
+    id: OpId
+    kind: ContainerKind
+
+
+Scalar = None | bool | int | float | str | bytes
+OpValue = Scalar | NewContainer
+"""The value in an operation."""
+StoredValue = Scalar | ContainerRef
+"""The value in a register."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapSet:
+    """Write ``key`` of an object or map; the higher stamp wins."""
+
+    target: OpId
+    key: str
+    value: OpValue
+
+
+@dataclass(frozen=True, slots=True)
+class MapDelete:
+    """Remove ``key`` of an object or map; the higher stamp wins."""
+
+    target: OpId
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListInsert:
+    """A new element in a new slot; both are named by the operation's id."""
+
+    target: OpId
+    parent: OpId | None
+    """The slot that the new one hangs on; None is the list's own start."""
+    side: Side
+    value: OpValue
+
+
+@dataclass(frozen=True, slots=True)
+class ListDelete:
+    """Delete an element for ever."""
+
+    target: OpId
+    element: OpId
+
+
+@dataclass(frozen=True, slots=True)
+class ListMove:
+    """Show an element in a new slot, named by the operation's id; the higher stamp wins."""
+
+    target: OpId
+    element: OpId
+    parent: OpId | None
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class ListSet:
+    """Replace an element's value; the higher stamp wins."""
+
+    target: OpId
+    element: OpId
+    value: OpValue
+
+
+@dataclass(frozen=True, slots=True)
+class TextEdit:
+    """A Yjs update (v1) of the site's own edit of a text; its Yjs client id is the site."""
+
+    target: OpId
+    update: bytes
+
+
+Op = MapSet | MapDelete | ListInsert | ListDelete | ListMove | ListSet | TextEdit
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What belongs together: one admission, one range of seqs, one undo step; all or nothing."""
+
+    counter: int
+    """Counter of the first operation; the others follow in steps of one."""
+    base: int
+    """The last seq that the author had applied when he made it (``through``)."""
+    hlc: int
+    """HLC of the first operation."""
+    ops: tuple[Op, ...]
+
+    @property
+    def last_counter(self) -> int:
+        """Counter of the last operation."""
+        return self.counter + len(self.ops) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEnvelope:
+    """An envelope as the log has it."""
+
+    seq: int
+    """Sequence number of the first operation."""
+    site: int
+    actor: str
+    """Who made it: the user name at Jupyter, or the agent's."""
+    envelope: Envelope
+
+    @property
+    def last_seq(self) -> int:
+        """Sequence number of the last operation."""
+        return self.seq + len(self.envelope.ops) - 1
+
+    def op_id(self, i: int) -> OpId:
+        """Id of operation ``i``."""
+        return OpId(self.site, self.envelope.counter + i)
+
+    def stamp(self, i: int) -> Stamp:
+        """Stamp of operation ``i``."""
+        return Stamp(self.envelope.hlc + i, self.site)
+
+
+_FNV_OFFSET = 0xCBF29CE484222325
+_FNV_PRIME = 0x100000001B3
+
+
+def shared_container_id(target: OpId, key: str, kind: ContainerKind, after: OpId | None) -> OpId:
+    """Name of the shared container at a place: site 0, counter = the low 53 bits of an FNV-1a 64 hash, at least 1.
+
+    The hash runs over ``"{target.site}.{target.counter}/{kind}/{after.site}.{after.counter}/{key}"`` in UTF-8, with
+    ``0.0`` for no ``after``. A hostile author can make two places collide; the fold refuses the second.
+
+    Source: Fowler, Noll, Vo, "The FNV Non-Cryptographic Hash Algorithm", IETF draft (2012).
+    """
+    seen = after or OpId(0, 0)
+    h = _FNV_OFFSET
+    for byte in f"{target.site}.{target.counter}/{int(kind)}/{seen.site}.{seen.counter}/{key}".encode():
+        h = ((h ^ byte) * _FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
+    return OpId(0, (h & ((1 << 53) - 1)) or 1)
