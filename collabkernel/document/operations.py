@@ -33,13 +33,14 @@ class Side(IntEnum):
 class NewContainer:
     """As the value of an operation: a new, empty container, named by the operation's id.
 
-    With ``shared`` the name is derived (``shared_container_id``) from the place, the kind and ``after``: the operation
-    whose value the author saw at that place. So two sites that create the same thing at the same place create one thing.
+    With ``shared`` the name is derived (``shared_container_id``) from the place, the kind and ``after``: the stamp of
+    what the author saw at that place (a value or a tombstone; None for nothing yet). So two sites that create the same
+    thing at the same place create one thing. Only maps and objects have such places.
     """
 
     kind: ContainerKind
     shared: bool = False
-    after: OpId | None = None
+    after: Stamp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +171,16 @@ _FNV_OFFSET = 0xCBF29CE484222325
 _FNV_PRIME = 0x100000001B3
 
 
-def shared_container_id(target: OpId, key: str, kind: ContainerKind, after: OpId | None) -> OpId:
+def shared_container_id(target: OpId, key: str, kind: ContainerKind, after: Stamp | None) -> OpId:
     """Name of the shared container at a place: site 0, counter = the low 53 bits of an FNV-1a 64 hash, at least 1.
 
-    The hash runs over ``"{target.site}.{target.counter}/{kind}/{after.site}.{after.counter}/{key}"`` in UTF-8, with
+    The hash runs over ``"{target.site}.{target.counter}/{kind}/{after.hlc}.{after.site}/{key}"`` in UTF-8, with
     ``0.0`` for no ``after``. A hostile author can make two places collide; the fold refuses the second.
 
     Source: Fowler, Noll, Vo, "The FNV Non-Cryptographic Hash Algorithm", IETF draft (2012).
     """
-    seen = after or OpId(0, 0)
+    seen = after or Stamp(0, 0)
     h = _FNV_OFFSET
-    for byte in f"{target.site}.{target.counter}/{int(kind)}/{seen.site}.{seen.counter}/{key}".encode():
+    for byte in f"{target.site}.{target.counter}/{int(kind)}/{seen.hlc}.{seen.site}/{key}".encode():
         h = ((h ^ byte) * _FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
     return OpId(0, (h & ((1 << 53) - 1)) or 1)
