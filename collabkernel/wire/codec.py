@@ -1,0 +1,323 @@
+"""Frames to decoded messages and, on the client's side, back.
+
+Bytes from a peer are decoded or refused with ``MalformedFrameError`` or ``FrameTooLargeError``; there is no third
+outcome (``tests/fuzz/test_wire_fuzz.py``). Sizes of keys, values, envelopes and presence are judged where they are
+admitted, so that a refusal can name the envelope. Frozen by ``tests/fixtures/wire/``.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+from collabkernel.crdt.ids import OpId
+from collabkernel.document.operations import StoredEnvelope
+from collabkernel.errors import FrameTooLargeError, MalformedFrameError
+from collabkernel.limits import Limits
+from collabkernel.wire import collab_pb2 as pb
+from collabkernel.wire import strict
+from collabkernel.wire.messages import (
+    Ack,
+    Bye,
+    ClientLimits,
+    ClientMessage,
+    Event,
+    Hello,
+    Notice,
+    Presence,
+    PresenceEntry,
+    Reject,
+    Resume,
+    Resync,
+    Role,
+    RoomEvent,
+    ServerMessage,
+    SessionKind,
+    Snapshot,
+    Submit,
+    Welcome,
+)
+from collabkernel.wire.ops import decode_op, encode_op, envelope_bytes, envelope_of, op_kind
+from collabkernel.wire.writer import field_bytes
+
+__all__ = [
+    "decode_client_message",
+    "decode_op",
+    "decode_server_message",
+    "encode_client_message",
+    "encode_op",
+    "op_kind",
+]
+
+SECRET_BYTES: Final = 16
+"""A resume secret."""
+CLIENT_NAME_BYTES_MAX: Final = 256
+"""``Hello.client`` goes to logs and metrics of operators."""
+
+_SESSION_KINDS: Final = {int(kind): kind for kind in SessionKind}
+_ROLES: Final = {int(role): role for role in Role}
+
+
+# -- client to server
+
+
+def encode_client_message(message: ClientMessage) -> bytes:
+    """A frame to the server.
+
+    Raises:
+        InvalidValueError: If a value in a Submit cannot be sent.
+    """
+    match message:
+        case Submit():
+            return field_bytes(2, b"".join([field_bytes(1, envelope_bytes(each)) for each in message.envelopes]))
+        case Hello():
+            return pb.ClientMessage(hello=_hello_message(message)).SerializeToString()
+        case Presence():
+            return pb.ClientMessage(presence=pb.Presence(state_json=message.state_json)).SerializeToString()
+        case Event():
+            event = pb.Event(name=message.name, payload_json=message.payload_json)
+            return pb.ClientMessage(event=event).SerializeToString()
+        case Resync():
+            return pb.ClientMessage(resync=pb.Resync()).SerializeToString()
+
+
+def _hello_message(hello: Hello) -> pb.Hello:
+    message = pb.Hello(kind=hello.kind.name, client=hello.client)
+    if hello.resume is not None:
+        resume = hello.resume
+        message.resume.site = resume.site
+        message.resume.secret = resume.secret
+        message.resume.through = resume.through
+        if resume.through_op is not None:
+            message.resume.through_op.site, message.resume.through_op.counter = resume.through_op
+    return message
+
+
+def decode_client_message(frame: bytes, limits: Limits) -> ClientMessage:
+    """The message in a frame from a client.
+
+    Raises:
+        FrameTooLargeError: If the frame is over ``limits.frame_bytes``.
+        MalformedFrameError: If it holds no message of the protocol.
+    """
+    if len(frame) > limits.frame_bytes:
+        raise FrameTooLargeError(len(frame), limits.frame_bytes)
+    message = strict.parse(pb.ClientMessage, frame)
+    match message.WhichOneof("kind"):
+        case "submit":
+            return _submit_of(message.submit)
+        case "presence":
+            return Presence(strict.check_json(message.presence.state_json, "presence", must_be_object=True))
+        case "event":
+            return _event_of(message.event)
+        case "hello":
+            return _hello_of(message.hello)
+        case "resync":
+            return Resync()
+        case _:
+            raise strict.missing("message")
+
+
+def _submit_of(message: pb.Submit) -> Submit:
+    if not message.envelopes:
+        raise strict.missing("envelopes")
+    return Submit(tuple([envelope_of(envelope) for envelope in message.envelopes]))
+
+
+def _event_of(message: pb.Event) -> Event:
+    if not message.name:
+        raise strict.missing("event name")
+    return Event(message.name, strict.check_json(message.payload_json, "event payload"))
+
+
+def _session_kind(number: int) -> SessionKind:
+    kind = _SESSION_KINDS.get(number)
+    if kind is None:
+        raise strict.out_of_range("session kind", number)
+    return kind
+
+
+def _hello_of(message: pb.Hello) -> Hello:
+    kind = _session_kind(message.kind)
+    if len(message.client.encode()) > CLIENT_NAME_BYTES_MAX:
+        raise strict.out_of_range("client name", message.client)
+    return Hello(kind, message.client, _resume_of(message.resume) if message.HasField("resume") else None)
+
+
+def _resume_of(message: pb.Resume) -> Resume:
+    if len(message.secret) != SECRET_BYTES:
+        raise strict.out_of_range("secret size", len(message.secret))
+    through = strict.check_seq(message.through, "through")
+    if message.HasField("through_op") != bool(through):
+        raise strict.out_of_range("through_op", "only, and always, with through")
+    through_op: OpId | None = strict.operation_id(message.through_op, "through_op") if through else None
+    return Resume(strict.check_site(message.site), message.secret, through, through_op)
+
+
+# -- server to client
+
+
+def decode_server_message(frame: bytes, limits: Limits) -> ServerMessage:
+    """The message in a frame from the server, its snapshot decompressed.
+
+    Raises:
+        FrameTooLargeError: If the frame, or the snapshot in it, is over ``limits.server_frame_bytes``.
+        MalformedFrameError: If it holds no message of the protocol.
+    """
+    if len(frame) > limits.server_frame_bytes:
+        raise FrameTooLargeError(len(frame), limits.server_frame_bytes)
+    message = strict.parse(pb.ServerMessage, frame)
+    return ServerMessage(
+        welcome=_welcome_of(message.welcome) if message.HasField("welcome") else None,
+        snapshot=_snapshot_of(message.snapshot, limits) if message.HasField("snapshot") else None,
+        ops=_stored_envelopes_of(message),
+        acks=tuple([_ack_of(ack) for ack in message.acks]),
+        rejects=tuple([_reject_of(reject) for reject in message.rejects]),
+        presence=_presence_of(message),
+        events=tuple([_room_event_of(event) for event in message.events]),
+        notices=tuple([_notice_of(notice) for notice in message.notices]),
+        degraded=message.degraded.on if message.HasField("degraded") else None,
+        bye=_bye_of(message.bye) if message.HasField("bye") else None,
+        through=strict.check_seq(message.through, "through"),
+    )
+
+
+def _welcome_of(message: pb.Welcome) -> Welcome:
+    if len(message.secret) not in (0, SECRET_BYTES):
+        raise strict.out_of_range("secret size", len(message.secret))
+    role = _ROLES.get(message.role)
+    if role is None:
+        raise strict.out_of_range("role", message.role)
+    if not message.HasField("limits"):
+        raise strict.missing("limits")
+    limits = message.limits
+    return Welcome(
+        site=strict.check_site(message.site),
+        secret=message.secret,
+        seq=strict.check_seq(message.seq, "seq"),
+        server_time_ms=strict.check_seq(message.server_time_ms, "server time"),
+        role=role,
+        actor=message.actor,
+        name=message.name,
+        color=message.color,
+        limits=ClientLimits(
+            frame_bytes=limits.frame_bytes,
+            key_bytes=limits.key_bytes,
+            value_bytes=limits.value_bytes,
+            envelope_ops=limits.envelope_ops,
+            depth=limits.depth,
+            presence_bytes=limits.presence_bytes,
+            ops_per_s=limits.ops_per_s,
+        ),
+        next_counter=strict.check_counter(message.next_counter, "next counter"),
+        resync=message.resync,
+    )
+
+
+def _snapshot_of(message: pb.Snapshot, limits: Limits) -> Snapshot:
+    seq = strict.check_seq(message.seq, "seq")
+    match message.encoding:
+        case pb.IDENTITY:
+            return Snapshot(seq, message.state)
+        case pb.DEFLATE:
+            return Snapshot(seq, inflate(message.state, limits.server_frame_bytes))
+        case _:
+            raise strict.out_of_range("encoding", message.encoding)
+
+
+def inflate(data: bytes, limit_bytes: int) -> bytes:
+    """Decompress one whole zlib stream without ever holding more than ``limit_bytes`` of it.
+
+    Raises:
+        FrameTooLargeError: If there is more in it.
+        MalformedFrameError: If it is no zlib stream, is cut off, or has bytes after its end.
+    """
+    decompressor = zlib.decompressobj()
+    try:
+        state = decompressor.decompress(data, limit_bytes + 1)
+    except zlib.error as error:
+        raise MalformedFrameError(f"snapshot: {error}") from error
+    if len(state) > limit_bytes:
+        raise FrameTooLargeError(len(state), limit_bytes)
+    if not decompressor.eof or decompressor.unused_data:
+        raise MalformedFrameError("snapshot: not one whole zlib stream")
+    return state
+
+
+def _stored_envelopes_of(message: pb.ServerMessage) -> tuple[StoredEnvelope, ...]:
+    envelopes: list[StoredEnvelope] = []
+    for ops in message.ops:
+        if not ops.envelopes:
+            raise strict.missing("envelopes")
+        actors_named = 0
+        for each in ops.envelopes:
+            # The table has each actor once, in the order of his first envelope: one way to write it.
+            if each.actor > actors_named or each.actor >= len(ops.actors):
+                raise strict.out_of_range("actor index", each.actor)
+            actors_named = max(actors_named, each.actor + 1)
+            envelope = envelope_of(each.envelope, each.seq)
+            stored = StoredEnvelope(each.seq, strict.check_site(each.site), ops.actors[each.actor], envelope)
+            if envelopes and stored.seq != envelopes[-1].last_seq + 1:
+                raise strict.out_of_range("seq after a gap", stored.seq)
+            envelopes.append(stored)
+        if actors_named != len(ops.actors) or len(set(ops.actors)) != len(ops.actors):
+            raise strict.out_of_range("actors", "unused or doubled")
+    return tuple(envelopes)
+
+
+def _ack_of(message: pb.Ack) -> Ack:
+    return Ack(
+        counter=strict.check_counter(message.counter),
+        seq=strict.check_counter(message.seq, "seq"),
+        hlc=message.hlc or None,
+        buffered=message.buffered,
+    )
+
+
+def _reject_of(message: pb.Reject) -> Reject:
+    if not message.code:
+        raise strict.missing("code")
+    counter = strict.check_counter(message.counter)
+    return Reject(counter, message.code, message.reason, message.final, message.retry_after_ms)
+
+
+def _presence_of(message: pb.ServerMessage) -> tuple[PresenceEntry, ...]:
+    entries: list[PresenceEntry] = []
+    for batch in message.presence:
+        if not batch.entries:
+            raise strict.missing("entries")
+        entries.extend(map(_presence_entry_of, batch.entries))
+    return tuple(entries)
+
+
+def _presence_entry_of(message: pb.PresenceEntry) -> PresenceEntry:
+    if message.state_json:
+        strict.check_json(message.state_json, "presence", must_be_object=True)
+    return PresenceEntry(
+        site=strict.check_site(message.site),
+        actor=message.actor,
+        name=message.name,
+        color=message.color,
+        kind=_session_kind(message.kind),
+        state_json=message.state_json,
+        left=message.left,
+    )
+
+
+def _room_event_of(message: pb.RoomEvent) -> RoomEvent:
+    if not message.name:
+        raise strict.missing("event name")
+    payload_json = strict.check_json(message.payload_json, "event payload")
+    return RoomEvent(strict.check_site(message.site), message.actor, message.name, payload_json)
+
+
+def _notice_of(message: pb.Notice) -> Notice:
+    if not message.code:
+        raise strict.missing("code")
+    return Notice(message.code, message.reason, message.retry_after_ms)
+
+
+def _bye_of(message: pb.Bye) -> Bye:
+    if not message.code:
+        raise strict.missing("code")
+    return Bye(message.code, message.reason, message.retry_after_ms)

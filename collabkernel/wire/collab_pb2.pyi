@@ -1,0 +1,529 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ContainerKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CONTAINER_KIND_UNSPECIFIED: _ClassVar[ContainerKind]
+    OBJECT: _ClassVar[ContainerKind]
+    MAP: _ClassVar[ContainerKind]
+    LIST: _ClassVar[ContainerKind]
+    TEXT: _ClassVar[ContainerKind]
+
+class Side(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SIDE_UNSPECIFIED: _ClassVar[Side]
+    LEFT: _ClassVar[Side]
+    RIGHT: _ClassVar[Side]
+
+class SessionKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SESSION_KIND_UNSPECIFIED: _ClassVar[SessionKind]
+    PERSON: _ClassVar[SessionKind]
+    SCRIPT: _ClassVar[SessionKind]
+    AGENT: _ClassVar[SessionKind]
+
+class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROLE_UNSPECIFIED: _ClassVar[Role]
+    READER: _ClassVar[Role]
+    WRITER: _ClassVar[Role]
+
+class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    IDENTITY: _ClassVar[Encoding]
+    DEFLATE: _ClassVar[Encoding]
+CONTAINER_KIND_UNSPECIFIED: ContainerKind
+OBJECT: ContainerKind
+MAP: ContainerKind
+LIST: ContainerKind
+TEXT: ContainerKind
+SIDE_UNSPECIFIED: Side
+LEFT: Side
+RIGHT: Side
+SESSION_KIND_UNSPECIFIED: SessionKind
+PERSON: SessionKind
+SCRIPT: SessionKind
+AGENT: SessionKind
+ROLE_UNSPECIFIED: Role
+READER: Role
+WRITER: Role
+IDENTITY: Encoding
+DEFLATE: Encoding
+
+class OpId(_message.Message):
+    __slots__ = ("site", "counter")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    COUNTER_FIELD_NUMBER: _ClassVar[int]
+    site: int
+    counter: int
+    def __init__(self, site: _Optional[int] = ..., counter: _Optional[int] = ...) -> None: ...
+
+class NewContainer(_message.Message):
+    __slots__ = ("kind", "shared", "after_hlc", "after_site")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
+    AFTER_HLC_FIELD_NUMBER: _ClassVar[int]
+    AFTER_SITE_FIELD_NUMBER: _ClassVar[int]
+    kind: ContainerKind
+    shared: bool
+    after_hlc: int
+    after_site: int
+    def __init__(self, kind: _Optional[_Union[ContainerKind, str]] = ..., shared: bool = ..., after_hlc: _Optional[int] = ..., after_site: _Optional[int] = ...) -> None: ...
+
+class Value(_message.Message):
+    __slots__ = ("null", "boolean", "integer", "number", "text", "data", "container")
+    NULL_FIELD_NUMBER: _ClassVar[int]
+    BOOLEAN_FIELD_NUMBER: _ClassVar[int]
+    INTEGER_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    CONTAINER_FIELD_NUMBER: _ClassVar[int]
+    null: bool
+    boolean: bool
+    integer: int
+    number: float
+    text: str
+    data: bytes
+    container: NewContainer
+    def __init__(self, null: bool = ..., boolean: bool = ..., integer: _Optional[int] = ..., number: _Optional[float] = ..., text: _Optional[str] = ..., data: _Optional[bytes] = ..., container: _Optional[_Union[NewContainer, _Mapping]] = ...) -> None: ...
+
+class MapSet(_message.Message):
+    __slots__ = ("key", "value")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    value: Value
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
+
+class MapDelete(_message.Message):
+    __slots__ = ("key",)
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    def __init__(self, key: _Optional[str] = ...) -> None: ...
+
+class ListInsert(_message.Message):
+    __slots__ = ("parent", "side", "value")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    parent: OpId
+    side: Side
+    value: Value
+    def __init__(self, parent: _Optional[_Union[OpId, _Mapping]] = ..., side: _Optional[_Union[Side, str]] = ..., value: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
+
+class ListDelete(_message.Message):
+    __slots__ = ("element",)
+    ELEMENT_FIELD_NUMBER: _ClassVar[int]
+    element: OpId
+    def __init__(self, element: _Optional[_Union[OpId, _Mapping]] = ...) -> None: ...
+
+class ListMove(_message.Message):
+    __slots__ = ("element", "parent", "side")
+    ELEMENT_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    element: OpId
+    parent: OpId
+    side: Side
+    def __init__(self, element: _Optional[_Union[OpId, _Mapping]] = ..., parent: _Optional[_Union[OpId, _Mapping]] = ..., side: _Optional[_Union[Side, str]] = ...) -> None: ...
+
+class ListSet(_message.Message):
+    __slots__ = ("element", "value")
+    ELEMENT_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    element: OpId
+    value: Value
+    def __init__(self, element: _Optional[_Union[OpId, _Mapping]] = ..., value: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
+
+class TextEdit(_message.Message):
+    __slots__ = ("update",)
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
+    update: bytes
+    def __init__(self, update: _Optional[bytes] = ...) -> None: ...
+
+class Op(_message.Message):
+    __slots__ = ("target_site", "target_counter", "map_set", "map_delete", "list_insert", "list_delete", "list_move", "list_set", "text_edit")
+    TARGET_SITE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_COUNTER_FIELD_NUMBER: _ClassVar[int]
+    MAP_SET_FIELD_NUMBER: _ClassVar[int]
+    MAP_DELETE_FIELD_NUMBER: _ClassVar[int]
+    LIST_INSERT_FIELD_NUMBER: _ClassVar[int]
+    LIST_DELETE_FIELD_NUMBER: _ClassVar[int]
+    LIST_MOVE_FIELD_NUMBER: _ClassVar[int]
+    LIST_SET_FIELD_NUMBER: _ClassVar[int]
+    TEXT_EDIT_FIELD_NUMBER: _ClassVar[int]
+    target_site: int
+    target_counter: int
+    map_set: MapSet
+    map_delete: MapDelete
+    list_insert: ListInsert
+    list_delete: ListDelete
+    list_move: ListMove
+    list_set: ListSet
+    text_edit: TextEdit
+    def __init__(self, target_site: _Optional[int] = ..., target_counter: _Optional[int] = ..., map_set: _Optional[_Union[MapSet, _Mapping]] = ..., map_delete: _Optional[_Union[MapDelete, _Mapping]] = ..., list_insert: _Optional[_Union[ListInsert, _Mapping]] = ..., list_delete: _Optional[_Union[ListDelete, _Mapping]] = ..., list_move: _Optional[_Union[ListMove, _Mapping]] = ..., list_set: _Optional[_Union[ListSet, _Mapping]] = ..., text_edit: _Optional[_Union[TextEdit, _Mapping]] = ...) -> None: ...
+
+class Envelope(_message.Message):
+    __slots__ = ("counter", "base", "hlc", "ops")
+    COUNTER_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    HLC_FIELD_NUMBER: _ClassVar[int]
+    OPS_FIELD_NUMBER: _ClassVar[int]
+    counter: int
+    base: int
+    hlc: int
+    ops: _containers.RepeatedCompositeFieldContainer[Op]
+    def __init__(self, counter: _Optional[int] = ..., base: _Optional[int] = ..., hlc: _Optional[int] = ..., ops: _Optional[_Iterable[_Union[Op, _Mapping]]] = ...) -> None: ...
+
+class StoredEnvelope(_message.Message):
+    __slots__ = ("seq", "site", "actor", "envelope")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    ENVELOPE_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    site: int
+    actor: int
+    envelope: Envelope
+    def __init__(self, seq: _Optional[int] = ..., site: _Optional[int] = ..., actor: _Optional[int] = ..., envelope: _Optional[_Union[Envelope, _Mapping]] = ...) -> None: ...
+
+class Resume(_message.Message):
+    __slots__ = ("site", "secret", "through", "through_op")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    THROUGH_FIELD_NUMBER: _ClassVar[int]
+    THROUGH_OP_FIELD_NUMBER: _ClassVar[int]
+    site: int
+    secret: bytes
+    through: int
+    through_op: OpId
+    def __init__(self, site: _Optional[int] = ..., secret: _Optional[bytes] = ..., through: _Optional[int] = ..., through_op: _Optional[_Union[OpId, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("kind", "client", "resume")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
+    kind: SessionKind
+    client: str
+    resume: Resume
+    def __init__(self, kind: _Optional[_Union[SessionKind, str]] = ..., client: _Optional[str] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ...) -> None: ...
+
+class Submit(_message.Message):
+    __slots__ = ("envelopes",)
+    ENVELOPES_FIELD_NUMBER: _ClassVar[int]
+    envelopes: _containers.RepeatedCompositeFieldContainer[Envelope]
+    def __init__(self, envelopes: _Optional[_Iterable[_Union[Envelope, _Mapping]]] = ...) -> None: ...
+
+class Presence(_message.Message):
+    __slots__ = ("state_json",)
+    STATE_JSON_FIELD_NUMBER: _ClassVar[int]
+    state_json: str
+    def __init__(self, state_json: _Optional[str] = ...) -> None: ...
+
+class Event(_message.Message):
+    __slots__ = ("name", "payload_json")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_JSON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    payload_json: str
+    def __init__(self, name: _Optional[str] = ..., payload_json: _Optional[str] = ...) -> None: ...
+
+class Resync(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ClientMessage(_message.Message):
+    __slots__ = ("hello", "submit", "presence", "event", "resync")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    SUBMIT_FIELD_NUMBER: _ClassVar[int]
+    PRESENCE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    RESYNC_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    submit: Submit
+    presence: Presence
+    event: Event
+    resync: Resync
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., submit: _Optional[_Union[Submit, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., resync: _Optional[_Union[Resync, _Mapping]] = ...) -> None: ...
+
+class ClientLimits(_message.Message):
+    __slots__ = ("frame_bytes", "key_bytes", "value_bytes", "envelope_ops", "depth", "presence_bytes", "ops_per_s")
+    FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
+    KEY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    VALUE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ENVELOPE_OPS_FIELD_NUMBER: _ClassVar[int]
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
+    PRESENCE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    OPS_PER_S_FIELD_NUMBER: _ClassVar[int]
+    frame_bytes: int
+    key_bytes: int
+    value_bytes: int
+    envelope_ops: int
+    depth: int
+    presence_bytes: int
+    ops_per_s: int
+    def __init__(self, frame_bytes: _Optional[int] = ..., key_bytes: _Optional[int] = ..., value_bytes: _Optional[int] = ..., envelope_ops: _Optional[int] = ..., depth: _Optional[int] = ..., presence_bytes: _Optional[int] = ..., ops_per_s: _Optional[int] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("site", "secret", "seq", "server_time_ms", "role", "actor", "name", "color", "limits", "next_counter", "resync")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    SERVER_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    COLOR_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_COUNTER_FIELD_NUMBER: _ClassVar[int]
+    RESYNC_FIELD_NUMBER: _ClassVar[int]
+    site: int
+    secret: bytes
+    seq: int
+    server_time_ms: int
+    role: Role
+    actor: str
+    name: str
+    color: str
+    limits: ClientLimits
+    next_counter: int
+    resync: bool
+    def __init__(self, site: _Optional[int] = ..., secret: _Optional[bytes] = ..., seq: _Optional[int] = ..., server_time_ms: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., actor: _Optional[str] = ..., name: _Optional[str] = ..., color: _Optional[str] = ..., limits: _Optional[_Union[ClientLimits, _Mapping]] = ..., next_counter: _Optional[int] = ..., resync: bool = ...) -> None: ...
+
+class Snapshot(_message.Message):
+    __slots__ = ("seq", "encoding", "state")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    encoding: Encoding
+    state: bytes
+    def __init__(self, seq: _Optional[int] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., state: _Optional[bytes] = ...) -> None: ...
+
+class Ops(_message.Message):
+    __slots__ = ("actors", "envelopes")
+    ACTORS_FIELD_NUMBER: _ClassVar[int]
+    ENVELOPES_FIELD_NUMBER: _ClassVar[int]
+    actors: _containers.RepeatedScalarFieldContainer[str]
+    envelopes: _containers.RepeatedCompositeFieldContainer[StoredEnvelope]
+    def __init__(self, actors: _Optional[_Iterable[str]] = ..., envelopes: _Optional[_Iterable[_Union[StoredEnvelope, _Mapping]]] = ...) -> None: ...
+
+class Ack(_message.Message):
+    __slots__ = ("counter", "seq", "hlc", "buffered")
+    COUNTER_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    HLC_FIELD_NUMBER: _ClassVar[int]
+    BUFFERED_FIELD_NUMBER: _ClassVar[int]
+    counter: int
+    seq: int
+    hlc: int
+    buffered: bool
+    def __init__(self, counter: _Optional[int] = ..., seq: _Optional[int] = ..., hlc: _Optional[int] = ..., buffered: bool = ...) -> None: ...
+
+class Reject(_message.Message):
+    __slots__ = ("counter", "code", "reason", "final", "retry_after_ms")
+    COUNTER_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    counter: int
+    code: str
+    reason: str
+    final: bool
+    retry_after_ms: int
+    def __init__(self, counter: _Optional[int] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., final: bool = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
+
+class PresenceEntry(_message.Message):
+    __slots__ = ("site", "actor", "name", "color", "kind", "state_json", "left")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    COLOR_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    STATE_JSON_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    site: int
+    actor: str
+    name: str
+    color: str
+    kind: SessionKind
+    state_json: str
+    left: bool
+    def __init__(self, site: _Optional[int] = ..., actor: _Optional[str] = ..., name: _Optional[str] = ..., color: _Optional[str] = ..., kind: _Optional[_Union[SessionKind, str]] = ..., state_json: _Optional[str] = ..., left: bool = ...) -> None: ...
+
+class PresenceBatch(_message.Message):
+    __slots__ = ("entries",)
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[PresenceEntry]
+    def __init__(self, entries: _Optional[_Iterable[_Union[PresenceEntry, _Mapping]]] = ...) -> None: ...
+
+class RoomEvent(_message.Message):
+    __slots__ = ("site", "actor", "name", "payload_json")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_JSON_FIELD_NUMBER: _ClassVar[int]
+    site: int
+    actor: str
+    name: str
+    payload_json: str
+    def __init__(self, site: _Optional[int] = ..., actor: _Optional[str] = ..., name: _Optional[str] = ..., payload_json: _Optional[str] = ...) -> None: ...
+
+class Degraded(_message.Message):
+    __slots__ = ("on",)
+    ON_FIELD_NUMBER: _ClassVar[int]
+    on: bool
+    def __init__(self, on: bool = ...) -> None: ...
+
+class Bye(_message.Message):
+    __slots__ = ("code", "reason", "retry_after_ms")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    reason: str
+    retry_after_ms: int
+    def __init__(self, code: _Optional[str] = ..., reason: _Optional[str] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
+
+class Notice(_message.Message):
+    __slots__ = ("code", "reason", "retry_after_ms")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    reason: str
+    retry_after_ms: int
+    def __init__(self, code: _Optional[str] = ..., reason: _Optional[str] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
+
+class ServerMessage(_message.Message):
+    __slots__ = ("welcome", "snapshot", "ops", "acks", "rejects", "presence", "events", "notices", "degraded", "bye", "through")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    OPS_FIELD_NUMBER: _ClassVar[int]
+    ACKS_FIELD_NUMBER: _ClassVar[int]
+    REJECTS_FIELD_NUMBER: _ClassVar[int]
+    PRESENCE_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    BYE_FIELD_NUMBER: _ClassVar[int]
+    THROUGH_FIELD_NUMBER: _ClassVar[int]
+    welcome: Welcome
+    snapshot: Snapshot
+    ops: _containers.RepeatedCompositeFieldContainer[Ops]
+    acks: _containers.RepeatedCompositeFieldContainer[Ack]
+    rejects: _containers.RepeatedCompositeFieldContainer[Reject]
+    presence: _containers.RepeatedCompositeFieldContainer[PresenceBatch]
+    events: _containers.RepeatedCompositeFieldContainer[RoomEvent]
+    notices: _containers.RepeatedCompositeFieldContainer[Notice]
+    degraded: Degraded
+    bye: Bye
+    through: int
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., ops: _Optional[_Iterable[_Union[Ops, _Mapping]]] = ..., acks: _Optional[_Iterable[_Union[Ack, _Mapping]]] = ..., rejects: _Optional[_Iterable[_Union[Reject, _Mapping]]] = ..., presence: _Optional[_Iterable[_Union[PresenceBatch, _Mapping]]] = ..., events: _Optional[_Iterable[_Union[RoomEvent, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ..., degraded: _Optional[_Union[Degraded, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ..., through: _Optional[int] = ...) -> None: ...
+
+class Register(_message.Message):
+    __slots__ = ("hlc", "site", "value")
+    HLC_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    hlc: int
+    site: int
+    value: StoredValue
+    def __init__(self, hlc: _Optional[int] = ..., site: _Optional[int] = ..., value: _Optional[_Union[StoredValue, _Mapping]] = ...) -> None: ...
+
+class StoredValue(_message.Message):
+    __slots__ = ("null", "boolean", "integer", "number", "text", "data", "container")
+    NULL_FIELD_NUMBER: _ClassVar[int]
+    BOOLEAN_FIELD_NUMBER: _ClassVar[int]
+    INTEGER_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    CONTAINER_FIELD_NUMBER: _ClassVar[int]
+    null: bool
+    boolean: bool
+    integer: int
+    number: float
+    text: str
+    data: bytes
+    container: OpId
+    def __init__(self, null: bool = ..., boolean: bool = ..., integer: _Optional[int] = ..., number: _Optional[float] = ..., text: _Optional[str] = ..., data: _Optional[bytes] = ..., container: _Optional[_Union[OpId, _Mapping]] = ...) -> None: ...
+
+class MapEntry(_message.Message):
+    __slots__ = ("key", "register")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    REGISTER_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    register: Register
+    def __init__(self, key: _Optional[str] = ..., register: _Optional[_Union[Register, _Mapping]] = ...) -> None: ...
+
+class SlotState(_message.Message):
+    __slots__ = ("id", "parent", "side")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    id: OpId
+    parent: OpId
+    side: Side
+    def __init__(self, id: _Optional[_Union[OpId, _Mapping]] = ..., parent: _Optional[_Union[OpId, _Mapping]] = ..., side: _Optional[_Union[Side, str]] = ...) -> None: ...
+
+class ElementState(_message.Message):
+    __slots__ = ("id", "value", "position_hlc", "position_site", "slot", "deleted")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    POSITION_HLC_FIELD_NUMBER: _ClassVar[int]
+    POSITION_SITE_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    id: OpId
+    value: Register
+    position_hlc: int
+    position_site: int
+    slot: OpId
+    deleted: bool
+    def __init__(self, id: _Optional[_Union[OpId, _Mapping]] = ..., value: _Optional[_Union[Register, _Mapping]] = ..., position_hlc: _Optional[int] = ..., position_site: _Optional[int] = ..., slot: _Optional[_Union[OpId, _Mapping]] = ..., deleted: bool = ...) -> None: ...
+
+class ContainerState(_message.Message):
+    __slots__ = ("id", "kind", "home", "home_key", "home_element", "after_hlc", "after_site", "entries", "slots", "elements", "yjs_state")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    HOME_FIELD_NUMBER: _ClassVar[int]
+    HOME_KEY_FIELD_NUMBER: _ClassVar[int]
+    HOME_ELEMENT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_HLC_FIELD_NUMBER: _ClassVar[int]
+    AFTER_SITE_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    ELEMENTS_FIELD_NUMBER: _ClassVar[int]
+    YJS_STATE_FIELD_NUMBER: _ClassVar[int]
+    id: OpId
+    kind: ContainerKind
+    home: OpId
+    home_key: str
+    home_element: OpId
+    after_hlc: int
+    after_site: int
+    entries: _containers.RepeatedCompositeFieldContainer[MapEntry]
+    slots: _containers.RepeatedCompositeFieldContainer[SlotState]
+    elements: _containers.RepeatedCompositeFieldContainer[ElementState]
+    yjs_state: bytes
+    def __init__(self, id: _Optional[_Union[OpId, _Mapping]] = ..., kind: _Optional[_Union[ContainerKind, str]] = ..., home: _Optional[_Union[OpId, _Mapping]] = ..., home_key: _Optional[str] = ..., home_element: _Optional[_Union[OpId, _Mapping]] = ..., after_hlc: _Optional[int] = ..., after_site: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[MapEntry, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[SlotState, _Mapping]]] = ..., elements: _Optional[_Iterable[_Union[ElementState, _Mapping]]] = ..., yjs_state: _Optional[bytes] = ...) -> None: ...
+
+class RoomState(_message.Message):
+    __slots__ = ("seq", "hlc", "containers")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    HLC_FIELD_NUMBER: _ClassVar[int]
+    CONTAINERS_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    hlc: int
+    containers: _containers.RepeatedCompositeFieldContainer[ContainerState]
+    def __init__(self, seq: _Optional[int] = ..., hlc: _Optional[int] = ..., containers: _Optional[_Iterable[_Union[ContainerState, _Mapping]]] = ...) -> None: ...

@@ -1,0 +1,288 @@
+"""Operations, values and envelopes to bytes and back.
+
+Frozen by ``tests/fixtures/wire/messages.json``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+from collabkernel.crdt.ids import OpId, Stamp
+from collabkernel.document.operations import (
+    ContainerKind,
+    Envelope,
+    ListDelete,
+    ListInsert,
+    ListMove,
+    ListSet,
+    MapDelete,
+    MapSet,
+    NewContainer,
+    Op,
+    OpValue,
+    Side,
+    TextEdit,
+)
+from collabkernel.errors import InvalidValueError
+from collabkernel.limits import INT_MAX, INT_MIN
+from collabkernel.wire import collab_pb2 as pb
+from collabkernel.wire import strict
+from collabkernel.wire.writer import field_bytes, field_varint, varint, zigzag
+
+KIND_BY_CLASS: Final[dict[type, int]] = {
+    MapSet: 3,
+    MapDelete: 4,
+    ListInsert: 5,
+    ListDelete: 6,
+    ListMove: 7,
+    ListSet: 8,
+    TextEdit: 9,
+}
+"""Field number of each operation's kind in ``Op``."""
+
+
+def op_kind(op: Op) -> int:
+    """Field number of the operation's kind in ``Op``."""
+    return KIND_BY_CLASS[type(op)]
+
+
+# -- encoding
+
+_DOUBLE = struct.Struct("<d")
+
+
+def op_id_bytes(op_id: OpId) -> bytes:
+    """The body of an ``OpId``."""
+    return field_varint(1, op_id.site) + field_varint(2, op_id.counter)
+
+
+def _integer(value: int) -> bytes:
+    if not INT_MIN <= value <= INT_MAX:
+        raise InvalidValueError(f"integer {value} needs more than 64 bits")
+    return b"\x18" + zigzag(value)
+
+
+def _number(value: float) -> bytes:
+    if value - value != 0.0:
+        raise InvalidValueError(f"{value} is no finite number")
+    return b"\x21" + _DOUBLE.pack(value)
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValueError(f"text with a lone surrogate: {text[:80]!r}") from error
+
+
+def _new_container(value: NewContainer) -> bytes:
+    body = field_varint(1, value.kind) + field_varint(2, value.shared)
+    if value.after is not None:
+        body += b"\x19" + value.after.hlc.to_bytes(8, "little") + field_varint(4, value.after.site)
+    return field_bytes(7, body)
+
+
+_VALUE_WRITER: Final[dict[type, Callable[[Any], bytes]]] = {
+    type(None): lambda _: b"\x08\x01",
+    bool: lambda value: b"\x10\x01" if value else b"\x10\x00",
+    int: _integer,
+    float: _number,
+    str: lambda value: field_bytes(5, _utf8(value)),
+    bytes: lambda value: field_bytes(6, value),
+    NewContainer: _new_container,
+}
+
+
+def value_bytes(value: OpValue) -> bytes:
+    """The body of a ``Value``.
+
+    Raises:
+        InvalidValueError: If it is of no type that rooms hold, is out of range, or holds a lone surrogate.
+    """
+    writer = _VALUE_WRITER.get(type(value))
+    if writer is None:
+        raise InvalidValueError(f"{type(value).__name__} is no live value")
+    return writer(value)
+
+
+def _key(key: str) -> bytes:
+    return field_bytes(1, _utf8(key)) if key else b""
+
+
+def _slot_place(field: int, parent: OpId | None, side: Side) -> bytes:
+    """Fields ``parent`` and ``side``, which stand next to each other in ListInsert and ListMove."""
+    place = field_varint(field + 1, side)
+    return place if parent is None else field_bytes(field, op_id_bytes(parent)) + place
+
+
+def _op_body(op: Op) -> bytes:
+    match op:
+        case MapSet():
+            return _key(op.key) + field_bytes(2, value_bytes(op.value))
+        case ListInsert():
+            return _slot_place(1, op.parent, op.side) + field_bytes(3, value_bytes(op.value))
+        case ListMove():
+            return field_bytes(1, op_id_bytes(op.element)) + _slot_place(2, op.parent, op.side)
+        case ListSet():
+            return field_bytes(1, op_id_bytes(op.element)) + field_bytes(2, value_bytes(op.value))
+        case ListDelete():
+            return field_bytes(1, op_id_bytes(op.element))
+        case MapDelete():
+            return _key(op.key)
+        case TextEdit():
+            return field_bytes(1, op.update)
+
+
+def encode_op(op: Op) -> bytes:
+    """The bytes of an ``Op``, as the log stores it and frames carry it.
+
+    Raises:
+        InvalidValueError: If its key or value cannot be sent.
+    """
+    site, counter = op.target
+    return field_varint(1, site) + field_varint(2, counter) + field_bytes(KIND_BY_CLASS[type(op)], _op_body(op))
+
+
+def envelope_bytes(envelope: Envelope, encoded_ops: list[bytes] | None = None) -> bytes:
+    """The body of an ``Envelope``; ``encoded_ops`` are its operations' bytes where the caller has them already."""
+    head = (
+        field_varint(1, envelope.counter)
+        + field_varint(2, envelope.base)
+        + (b"\x19" + envelope.hlc.to_bytes(8, "little") if envelope.hlc else b"")
+    )
+    ops = [encode_op(op) for op in envelope.ops] if encoded_ops is None else encoded_ops
+    return head + b"".join([b"\x22" + varint(len(op)) + op for op in ops])
+
+
+# -- decoding
+
+_CONTAINER_KINDS: Final = {int(kind): kind for kind in ContainerKind}
+_SIDES: Final = {int(side): side for side in Side}
+
+
+def decode_op(payload: bytes) -> Op:
+    """The operation that ``encode_op`` gives ``payload`` for.
+
+    Raises:
+        MalformedFrameError: If there is none.
+    """
+    return op_of(strict.parse(pb.Op, payload))
+
+
+def op_of(message: pb.Op) -> Op:
+    """The operation in a message that ``strict.parse`` let through."""
+    kind = message.WhichOneof("kind")
+    if kind is None:
+        raise strict.missing("operation")
+    target = strict.container_id(message.target_site, message.target_counter)
+    return _OP_READER[kind](target, getattr(message, kind))
+
+
+def value_of(message: pb.Value) -> OpValue:
+    """The value in a message that ``strict.parse`` let through."""
+    kind = message.WhichOneof("kind")
+    match kind:
+        case None:
+            raise strict.missing("value")
+        case "null":
+            if not message.null:
+                raise strict.out_of_range("null", False)
+            return None
+        case "number":
+            return strict.check_finite(message.number)
+        case "container":
+            return _container_of(message.container)
+        case _:
+            value: OpValue = getattr(message, kind)
+            return value
+
+
+def _container_of(message: pb.NewContainer) -> NewContainer:
+    kind = _CONTAINER_KINDS.get(message.kind)
+    if kind is None:
+        raise strict.out_of_range("container kind", message.kind)
+    after = Stamp(message.after_hlc, message.after_site)
+    if bool(after.hlc) != bool(after.site) or (after.hlc and not message.shared):
+        raise strict.out_of_range("after", after)
+    return NewContainer(kind, message.shared, after if after.hlc else None)
+
+
+def _required_value(message: pb.MapSet | pb.ListInsert | pb.ListSet) -> OpValue:
+    if not message.HasField("value"):
+        raise strict.missing("value")
+    return value_of(message.value)
+
+
+def _element_value(message: pb.ListInsert | pb.ListSet) -> OpValue:
+    value = _required_value(message)
+    if type(value) is NewContainer and value.shared:
+        raise strict.out_of_range("shared container", "in a list")
+    return value
+
+
+def _element(message: pb.ListDelete | pb.ListMove | pb.ListSet) -> OpId:
+    if not message.HasField("element"):
+        raise strict.missing("element")
+    return strict.operation_id(message.element, "element")
+
+
+def _place(message: pb.ListInsert | pb.ListMove) -> tuple[OpId | None, Side]:
+    side = _SIDES.get(message.side)
+    if side is None:
+        raise strict.out_of_range("side", message.side)
+    parent = strict.operation_id(message.parent, "parent") if message.HasField("parent") else None
+    return parent, side
+
+
+def _map_set(target: OpId, message: pb.MapSet) -> MapSet:
+    return MapSet(target, message.key, _required_value(message))
+
+
+def _map_delete(target: OpId, message: pb.MapDelete) -> MapDelete:
+    return MapDelete(target, message.key)
+
+
+def _list_insert(target: OpId, message: pb.ListInsert) -> ListInsert:
+    parent, side = _place(message)
+    return ListInsert(target, parent, side, _element_value(message))
+
+
+def _list_delete(target: OpId, message: pb.ListDelete) -> ListDelete:
+    return ListDelete(target, _element(message))
+
+
+def _list_move(target: OpId, message: pb.ListMove) -> ListMove:
+    parent, side = _place(message)
+    return ListMove(target, _element(message), parent, side)
+
+
+def _list_set(target: OpId, message: pb.ListSet) -> ListSet:
+    return ListSet(target, _element(message), _element_value(message))
+
+
+def _text_edit(target: OpId, message: pb.TextEdit) -> TextEdit:
+    if not message.update:
+        raise strict.missing("update")
+    return TextEdit(target, message.update)
+
+
+_OP_READER: Final[dict[str, Callable[[OpId, Any], Op]]] = {
+    "map_set": _map_set,
+    "map_delete": _map_delete,
+    "list_insert": _list_insert,
+    "list_delete": _list_delete,
+    "list_move": _list_move,
+    "list_set": _list_set,
+    "text_edit": _text_edit,
+}
+
+
+def envelope_of(message: pb.Envelope, seq: int = 1) -> Envelope:
+    """The envelope in a message that ``strict.parse`` let through; ``seq`` is its first operation's when stored."""
+    ops = tuple(map(op_of, message.ops))
+    if not ops:
+        raise strict.missing("ops of an envelope")
+    strict.check_run(message.counter, seq, message.hlc, len(ops))
+    return Envelope(message.counter, strict.check_seq(message.base, "base"), message.hlc, ops)
