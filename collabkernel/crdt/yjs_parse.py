@@ -1,0 +1,224 @@
+"""Strict reading of lib0, the byte format of Yjs updates: integers, strings, JSON and ``Any`` values.
+
+Whatever the bytes are, each function returns what it read or raises ``InvalidYjsUpdateError``; time and memory are
+bounded by the length of the input, and recursion by ``VALUE_DEPTH_MAX``. Stricter than lib0 on purpose: where two
+implementations could read the same bytes differently (a longer form of an integer, invalid UTF-8, numbers that are
+not finite), the bytes are refused.
+
+======== ===================================================================================
+uint     7 bits a byte, low bits first, 0x80 on all but the last; at most 53 bits, shortest form
+sint     as uint, but the first byte carries 0x40 for the sign and 6 bits
+string   uint number of bytes, then UTF-8
+buffer   uint number of bytes, then the bytes
+json     a string that holds one JSON text
+any      a tag byte (116 to 127), then what the tag asks for
+======== ===================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from typing import Any, NoReturn
+
+from collabkernel.errors import InvalidYjsUpdateError
+
+UINT_MAX = 2**53 - 1
+"""lib0 integers stay exact in a JavaScript number."""
+VALUE_DEPTH_MAX = 16
+"""Nesting of a JSON or ``Any`` value: yrs recurses while it decodes and dies on a deep one."""
+JSON_DIGITS_MAX = 19
+"""Digits of an integer in JSON: 64 bits; longer ones lose digits in every implementation, differently in each."""
+
+_SCALARS: dict[bytes, Any] = {b"true": True, b"false": False, b"null": None}
+
+
+def read_uint(data: bytes, at: int) -> tuple[int, int]:
+    """An unsigned integer at ``at`` and the position after it.
+
+    Raises:
+        InvalidYjsUpdateError: It is over 53 bits or not in its shortest form.
+        IndexError: The data ends inside it; for callers that look ahead and fall back.
+    """
+    byte = data[at]
+    if byte < 0x80:
+        return byte, at + 1
+    value = byte & 0x7F
+    shift = 7
+    while True:
+        at += 1
+        byte = data[at]
+        if byte < 0x80:
+            break
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if shift > 49:
+            raise InvalidYjsUpdateError(f"integer at byte {at} is longer than 53 bits")
+    if byte == 0:
+        raise InvalidYjsUpdateError(f"integer that ends at byte {at} is not in its shortest form")
+    value |= byte << shift
+    if value > UINT_MAX:
+        raise InvalidYjsUpdateError(f"integer that ends at byte {at} is over 2**53 - 1")
+    return value, at + 1
+
+
+def write_uint(value: int) -> bytes:
+    """The shortest form of an unsigned integer."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+class Reader:
+    """A position in one update. ``what`` names the thing being read, for the message of a refusal."""
+
+    __slots__ = ("at", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def byte(self, what: str) -> int:
+        if self.at >= len(self.data):
+            self.fail_truncated(what)
+        value = self.data[self.at]
+        self.at += 1
+        return value
+
+    def uint(self, what: str) -> int:
+        at = self.at
+        try:
+            value = self.data[at]
+            if value < 0x80:
+                self.at = at + 1
+            else:
+                value, self.at = read_uint(self.data, at)
+        except IndexError:
+            self.fail_truncated(what)
+        return value
+
+    def sint(self, what: str) -> int:
+        first = self.byte(what)
+        value = first & 0x3F
+        if first & 0x80:
+            rest = self.uint(what)
+            if rest == 0:
+                raise InvalidYjsUpdateError(f"{what} that ends at byte {self.at} is not in its shortest form")
+            value |= rest << 6
+        if value > UINT_MAX:
+            raise InvalidYjsUpdateError(f"{what} that ends at byte {self.at} is over 53 bits")
+        return -value if first & 0x40 else value
+
+    def take(self, size: int, what: str) -> bytes:
+        raw = self.data[self.at : self.at + size]
+        if len(raw) != size:
+            self.fail_truncated(what)
+        self.at += size
+        return raw
+
+    def buffer(self, what: str) -> bytes:
+        return self.take(self.uint(what), what)
+
+    def string(self, what: str) -> str:
+        raw = self.buffer(what)
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidYjsUpdateError(f"{what} before byte {self.at} is not UTF-8: {error.reason}") from None
+
+    def json(self, what: str, bytes_max: int) -> Any:
+        """A JSON value of at most ``bytes_max`` bytes, ``VALUE_DEPTH_MAX`` deep."""
+        raw = self.buffer(what)
+        if len(raw) > bytes_max:
+            raise InvalidYjsUpdateError(f"{what} of {len(raw)} bytes is over the limit of {bytes_max} bytes")
+        if raw in _SCALARS:
+            return _SCALARS[raw]
+        return _strict_json(raw, what)
+
+    def any(self, what: str, depth: int = 1) -> None:
+        """Step over a lib0 ``Any`` value; nobody here needs the value itself."""
+        if depth > VALUE_DEPTH_MAX:
+            raise InvalidYjsUpdateError(f"{what} is nested over {VALUE_DEPTH_MAX} levels")
+        tag = self.byte(what)
+        if tag in (120, 121, 126, 127):  # true, false, null, undefined
+            return
+        if tag == 119:
+            self.string(what)
+        elif tag == 125:
+            self.sint(what)
+        elif tag == 123:
+            self._finite(">d", 8, what)
+        elif tag == 124:
+            self._finite(">f", 4, what)
+        elif tag == 122:
+            self.take(8, what)
+        elif tag == 118:
+            for _ in range(self.uint(what)):
+                self.string(what)
+                self.any(what, depth + 1)
+        elif tag == 117:
+            for _ in range(self.uint(what)):
+                self.any(what, depth + 1)
+        elif tag == 116:
+            self.buffer(what)
+        else:
+            raise InvalidYjsUpdateError(f"{what} has the unknown tag {tag} at byte {self.at - 1}")
+
+    def fail_truncated(self, what: str) -> NoReturn:
+        raise InvalidYjsUpdateError(f"the update of {len(self.data)} bytes ends inside {what}")
+
+    def _finite(self, form: str, size: int, what: str) -> None:
+        (value,) = struct.unpack(form, self.take(size, what))
+        if not math.isfinite(value):
+            raise InvalidYjsUpdateError(f"{what} before byte {self.at} is not a finite number")
+
+
+def _strict_json(raw: bytes, what: str) -> Any:
+    try:
+        value = _JSON.decode(raw.decode())
+    except (ValueError, RecursionError) as error:
+        raise InvalidYjsUpdateError(f"{what} is not strict JSON: {error}") from None
+    # Escapes may smuggle in half a surrogate pair, which no UTF-8 can hold; yrs fails on it late.
+    _check_value(value, what, 1, b"\\u" in raw)
+    return value
+
+
+def _check_value(value: Any, what: str, depth: int, has_escapes: bool) -> None:
+    if isinstance(value, str):
+        if has_escapes and not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            raise InvalidYjsUpdateError(f"{what} holds half a surrogate pair")
+        return
+    if not isinstance(value, (dict, list)):
+        return
+    if depth > VALUE_DEPTH_MAX:
+        raise InvalidYjsUpdateError(f"{what} is nested over {VALUE_DEPTH_MAX} levels")
+    if isinstance(value, dict):
+        for key in value:
+            _check_value(key, what, depth, has_escapes)
+        value = list(value.values())
+    for item in value:
+        _check_value(item, what, depth + 1, has_escapes)
+
+
+def _json_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is too large")
+    return value
+
+
+def _json_int(text: str) -> int:
+    if len(text) > JSON_DIGITS_MAX + 1:
+        raise ValueError(f"integer of {len(text)} digits")
+    return int(text)
+
+
+def _json_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+_JSON = json.JSONDecoder(parse_float=_json_float, parse_int=_json_int, parse_constant=_json_constant)
