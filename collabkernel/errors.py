@@ -6,7 +6,8 @@
     ├── LocalProtocolError            local-error          our caller
     │   ├── DetachedError             detached
     │   ├── ClosedError               closed
-    │   └── InvalidValueError         invalid-value
+    │   ├── InvalidValueError         invalid-value
+    │   └── InvalidRoomNameError      invalid-room-name
     ├── RemoteProtocolError           protocol-error       the peer
     │   ├── MalformedFrameError       malformed-frame
     │   ├── FrameTooLargeError        frame-too-large
@@ -28,6 +29,7 @@
     ├── StorageError                  storage-error        the world
     │   ├── RoomNotFoundError         room-not-found
     │   └── FencedError               fenced
+    ├── ServerStoppingError           server-stopping      nobody; come back in a moment
     └── RejectedError                 (the server's code)  an edit that the server refused
 
 Catch by class and never look into the text of a message. ``code`` is stable: it crosses the wire and may be switched on.
@@ -67,6 +69,12 @@ class InvalidValueError(LocalProtocolError, ValueError):
     """A value or key cannot be stored in a room (type, range, or size)."""
 
     code = "invalid-value"
+
+
+class InvalidRoomNameError(LocalProtocolError, ValueError):
+    """A room's name has a sign that a URL or a file name would have to escape, or is too long."""
+
+    code = "invalid-room-name"
 
 
 class RemoteProtocolError(CollabKernelError):
@@ -228,6 +236,13 @@ class FencedError(StorageError):
     """A site's epoch is older than the stored one: another connection has resumed it."""
 
     code = "fenced"
+
+
+class ServerStoppingError(CollabKernelError):
+    """The server is shutting down; connect again in a moment."""
+
+    code = "server-stopping"
+    retry_after_ms = 1000
 
 
 class RejectedError(CollabKernelError):

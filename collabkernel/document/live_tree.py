@@ -269,9 +269,7 @@ class LiveTree:
         entries, key, register = node.entries, op.key, node.entries.register(op.key)
         return lambda: entries.restore(key, register)
 
-    def _apply(
-        self, op_id: OpId, stamp: Stamp, op: Op, undoable: bool = False
-    ) -> tuple[Change | None, Undo | None]:
+    def _apply(self, op_id: OpId, stamp: Stamp, op: Op, undoable: bool = False) -> tuple[Change | None, Undo | None]:
         node = self.nodes.get(op.target)
         if node is None:
             raise UnknownTargetError(f"there is no container {op.target.site}.{op.target.counter} in this room")
@@ -313,7 +311,12 @@ class LiveTree:
         return Change(node.id, "set", key, old, stored)
 
     def _apply_to_list(
-        self, node: ListNode, op_id: OpId, stamp: Stamp, op: ListInsert | ListDelete | ListMove | ListSet, undoable: bool
+        self,
+        node: ListNode,
+        op_id: OpId,
+        stamp: Stamp,
+        op: ListInsert | ListDelete | ListMove | ListSet,
+        undoable: bool,
     ) -> tuple[Change | None, Undo | None]:
         items = node.items
         match op:

@@ -1,0 +1,84 @@
+"""What an envelope must be before it may be stored: within the limits, in its author's order, and applicable."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from collabkernel.crdt.clock import hlc_from_ms
+from collabkernel.crdt.ids import OpId, Stamp
+from collabkernel.document.live_tree import REGISTER_BYTES, LiveTree, Undo, value_bytes
+from collabkernel.document.operations import Envelope, ListInsert, ListSet, MapDelete, MapSet, Op, TextEdit
+from collabkernel.errors import CollabKernelError, InvalidOperationError, TooLargeError
+from collabkernel.limits import HLC_MAX, Limits
+
+
+def op_bytes(op: Op, limits: Limits) -> int:
+    """About what an operation adds to a room.
+
+    Raises:
+        TooLargeError: Its key or value is over the limits.
+    """
+    size = REGISTER_BYTES
+    if isinstance(op, MapSet | MapDelete):
+        key_bytes = value_bytes(op.key)
+        if key_bytes > limits.key_bytes:
+            raise TooLargeError("key", key_bytes, limits.key_bytes)
+        size += key_bytes
+    if isinstance(op, MapSet | ListInsert | ListSet):
+        content_bytes = value_bytes(op.value)
+    elif isinstance(op, TextEdit):
+        content_bytes = len(op.update)
+    else:
+        return size
+    if content_bytes > limits.value_bytes:
+        raise TooLargeError("value", content_bytes, limits.value_bytes)
+    return size + content_bytes
+
+
+def check_limits(envelope: Envelope, tree: LiveTree, head: int, limits: Limits) -> None:
+    """Check an envelope against the limits, before anything of it is applied.
+
+    Raises:
+        TooLargeError: It, a part of it, or the room with it would be over a limit.
+        InvalidOperationError: Its base is a seq that the log has not reached, or its stamps pass the end of time.
+    """
+    if len(envelope.ops) > limits.envelope_ops:
+        raise TooLargeError("envelope", len(envelope.ops), limits.envelope_ops, "operations")
+    if envelope.base > head:
+        raise InvalidOperationError(f"base {envelope.base} is above the log's head {head}")
+    if envelope.hlc + len(envelope.ops) > HLC_MAX:
+        raise InvalidOperationError("the stamps of this envelope do not fit 64 bits")
+    added_bytes = sum([op_bytes(op, limits) for op in envelope.ops])
+    if tree.size_bytes + added_bytes > limits.room_bytes:
+        raise TooLargeError("room", tree.size_bytes + added_bytes, limits.room_bytes)
+
+
+def lower_stamp(envelope: Envelope, room_hlc: int, now_ms: int, ahead_max_ms: int) -> Envelope:
+    """The envelope with stamps that are no further ahead of the server's clock than allowed.
+
+    A stamp that is goes down to just above all that the room has seen: the author's later envelopes, lowered after it,
+    stay above this one.
+    """
+    if envelope.hlc + len(envelope.ops) <= hlc_from_ms(now_ms + ahead_max_ms):
+        return envelope
+    return replace(envelope, hlc=max(hlc_from_ms(now_ms), room_hlc) + 1)
+
+
+def apply_envelope(tree: LiveTree, site: int, envelope: Envelope) -> None:
+    """Apply all of an envelope, or none of it.
+
+    Raises:
+        InvalidOperationError, InvalidYjsUpdateError, TooDeepError: As ``LiveTree.apply``.
+    """
+    counter, hlc = envelope.counter, envelope.hlc
+    if len(envelope.ops) == 1:
+        tree.apply(OpId(site, counter), Stamp(hlc, site), envelope.ops[0])
+        return
+    undos: list[Undo] = []
+    try:
+        for i, op in enumerate(envelope.ops):
+            undos.append(tree.apply_undoable(OpId(site, counter + i), Stamp(hlc + i, site), op)[1])
+    except CollabKernelError:
+        for undo in reversed(undos):
+            undo()
+        raise

@@ -1,0 +1,126 @@
+"""What a room wants done. The runner does it, decides nothing, and feeds the outcome back as an event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from collabkernel.storage.base import AppendRequest, Refusal
+from collabkernel.wire.messages import Resume
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Give one frame to each of these sessions; the same bytes for all."""
+
+    session_ids: tuple[int, ...]
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close a session's socket after what was sent."""
+
+    session_id: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrantSite:
+    """Make a new site, or resume one after checking its secret and actor: answered by ``SiteGranted``."""
+
+    session_id: int
+    actor: str
+    kind: int
+    resume: Resume | None
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Store envelopes: answered by ``OpsStored`` or ``AppendFailed``, in the order asked."""
+
+    requests: tuple[AppendRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FindEnvelope:
+    """Look up a resent envelope: answered by ``EnvelopeFound``."""
+
+    session_id: int
+    site: int
+    counter: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Store a final refusal: answered by ``RefusalStored``."""
+
+    site: int
+    epoch: int
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCatchUp:
+    """Read what a session lacks, of the log up to ``head`` alone: answered by ``CatchUpRead``."""
+
+    session_id: int
+    after_seq: int
+    head: int
+    with_snapshot: bool
+    """Start from a snapshot: the session knows nothing, or has asked to start again."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSnapshot:
+    """Write a snapshot at ``seq``, beside this room's task: answered by ``SnapshotSaved``."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Feed ``Ticked`` at this time; an earlier one stands beside it."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellState:
+    """The answer to ``StateAsked``."""
+
+    request_id: int
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Count something for the metrics."""
+
+    metric: str
+    value: float
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """Nobody is here, or the room cannot go on: drop it from memory. The log has all that was acknowledged."""
+
+    reason: str
+
+
+Effect = (
+    Send
+    | Close
+    | GrantSite
+    | Append
+    | FindEnvelope
+    | Refuse
+    | ReadCatchUp
+    | WriteSnapshot
+    | WakeAt
+    | TellState
+    | Count
+    | Unload
+)

@@ -1,0 +1,146 @@
+"""What happens to a room. Each event is a fact; ``Room.handle`` says what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from collabkernel.room.session import Principal
+from collabkernel.storage.base import Appended, NotAppended, Refusal, SiteRow
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """A socket was opened by somebody who may be here; nothing has been said yet."""
+
+    session_id: int
+    principal: Principal
+
+
+@dataclass(frozen=True, slots=True)
+class FrameReceived:
+    """A session sent a binary frame."""
+
+    session_id: int
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClosed:
+    """The socket is gone."""
+
+    session_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionBlocked:
+    """More than the high mark waits in the session's socket."""
+
+    session_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDrained:
+    """The session's socket is below the low mark again."""
+
+    session_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SiteGranted:
+    """The answer to ``GrantSite``; ``secret`` is empty on a resume, ``site`` None when it was refused."""
+
+    session_id: int
+    site: SiteRow | None
+    secret: bytes
+    log_agrees: bool
+    """On a resume: the operation that the client had last seen is in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpsStored:
+    """The answer to ``Append``: one outcome a request, in order."""
+
+    outcomes: tuple[Appended | NotAppended, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AppendFailed:
+    """The database took none of an ``Append``."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnvelopeFound:
+    """The answer to ``FindEnvelope``."""
+
+    session_id: int
+    counter: int
+    found: Appended | Refusal | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalStored:
+    """The answer to ``Refuse``."""
+
+    site: int
+    refusal: Refusal
+    is_stored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUpRead:
+    """The answer to ``ReadCatchUp``."""
+
+    session_id: int
+    parts: tuple[bytes, ...]
+    """Encoded parts of a server message: a snapshot or none, then operations without gaps."""
+    through: int
+    """The seq that they reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSaved:
+    """A snapshot that was due is written."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateAsked:
+    """Somebody asks for the room as JSON."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """A time that the room asked for has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """The room is to end: the server stops, or the room is deleted."""
+
+    code: str
+    reason: str
+    retry_after_ms: int = 0
+
+
+Event = (
+    SessionOpened
+    | FrameReceived
+    | SessionClosed
+    | SessionBlocked
+    | SessionDrained
+    | SiteGranted
+    | OpsStored
+    | AppendFailed
+    | EnvelopeFound
+    | RefusalStored
+    | CatchUpRead
+    | SnapshotSaved
+    | StateAsked
+    | Ticked
+    | StopAsked
+)

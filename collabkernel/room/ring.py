@@ -1,0 +1,61 @@
+"""The newest operations of a room, encoded once, for sessions that are a little behind."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import NamedTuple
+
+
+class RingEntry(NamedTuple):
+    """What one flush sent."""
+
+    first_seq: int
+    last_seq: int
+    part: bytes
+
+
+class Ring:
+    """Entries in seq order without gaps, the oldest dropped over ``bytes_max``."""
+
+    __slots__ = ("_entries", "bytes_max", "size_bytes")
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self.size_bytes = 0
+        self._entries: deque[RingEntry] = deque()
+
+    def add(self, entry: RingEntry) -> None:
+        """Append the entry that follows the last one."""
+        assert not self._entries or entry.first_seq == self._entries[-1].last_seq + 1
+        self._entries.append(entry)
+        self.size_bytes += len(entry.part)
+        while self.size_bytes > self.bytes_max and len(self._entries) > 1:
+            self.size_bytes -= len(self._entries.popleft().part)
+
+    def since(self, seq: int, bytes_max: int) -> tuple[list[bytes], int] | None:
+        """Parts that follow ``seq``, about ``bytes_max`` of them, and the seq that they reach.
+
+        None when the ring does not begin there, or ``seq`` is inside an entry: then the log must be read.
+        """
+        entries = self._entries
+        if not entries or seq + 1 < entries[0].first_seq:
+            return None
+        low, high = 0, len(entries)
+        while low < high:
+            middle = (low + high) // 2
+            if entries[middle].first_seq <= seq:
+                low = middle + 1
+            else:
+                high = middle
+        if low == len(entries) or entries[low].first_seq != seq + 1:
+            return None
+        parts: list[bytes] = []
+        size_bytes = 0
+        for entry in islice(entries, low, None):
+            parts.append(entry.part)
+            seq = entry.last_seq
+            size_bytes += len(entry.part)
+            if size_bytes >= bytes_max:
+                break
+        return parts, seq

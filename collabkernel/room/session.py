@@ -1,0 +1,84 @@
+"""One session of a room: who it is, how far it has been told, what it may still do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from collabkernel.limits import Limits
+from collabkernel.room.quota import TokenBucket
+from collabkernel.wire.messages import PresenceEntry, Role, SessionKind
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody whom the server has authenticated, and what he may do in this room."""
+
+    actor: str
+    """His user name; stable, and what edits are signed with."""
+    name: str
+    """What to show of him."""
+    color: str
+    """``#rrggbb``, or empty."""
+    role: Role
+
+
+class Session:
+    """A socket in a room.
+
+    Invariants: ``site`` is 0 until ``is_live``; ``cursor`` is the seq up to which everything was given to the socket;
+    ``next_counter`` is the only counter that an envelope of this session may begin with.
+    """
+
+    __slots__ = (
+        "blocked_since_ms",
+        "cursor",
+        "epoch",
+        "events",
+        "frames",
+        "id",
+        "is_asking_site",
+        "is_dropping",
+        "is_live",
+        "is_presence_stale",
+        "is_reading",
+        "kind",
+        "next_counter",
+        "ops",
+        "presence_json",
+        "principal",
+        "resyncs",
+        "site",
+    )
+
+    def __init__(self, id: int, principal: Principal, limits: Limits, now_ms: int) -> None:
+        self.id = id
+        self.principal = principal
+        self.kind = SessionKind.PERSON
+        self.site = 0
+        self.epoch = 0
+        self.next_counter = 1
+        self.cursor = 0
+        self.is_asking_site = False
+        self.is_live = False
+        self.is_reading = False
+        """A ``ReadCatchUp`` is under way; flushes pass this session by."""
+        self.is_dropping = False
+        """An envelope was refused for now: those after it are dropped until it comes again (go-back-N)."""
+        self.is_presence_stale = False
+        self.blocked_since_ms: int | None = None
+        self.presence_json = ""
+        self.frames = TokenBucket(limits.frames_per_s, limits.frames_per_s, now_ms)
+        self.ops = TokenBucket(limits.ops_per_s, limits.ops_burst, now_ms)
+        self.events = TokenBucket(limits.events_per_s, limits.events_per_s, now_ms)
+        self.resyncs = TokenBucket(1, limits.resyncs_per_minute, now_ms)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Its socket holds more than the high mark; it gets nothing but answers to what it sent."""
+        return self.blocked_since_ms is not None
+
+    def entry(self, left: bool = False) -> PresenceEntry:
+        """What the others see of it."""
+        who = self.principal
+        state = "" if left else self.presence_json
+        return PresenceEntry(self.site, who.actor, who.name, who.color, self.kind, state, left)

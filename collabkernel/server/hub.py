@@ -1,0 +1,225 @@
+"""The hub: the rooms of one server, and the doors of its sockets and of its REST interface."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import collabkernel
+from collabkernel import metrics
+from collabkernel.errors import RoomNotFoundError, TooManyError
+from collabkernel.limits import Limits
+from collabkernel.room.events import FrameReceived, SessionClosed, SessionDrained, SessionOpened
+from collabkernel.room.names import check_room_name
+from collabkernel.room.session import Principal
+from collabkernel.server.committer import Committer
+from collabkernel.server.reader import Reader
+from collabkernel.server.runner import Runner
+from collabkernel.server.transport import Transport
+from collabkernel.storage.base import RoomRow, Storage
+from collabkernel.wire.frames import bye_part
+from collabkernel.wire.messages import Bye
+
+log = logging.getLogger(__name__)
+
+RETRY_MS = 5000
+"""A client that found the room or the server full tries again after this."""
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since the Unix epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def to_jsonable(value: Any) -> Any:
+    """Plain values with bytes as ``{"$base64": ...}``."""
+    if isinstance(value, bytes):
+        return {"$base64": base64.b64encode(value).decode()}
+    if isinstance(value, dict):
+        return {key: to_jsonable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [to_jsonable(item) for item in value]
+    return value
+
+
+class Connection:
+    """One socket at one room. Made by ``Hub.open_session``."""
+
+    def __init__(self, session_id: int, runner: Runner, transport: Transport, limits: Limits) -> None:
+        self._id = session_id
+        self._runner = runner
+        self._transport = transport
+        self._limits = limits
+        self._is_closed = False
+        self._has_spoken = False
+        self._drained = asyncio.Event()
+        self._hello_timer = asyncio.get_running_loop().call_later(limits.hello_timeout_ms / 1000, self._on_no_hello)
+
+    async def receive(self, frame: bytes) -> None:
+        """Take one binary frame; waits while the room is busy, or while this socket does not take its answers."""
+        if not self._has_spoken:
+            self._has_spoken = True
+            self._hello_timer.cancel()
+        metrics.count("frames_in", 1)
+        metrics.count("bytes_in", len(frame))
+        while self._transport.buffered_bytes > self._limits.session_queue_bytes and not self._is_closed:
+            self._drained.clear()
+            await self._drained.wait()
+        await self._runner.put(FrameReceived(self._id, frame))
+
+    def drained(self) -> None:
+        """The socket took what was sent, down to the low mark."""
+        self._drained.set()
+        self._runner.post(SessionDrained(self._id))
+
+    async def close(self) -> None:
+        """The socket is gone."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._hello_timer.cancel()
+        self._drained.set()
+        self._runner.detach(self._id)
+        self._runner.post(SessionClosed(self._id))
+
+    def _on_no_hello(self) -> None:
+        code, reason = "hello-timeout", f"no Hello within {self._limits.hello_timeout_ms} ms"
+        self._transport.send(bye_part(Bye(code, reason)))
+        self._transport.close(code, reason)
+
+
+class Hub:
+    """Rooms by name, loaded when somebody comes and dropped when idle."""
+
+    def __init__(
+        self, storage: Storage, limits: Limits | None = None, *, now_ms: Callable[[], int] = wall_clock_ms
+    ) -> None:
+        self.storage = storage
+        self.limits = limits or Limits()
+        self._now_ms = now_ms
+        self._runner_by_room: dict[str, Runner] = {}
+        self._ending: set[Runner] = set()
+        self._session_ids = itertools.count(1)
+        self._committer = Committer(storage, self.limits, now_ms)
+        self._reader = Reader(storage)
+        self._committer_task: asyncio.Task[None] | None = None
+        self._is_stopping = False
+
+    async def start(self) -> None:
+        """Open the storage and begin to commit."""
+        await self.storage.open()
+        self._committer_task = asyncio.create_task(self._committer.run(), name="committer")
+
+    async def stop(self) -> None:
+        """Store what is in flight, say Bye to everybody, close the storage; within ``limits.shutdown_ms``."""
+        self._is_stopping = True
+        runners = list(self._runner_by_room.values())
+        for runner in runners:
+            runner.stop("server-stopping", "the server stops; come back in a moment", 1000)
+        tasks = [runner.task for runner in runners]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=self.limits.shutdown_ms / 1000)
+            for task in late:
+                log.warning("%s did not end in time; what it acknowledged is stored", task.get_name())
+                task.cancel()
+        self._committer.stop()
+        if self._committer_task is not None:
+            await self._committer_task
+        await self.storage.close()
+
+    async def open_session(self, room_id: str, principal: Principal, transport: Transport) -> Connection:
+        """Let somebody who is authenticated into a room.
+
+        Raises:
+            InvalidRoomNameError: No room may have this name.
+            TooManyError: The room or the server is full, or the server is stopping.
+            StorageError: The database does not answer.
+        """
+        check_room_name(room_id)
+        runner = self._runner_by_room.get(room_id)
+        if runner is None:
+            if not await self.storage.head(room_id):
+                await self.storage.create_room(room_id, self._now_ms())
+            runner = self._runner(room_id)
+        if runner.sessions_count >= self.limits.sessions_per_room:
+            raise TooManyError("sessions in this room", self.limits.sessions_per_room, RETRY_MS)
+        session_id = next(self._session_ids)
+        runner.attach(session_id, transport)
+        runner.post(SessionOpened(session_id, principal))
+        self._measure()
+        return Connection(session_id, runner, transport, self.limits)
+
+    def _runner(self, room_id: str) -> Runner:
+        runner = self._runner_by_room.get(room_id)
+        if runner is None:
+            if self._is_stopping or len(self._runner_by_room) >= self.limits.rooms_per_server:
+                raise TooManyError("rooms on this server", self.limits.rooms_per_server, RETRY_MS)
+            runner = Runner(room_id, self.limits, self._committer, self._reader, self._now_ms, self._on_end)
+            self._runner_by_room[room_id] = runner
+        return runner
+
+    def _on_end(self, runner: Runner) -> None:
+        if self._runner_by_room.get(runner.room_id) is runner:
+            del self._runner_by_room[runner.room_id]
+        self._reader.forget(runner.room_id)
+        self._measure()
+
+    def _measure(self) -> None:
+        metrics.ROOMS.set(len(self._runner_by_room))
+        metrics.SESSIONS.set(sum([runner.sessions_count for runner in self._runner_by_room.values()]))
+
+    async def room_state(self, room_id: str) -> dict[str, Any]:
+        """A room as JSON: ``room``, ``seq``, ``state`` (bytes as ``{"$base64": ...}``), ``sessions``.
+
+        Raises:
+            RoomNotFoundError: It does not exist.
+        """
+        check_room_name(room_id)
+        if room_id not in self._runner_by_room and await self.storage.head(room_id) is None:
+            raise RoomNotFoundError(room_id)
+        state = await self._runner(room_id).state()
+        return {**state, "state": to_jsonable(state["state"])}
+
+    async def list_rooms(self, limit: int = 1000, after: str = "") -> list[dict[str, Any]]:
+        """Rooms by name after ``after``, at most ``limit``."""
+        return [self._describe(row) for row in await self.storage.list_rooms(limit, after)]
+
+    def _describe(self, row: RoomRow) -> dict[str, Any]:
+        runner = self._runner_by_room.get(row.room_id)
+        return {
+            "room": row.room_id,
+            "seq": row.seq,
+            "created_ms": row.created_ms,
+            "updated_ms": row.updated_ms,
+            "is_loaded": runner is not None,
+            "sessions": runner.sessions_count if runner is not None else 0,
+        }
+
+    async def delete_room(self, room_id: str) -> None:
+        """Delete a room for ever; whoever is in it is told.
+
+        Raises:
+            RoomNotFoundError: It does not exist.
+        """
+        check_room_name(room_id)
+        runner = self._runner_by_room.get(room_id)
+        if runner is not None:
+            runner.stop("room-deleted", "this room was deleted")
+            await asyncio.wait([runner.task])
+        if not await self.storage.delete_room(room_id):
+            raise RoomNotFoundError(room_id)
+
+    def info(self) -> dict[str, Any]:
+        """What operators ask first."""
+        return {
+            "version": collabkernel.__version__,
+            "protocol": "collabkernel.v1",
+            "rooms_loaded": len(self._runner_by_room),
+            "sessions": sum([runner.sessions_count for runner in self._runner_by_room.values()]),
+            "is_durable": self.storage.is_durable,
+        }

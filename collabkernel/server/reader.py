@@ -1,0 +1,92 @@
+"""Reading a room back: loading it, catching up a session, and writing its snapshots beside its task."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+
+from collabkernel.room.fold import LIVE, Fold, envelopes_of_rows
+from collabkernel.storage.base import SnapshotRow, Storage
+from collabkernel.wire.frames import ops_part, snapshot_part
+
+CACHED_PARTS = 64
+"""Encoded snapshots and catch-ups kept for joiners who come together, over all rooms."""
+
+
+class Reader:
+    """Reads rooms from the storage."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._parts: OrderedDict[tuple[str, int, int, bool], asyncio.Task[tuple[tuple[bytes, ...], int]]] = (
+            OrderedDict()
+        )
+
+    async def load(self, room_id: str) -> tuple[Fold, int]:
+        """The room's state at the head of its log, and the seq of the snapshot that it was made from."""
+        snapshot = await self._storage.latest_snapshot(room_id)
+        fold = Fold()
+        if snapshot is not None:
+            fold = Fold.from_parts(snapshot.parts)
+        async for rows in self._storage.read_ops(room_id, fold.seq):
+            fold.apply_rows(rows)
+            await asyncio.sleep(0)  # other rooms go on while a long log is read
+        return fold, snapshot.seq if snapshot else 0
+
+    async def catch_up(
+        self, room_id: str, after_seq: int, head: int, with_snapshot: bool
+    ) -> tuple[tuple[bytes, ...], int]:
+        """Encoded parts that bring a session from ``after_seq`` on, and the seq they reach, at most ``head``.
+
+        One chunk of the log at a time: the rest is asked for when the session has taken it. Sessions that ask for the
+        same get the same bytes.
+        """
+        key = (room_id, after_seq, head, with_snapshot)
+        task = self._parts.get(key)
+        if task is None:
+            task = asyncio.create_task(self._catch_up(room_id, after_seq, head, with_snapshot))
+            self._parts[key] = task
+            while len(self._parts) > CACHED_PARTS:
+                self._parts.popitem(last=False)
+        try:
+            return await asyncio.shield(task)
+        except BaseException:
+            self._parts.pop(key, None)
+            raise
+
+    async def _catch_up(
+        self, room_id: str, after_seq: int, head: int, with_snapshot: bool
+    ) -> tuple[tuple[bytes, ...], int]:
+        parts: list[bytes] = []
+        through = after_seq
+        if with_snapshot:
+            snapshot = await self._storage.latest_snapshot(room_id)
+            if snapshot is not None and after_seq < snapshot.seq <= head:
+                parts.append(snapshot_part(snapshot.seq, snapshot.parts[LIVE]))
+                through = snapshot.seq
+            elif after_seq == 0:
+                parts.append(snapshot_part(0, Fold().to_parts()[LIVE]))
+        async for rows in self._storage.read_ops(room_id, through, head):
+            parts.append(ops_part(envelopes_of_rows(rows)))
+            through = rows[-1].seq
+            break
+        return tuple(parts), through
+
+    async def write_snapshot(self, room_id: str, seq: int, now_ms: int) -> None:
+        """Write the room's snapshot at ``seq``: the last one, and the log since, folded and encoded in a thread."""
+        last = await self._storage.latest_snapshot(room_id)
+        chunks = [rows async for rows in self._storage.read_ops(room_id, last.seq if last else 0, seq)]
+
+        def encode() -> dict[str, bytes]:
+            fold = Fold.from_parts(last.parts) if last else Fold()
+            for rows in chunks:
+                fold.apply_rows(rows)
+            return fold.to_parts()
+
+        parts = await asyncio.to_thread(encode)
+        await self._storage.save_snapshot(SnapshotRow(room_id, seq, parts), now_ms)
+
+    def forget(self, room_id: str) -> None:
+        """Drop what is kept of a room."""
+        for key in [key for key in self._parts if key[0] == room_id]:
+            del self._parts[key]

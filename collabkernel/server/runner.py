@@ -1,0 +1,235 @@
+"""One asyncio task a room: it takes events, calls ``Room.handle``, and carries out the effects. It decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from collabkernel import metrics
+from collabkernel.errors import RoomNotFoundError, StorageError
+from collabkernel.limits import Limits
+from collabkernel.room.effects import (
+    Append,
+    Close,
+    Count,
+    Effect,
+    FindEnvelope,
+    GrantSite,
+    ReadCatchUp,
+    Refuse,
+    Send,
+    TellState,
+    Unload,
+    WakeAt,
+    WriteSnapshot,
+)
+from collabkernel.room.events import (
+    AppendFailed,
+    CatchUpRead,
+    Event,
+    SessionBlocked,
+    SnapshotSaved,
+    StateAsked,
+    StopAsked,
+    Ticked,
+)
+from collabkernel.room.room import Room
+from collabkernel.server.committer import Committer
+from collabkernel.server.reader import Reader
+from collabkernel.server.transport import Transport
+from collabkernel.wire.frames import bye_part
+from collabkernel.wire.messages import Bye
+
+log = logging.getLogger(__name__)
+
+EVENTS_PER_TURN = 256
+"""Events that a room takes before others have their turn: about 10 ms."""
+
+
+class Runner:
+    """The shell of one room."""
+
+    def __init__(
+        self,
+        room_id: str,
+        limits: Limits,
+        committer: Committer,
+        reader: Reader,
+        now_ms: Callable[[], int],
+        on_end: Callable[[Runner], None],
+    ) -> None:
+        self.room_id = room_id
+        self.sessions_count = 0
+        self._limits = limits
+        self._committer = committer
+        self._reader = reader
+        self._now_ms = now_ms
+        self._on_end = on_end
+        self._room: Room | None = None
+        self._inbox: deque[Event] = deque()
+        self._wake = asyncio.Event()
+        self._has_space = asyncio.Event()
+        self._has_space.set()
+        self._transport_by_session: dict[int, Transport] = {}
+        self._state_futures: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._request_id = 0
+        self._is_ended = False
+        self.task = asyncio.create_task(self._run(), name=f"room {room_id}")
+
+    # -- the way in
+
+    def post(self, event: Event) -> None:
+        """Take an event at once: answers, timers, and what sessions cannot make many of."""
+        if not self._is_ended:
+            self._inbox.append(event)
+            self._wake.set()
+
+    async def put(self, event: Event) -> None:
+        """Take an event of a session, when the inbox has room for it: a busy room is what slows its sessions."""
+        while len(self._inbox) >= self._limits.room_inbox_events and not self._is_ended:
+            self._has_space.clear()
+            await self._has_space.wait()
+        self.post(event)
+
+    def attach(self, session_id: int, transport: Transport) -> None:
+        """Give a session its socket."""
+        self._transport_by_session[session_id] = transport
+        self.sessions_count += 1
+
+    def detach(self, session_id: int) -> None:
+        """The socket is gone."""
+        if self._transport_by_session.pop(session_id, None) is not None:
+            self.sessions_count -= 1
+
+    async def state(self) -> dict[str, Any]:
+        """The room as JSON, once all that is in flight is stored."""
+        if self._is_ended:
+            raise RoomNotFoundError(self.room_id)
+        self._request_id += 1
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._state_futures[self._request_id] = future
+        self.post(StateAsked(self._request_id))
+        return await future
+
+    def stop(self, code: str, reason: str, retry_after_ms: int = 0) -> None:
+        """End the room when what it has in flight is stored."""
+        self.post(StopAsked(code, reason, retry_after_ms))
+
+    # -- the task
+
+    async def _run(self) -> None:
+        try:
+            fold, snapshot_seq = await self._reader.load(self.room_id)
+            self._room = Room(self.room_id, fold.tree, fold.seq, fold.hlc, snapshot_seq, self._limits, self._now_ms())
+            while not self._is_ended:
+                if not self._inbox:
+                    self._wake.clear()
+                    await self._wake.wait()
+                self._turn(self._room)
+                await asyncio.sleep(0)
+        except StorageError as error:
+            log.exception("Room %s cannot be read", self.room_id)
+            self._fail("storage-error", str(error))
+        except Exception:
+            # The edge of the room's task: it ends this room alone, and the log has all that it acknowledged.
+            log.exception("Room %s failed", self.room_id)
+            self._fail("room-failed", "the room failed and is loaded again; what was acknowledged is safe")
+        finally:
+            await self._cancel_tasks()
+            self._on_end(self)
+
+    def _turn(self, room: Room) -> None:
+        events = [self._inbox.popleft() for _ in range(min(len(self._inbox), EVENTS_PER_TURN))]
+        if not self._has_space.is_set():
+            self._has_space.set()
+        for effect in room.handle_all(events, self._now_ms()):
+            self._carry_out(effect)
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Send():
+                self._send(effect)
+            case Append() | Refuse() | FindEnvelope() | GrantSite():
+                self._committer.ask(self.room_id, effect, self.post)
+            case ReadCatchUp():
+                self._spawn(self._read_catch_up(effect))
+            case WakeAt():
+                delay_s = max(0, effect.at_ms - self._now_ms()) / 1000
+                asyncio.get_running_loop().call_later(delay_s, self.post, Ticked())
+            case Close():
+                transport = self._transport_by_session.get(effect.session_id)
+                if transport is not None:
+                    transport.close(effect.code, effect.reason)
+                    self.detach(effect.session_id)
+            case WriteSnapshot():
+                self._spawn(self._write_snapshot(effect))
+            case TellState():
+                future = self._state_futures.pop(effect.request_id)
+                if not future.done():
+                    future.set_result(effect.state)
+            case Count():
+                metrics.count(effect.metric, effect.value, effect.label)
+            case Unload():
+                log.debug("Room %s is unloaded: %s", self.room_id, effect.reason)
+                self._end()
+
+    def _send(self, effect: Send) -> None:
+        frame, high = effect.frame, self._limits.session_queue_bytes
+        for session_id in effect.session_ids:
+            transport = self._transport_by_session.get(session_id)
+            if transport is not None:
+                transport.send(frame)
+                if transport.buffered_bytes > high:
+                    self.post(SessionBlocked(session_id))
+        metrics.count("frames_out", len(effect.session_ids))
+        metrics.count("bytes_out", len(effect.session_ids) * len(frame))
+
+    async def _read_catch_up(self, effect: ReadCatchUp) -> None:
+        parts, through = await self._reader.catch_up(self.room_id, effect.after_seq, effect.head, effect.with_snapshot)
+        self.post(CatchUpRead(effect.session_id, parts, through))
+
+    async def _write_snapshot(self, effect: WriteSnapshot) -> None:
+        started_ms = self._now_ms()
+        await self._reader.write_snapshot(self.room_id, effect.seq, started_ms)
+        metrics.SNAPSHOT_LATENCY_MS.observe(self._now_ms() - started_ms)
+        self.post(SnapshotSaved(effect.seq))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("Room %s could not be read or written", self.room_id, exc_info=task.exception())
+            self.post(AppendFailed(str(task.exception())))
+
+    # -- the end
+
+    def _fail(self, code: str, reason: str) -> None:
+        for transport in self._transport_by_session.values():
+            transport.send(bye_part(Bye(code, reason, 1000)))
+            transport.close(code, reason)
+        self._end()
+
+    def _end(self) -> None:
+        self._is_ended = True
+        self._transport_by_session = {}
+        self.sessions_count = 0
+        self._inbox.clear()
+        self._has_space.set()
+        self._wake.set()
+        for future in self._state_futures.values():
+            if not future.done():
+                future.set_exception(RoomNotFoundError(self.room_id))
+        self._state_futures = {}
+
+    async def _cancel_tasks(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
