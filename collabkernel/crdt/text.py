@@ -1,0 +1,474 @@
+"""The rope: a collaborative text, one ``Y.Text`` in a pycrdt document, behind the validator.
+
+Edits made here return the Yjs update to be sent; updates of others go through :class:`~.yjs_update.YjsState` before
+pycrdt sees them. Indices and lengths are code points, as in a Python ``str``; yrs counts UTF-8 bytes here and UTF-16
+units in its clocks. An embed counts as one character and reads as U+FFFC.
+
+Undo is per local edit, by the items it made and deleted, so others' concurrent text stays (``StackItem`` of yrs; a new
+``UndoManager`` each time, because one may only be used in the thread that made it).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from pycrdt import Doc, StackItem, Text, UndoManager, merge_updates
+
+from collabkernel.crdt.yjs_update import YjsState, YjsUpdate, first_clock
+from collabkernel.errors import InvalidValueError, InvalidYjsUpdateError
+
+ROOT_NAME = "text"
+"""The root type of every rope; the same in every language."""
+EMBED_CHAR = "\ufffc"
+"""What an embed looks like in a string: OBJECT REPLACEMENT CHARACTER."""
+MERGE_MAX = 50
+"""Updates in one call of yrs' ``merge_updates``, which takes quadratic time."""
+RETAINED_UPDATES_MIN = 1000
+RETAINED_BYTES_MIN = 64 << 10
+"""Updates kept beside the last encoded state, before that is encoded anew; see ``TextRope._retain``."""
+INT_EXACT_MAX = 2**53 - 1
+"""Integers that a JavaScript number holds exactly."""
+
+Attributes: TypeAlias = Mapping[str, Any]
+Delta: TypeAlias = list[dict[str, Any]]
+"""Quill's form: ``retain`` and ``delete`` consume old characters, ``insert`` brings new ones; ``attributes`` may
+stand beside ``retain`` and ``insert``."""
+
+
+class TextStep:
+    """Local edits that are undone together; from :meth:`TextRope.take_step`, for :meth:`TextRope.undo`."""
+
+    __slots__ = ("item",)
+
+    def __init__(self, item: StackItem[Any]) -> None:
+        self.item = item
+
+
+class TextUndo(NamedTuple):
+    """What an undo did."""
+
+    update: bytes
+    """To be sent; empty when nothing was left to undo."""
+    step: TextStep | None
+    """Undoes the undo."""
+    delta: Delta
+
+
+class TextRope:
+    """One replica of one text.
+
+    Args:
+        client_id: The Yjs client id of edits made here: this replica's site.
+        records_steps: Whether local edits are recorded for undo; what they delete is then kept in memory.
+    """
+
+    def __init__(self, client_id: int, *, records_steps: bool = True) -> None:
+        self.client_id = client_id
+        self.records_steps = records_steps
+        self._state = YjsState()
+        self._is_ascii = True
+        self._has_embeds = False
+        self._base = b""
+        self._since: list[bytes] = []
+        self._since_bytes = 0
+        self._units: str | None = ""
+        self._encoded: bytes | None = None
+        self._step: TextStep | None = None
+        self._doc, self._text = self._build(())
+
+    @classmethod
+    def from_state(cls, state: bytes, client_id: int, *, records_steps: bool = True) -> TextRope:
+        """A replica with the contents of ``encode_state``.
+
+        Raises:
+            InvalidYjsUpdateError: The bytes are no state of a text.
+        """
+        rope = cls(client_id, records_steps=records_steps)
+        rope.restore(state)
+        return rope
+
+    # What is in it
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __len__(self) -> int:
+        return len(self._text) if self._is_ascii else len(self._read_units())
+
+    @property
+    def text(self) -> str:
+        units = self._read_units()
+        if not self._has_embeds:
+            return units
+        return "".join(run if isinstance(run, str) else EMBED_CHAR for run, _ in self._text.diff())
+
+    def delta(self) -> Delta:
+        """The contents as runs of one formatting each."""
+        return [_insert(run, attributes) for run, attributes in self._text.diff()]
+
+    def state_vector(self) -> dict[int, int]:
+        """The next clock by client id."""
+        return dict(self._state.clocks)
+
+    def encode_state(self) -> bytes:
+        """Everything, as one update."""
+        if self._encoded is None:
+            self._encoded = self._doc.get_update()
+        return self._encoded
+
+    @property
+    def size_bytes(self) -> int:
+        """About how large ``encode_state`` is; never much too small, and free."""
+        return len(self._base) + self._since_bytes
+
+    # Edits made here
+
+    def insert(self, index: int, text: str, attributes: Attributes | None = None) -> bytes:
+        """Put ``text`` before the character at ``index``; it takes the formatting to its left if none is given.
+
+        Returns:
+            The update to be sent, empty if ``text`` is.
+
+        Raises:
+            IndexError: ``index`` is outside.
+            InvalidValueError: ``text`` or ``attributes`` cannot be stored.
+        """
+        return self.splice(index, 0, text, attributes)
+
+    def delete(self, index: int, length: int) -> bytes:
+        """Remove ``length`` characters from ``index`` on; the update to be sent."""
+        return self.splice(index, length, "")
+
+    def splice(self, index: int, length: int, text: str, attributes: Attributes | None = None) -> bytes:
+        """Replace ``length`` characters from ``index`` on by ``text``, in one update."""
+        start, end = self._offsets(index, index + length)
+        size = self._check_text(text)
+        checked = None if attributes is None else self._check_attributes(attributes)
+        if size == 0 and start == end:
+            return b""
+
+        def change() -> None:
+            if end > start:
+                del self._text[start:end]
+            if size:
+                self._text.insert(start, text, checked)
+
+        return self._edit(change)
+
+    def format(self, start: int, end: int, attributes: Attributes) -> bytes:
+        """Set attributes of the characters from ``start`` to before ``end``; the value None takes one away."""
+        first, last = self._offsets(start, end)
+        checked = self._check_attributes(attributes)
+        if first == last or not checked:
+            return b""
+        return self._edit(lambda: self._text.format(first, last, checked))
+
+    # Edits of others
+
+    def apply(self, update: bytes, client: int) -> None:
+        """Take an update of the session that writes as ``client``; nothing changes unless all of it is right.
+
+        Raises:
+            InvalidYjsUpdateError: It is refused; an update that was applied before is refused as well, see ``covers``.
+        """
+        found = self._state.check(update, client)
+        self._apply(update)
+        self._accept(update, found)
+
+    def apply_with_delta(self, update: bytes, client: int) -> Delta:
+        """As ``apply``, and tell what changed. Not for servers: it costs a walk over the whole text."""
+        found = self._state.check(update, client)
+        before = None if self._is_ascii and found.is_ascii else self._read_units()
+        deltas: list[Delta] = []
+        subscription = self._text.observe(lambda event: deltas.append(event.delta))  # type: ignore[attr-defined]  # BaseEvent has it
+        try:
+            self._apply(update)
+        finally:
+            self._text.unobserve(subscription)
+        self._accept(update, found)
+        return _to_code_points(deltas, before)
+
+    def covers(self, update: bytes, client: int) -> bool:
+        """Whether an update of ``client`` was applied before: a resend, or one's own. Looks at its first clock only.
+
+        An update that only deletes is never covered; applying that twice changes nothing.
+        """
+        clock = first_clock(update, client)
+        return clock is not None and clock < self._state.clocks.get(client, 0)
+
+    # Undo
+
+    def take_step(self) -> TextStep | None:
+        """The local edits since the last call, as one step; None if there were none."""
+        step, self._step = self._step, None
+        return step
+
+    def undo(self, step: TextStep) -> TextUndo:
+        """Take back what survives of a step: its insertions are deleted, its deletions inserted again."""
+        manager = UndoManager(scopes=[self._text], capture_timeout_millis=0, timestamp=_no_time, undo_stack=[step.item])
+        before = None if self._is_ascii else self._read_units()
+        deltas: list[Delta] = []
+        subscription = self._text.observe(lambda event: deltas.append(event.delta))  # type: ignore[attr-defined]  # BaseEvent has it
+        try:
+            update = self._capture(manager.undo)
+        finally:
+            self._text.unobserve(subscription)
+        if not update:
+            return TextUndo(b"", None, [])
+        redo_stack = manager.redo_stack
+        inverse = TextStep(redo_stack[-1]) if redo_stack else None
+        return TextUndo(update, inverse, _to_code_points(deltas, before))
+
+    def forget(self, step: TextStep) -> None:
+        """Let go of the deleted text that a step keeps in memory; it is not undone any more."""
+        UndoManager(scopes=[self._text], timestamp=_no_time, undo_stack=[step.item]).clear()
+
+    # Going back before anything was sent
+
+    def checkpoint(self) -> bytes:
+        """What ``restore`` takes."""
+        return self.encode_state()
+
+    def restore(self, state: bytes) -> None:
+        """Become the text of a checkpoint, in place. Edits since then must not have been sent: clocks are used again.
+
+        Steps taken before still undo insertions, but text deleted before the checkpoint does not come back.
+        """
+        fresh = YjsState()
+        found = fresh.check(state, None)
+        doc, text = self._build((state,))
+        fresh.commit(found)
+        self._doc, self._text, self._state = doc, text, fresh
+        self._is_ascii = found.is_ascii
+        self._has_embeds = found.embeds > 0
+        self._base, self._since, self._since_bytes = state, [], 0
+        self._units = self._encoded = self._step = None
+
+    # Inside
+
+    def _build(self, updates: Sequence[bytes]) -> tuple[Doc[Text], Text]:
+        # One guid for all, because a StackItem names its document by it and has to survive a rebuild.
+        doc: Doc[Text] = Doc(client_id=self.client_id, guid=ROOT_NAME)
+        text = doc.get(ROOT_NAME, type=Text)
+        for update in updates:
+            _apply_to(doc, update)
+        return doc, text
+
+    def _apply(self, update: bytes) -> None:
+        try:
+            _apply_to(self._doc, update)
+        except InvalidYjsUpdateError:
+            # yrs may have stopped half-way, and after a panic every later read would panic as well.
+            self._rebuild()
+            raise
+
+    def _rebuild(self) -> None:
+        self._doc, self._text = self._build((self._base, *self._since) if self._base else self._since)
+        self._units = self._encoded = None
+
+    def _accept(self, update: bytes, found: YjsUpdate) -> None:
+        self._state.commit(found)
+        self._is_ascii = self._is_ascii and found.is_ascii
+        self._has_embeds = self._has_embeds or found.embeds > 0
+        self._units = self._encoded = None
+        self._retain(update)
+
+    def _retain(self, update: bytes) -> None:
+        """Keep what a rebuild needs: the last encoded state and the updates since.
+
+        Encoding anew when those have doubled it costs O(1) an update in the long run, and three times the memory.
+        """
+        self._since.append(update)
+        self._since_bytes += len(update)
+        if (
+            self._since_bytes > RETAINED_BYTES_MIN + 2 * len(self._base)
+            or len(self._since) > RETAINED_UPDATES_MIN + len(self._base) // 64
+        ):
+            self._base = self.encode_state()
+            self._since = []
+            self._since_bytes = 0
+
+    def _edit(self, change: Callable[[], None]) -> bytes:
+        """Make a change of our own in one transaction: its update, and its step."""
+
+        def run() -> None:
+            with self._doc.transaction():
+                change()
+
+        if not self.records_steps:
+            return self._capture(run)
+        recorder = UndoManager(scopes=[self._text], capture_timeout_millis=0, timestamp=_no_time)
+        update = self._capture(run)
+        for item in recorder.undo_stack:
+            self._step = TextStep(item if self._step is None else StackItem.merge(self._step.item, item))
+        return update
+
+    def _capture(self, change: Callable[[], object]) -> bytes:
+        # Observed only now: an observer makes every transaction cost O(client ids), remote ones too.
+        updates: list[bytes] = []
+        subscription = self._doc.observe(lambda event: updates.append(event.update))
+        try:
+            change()
+        finally:
+            self._doc.unobserve(subscription)
+        if not updates:
+            return b""
+        (update,) = updates
+        try:
+            found = self._state.check(update, self.client_id)
+        except InvalidYjsUpdateError as error:
+            self._rebuild()
+            raise InvalidValueError(f"this edit cannot be sent: {error}") from error
+        self._accept(update, found)
+        return update
+
+    def _read_units(self) -> str:
+        """The text with one character a unit of yrs' indices: an embed is one byte there, and NUL here."""
+        if self._units is None:
+            if self._has_embeds:
+                self._units = "".join(run if isinstance(run, str) else "\0" for run, _ in self._text.diff())
+            else:
+                self._units = str(self._text)
+        return self._units
+
+    def _offsets(self, start: int, end: int) -> tuple[int, int]:
+        """UTF-8 offsets of two code point indices."""
+        length = len(self)
+        if not 0 <= start <= end <= length:
+            raise IndexError(f"{start} to {end} is not within a text of {length} characters")
+        if self._is_ascii:
+            return start, end
+        units = self._read_units()
+        first = len(units[:start].encode())
+        return first, first + len(units[start:end].encode())
+
+    @staticmethod
+    def _check_text(text: str) -> int:
+        try:
+            return len(text.encode())
+        except UnicodeEncodeError as error:
+            raise InvalidValueError(f"a text cannot hold half a surrogate pair ({error.reason})") from None
+
+    def _check_attributes(self, attributes: Attributes) -> dict[str, Any]:
+        policy = self._state.policy
+        for key, value in attributes.items():
+            if not isinstance(key, str) or not 0 < len(key.encode()) <= policy.format_key_bytes_max:
+                raise InvalidValueError(f"a format key is a str of 1 to {policy.format_key_bytes_max} bytes: {key!r}")
+            try:
+                size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+            except (TypeError, ValueError, RecursionError) as error:
+                raise InvalidValueError(f"the format {key!r} is no JSON: {error}") from None
+            if size > policy.format_bytes_max:
+                raise InvalidValueError(f"the format {key!r} is over {policy.format_bytes_max} bytes")
+            if isinstance(value, int) and abs(value) > INT_EXACT_MAX:
+                raise InvalidValueError(f"the format {key!r} is over 2**53 - 1")
+        return dict(attributes)
+
+
+class TextHistory:
+    """Undo and redo of one rope's local edits, step by step, for those who have one text and nothing else."""
+
+    def __init__(self, rope: TextRope, steps_max: int = 200) -> None:
+        self._rope = rope
+        self._steps_max = steps_max
+        self._undo: list[TextStep] = []
+        self._redo: list[TextStep] = []
+
+    def begin_step(self) -> None:
+        """Local edits from here on are a new step; a new edit makes what was undone final."""
+        step = self._rope.take_step()
+        if step is None:
+            return
+        for old in self._redo:
+            self._rope.forget(old)
+        self._redo.clear()
+        self._undo.append(step)
+        while len(self._undo) > self._steps_max:
+            self._rope.forget(self._undo.pop(0))
+
+    def undo_step(self) -> bytes:
+        """Undo the last step of which something is left; the update to be sent, empty if there is none."""
+        self.begin_step()
+        return self._move(self._undo, self._redo)
+
+    def redo_step(self) -> bytes:
+        """Undo the last undo; the update to be sent, empty if there is none."""
+        self.begin_step()
+        return self._move(self._redo, self._undo)
+
+    def _move(self, source: list[TextStep], target: list[TextStep]) -> bytes:
+        while source:
+            done = self._rope.undo(source.pop())
+            if done.step is not None:
+                target.append(done.step)
+            if done.update:
+                return done.update
+        return b""
+
+
+def merge(updates: Sequence[bytes]) -> bytes:
+    """One update for many, ``MERGE_MAX`` at a time."""
+    merged = list(updates)
+    while len(merged) > 1:
+        merged = [merge_updates(*merged[start : start + MERGE_MAX]) for start in range(0, len(merged), MERGE_MAX)]
+    return merged[0] if merged else b"\x00\x00"
+
+
+def _apply_to(doc: Doc[Text], update: bytes) -> None:
+    try:
+        doc.apply_update(update)
+    except (ValueError, RuntimeError) as error:
+        raise InvalidYjsUpdateError(f"yrs refuses the update: {error}") from error
+    except BaseException as error:
+        # A Rust panic: pyo3 derives it from BaseException and exports its class nowhere.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise InvalidYjsUpdateError(f"yrs panics on the update: {error}") from None
+
+
+def _no_time() -> int:
+    """The clock of an ``UndoManager`` that lives for one edit."""
+    return 0
+
+
+def _insert(run: Any, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    part: dict[str, Any] = {"insert": _with_ints(run)}
+    if attributes:
+        part["attributes"] = _with_ints(dict(attributes))
+    return part
+
+
+def _with_ints(value: Any) -> Any:
+    """JSON out of yrs, which knows numbers only: whole ones become ints again."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _with_ints(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_ints(item) for item in value]
+    return value
+
+
+def _to_code_points(deltas: Sequence[Delta], before: str | None) -> Delta:
+    """One delta in code points out of yrs' events; ``before`` is the old text unless all is ASCII."""
+    if not deltas:
+        return []
+    (parts,) = deltas
+    raw = None if before is None else before.encode()
+    at = 0
+    result: Delta = []
+    for part in parts:
+        if "insert" in part:
+            result.append(_insert(part["insert"], part.get("attributes")))
+            continue
+        name = "retain" if "retain" in part else "delete"
+        size = part[name]
+        length = size if raw is None else len(raw[at : at + size].decode())
+        at += size
+        converted: dict[str, Any] = {name: length}
+        if part.get("attributes"):
+            converted["attributes"] = _with_ints(part["attributes"])
+        result.append(converted)
+    return result
