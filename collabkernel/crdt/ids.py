@@ -6,6 +6,7 @@ elements are named by the op that made them. A *stamp* orders last-writer-wins r
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
 HLC_COUNTER_BITS = 16
@@ -26,6 +27,13 @@ class Stamp(NamedTuple):
 
     hlc: int
     site: int
+
+
+class Side(IntEnum):
+    """On which side of its parent slot a list slot hangs; the numbers cross the wire."""
+
+    LEFT = 1
+    RIGHT = 2
 
 
 ROOT = OpId(0, 0)

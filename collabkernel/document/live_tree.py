@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, cast
 
 from collabkernel.crdt.ids import ROOT, OpId, Stamp
 from collabkernel.crdt.lww import TOMBSTONE, LwwMap
@@ -128,6 +129,11 @@ class TextNode:
 Node = MapNode | ListNode | TextNode
 
 
+def _wrong_kind(node: Node, op: Op) -> WrongTargetKindError:
+    id, kind = node.id, node.kind.name.lower()
+    return WrongTargetKindError(f"{type(op).__name__} does not fit {id.site}.{id.counter}, which is a {kind}")
+
+
 def value_bytes(value: OpValue | StoredValue) -> int:
     """About what a value takes in a snapshot."""
     if isinstance(value, str):
@@ -187,7 +193,7 @@ class LiveTree:
         index = parent.items.index_of(home.element)
         if index is None:
             return None
-        value = parent.items.value_of(home.element)
+        value = self._value_of(parent, home.element)
         return index if isinstance(value, ContainerRef) and value.id == node.id else None
 
     def path(self, id: OpId) -> tuple[str | int, ...] | None:
@@ -211,9 +217,9 @@ class LiveTree:
             return value
         node = self.nodes[value.id]
         if isinstance(node, MapNode):
-            return {key: self.to_plain(item) for key, item in node.entries.items()}
+            return {key: self.to_plain(cast(StoredValue, item)) for key, item in node.entries.items()}
         if isinstance(node, ListNode):
-            return [self.to_plain(item) for item in node.items.values()]
+            return [self.to_plain(cast(StoredValue, item)) for item in node.items.values()]
         return node.rope.text
 
     def to_json(self) -> dict[str, Any]:
@@ -228,6 +234,36 @@ class LiveTree:
 
     # -- applying
 
+    def apply_undoable(self, op_id: OpId, stamp: Stamp, op: Op) -> tuple[Change | None, Undo]:
+        """``apply`` that can be taken back, as long as nothing later is applied."""
+        created = self._created_by(op_id, op)
+        is_new = created is not None and created not in self.nodes
+        size_bytes = self.size_bytes
+        undo_node = self._undo_in_node(op_id, op)
+        change = self.apply(op_id, stamp, op)
+
+        def undo() -> None:
+            undo_node()
+            if is_new and created is not None:
+                self.nodes.pop(created, None)
+            self.size_bytes = size_bytes
+
+        return change, undo
+
+    def _undo_in_node(self, op_id: OpId, op: Op) -> Undo:
+        """What takes ``op`` back out of its target; asked before it is applied."""
+        node = self.node(op.target)
+        if isinstance(node, MapNode) and isinstance(op, MapSet | MapDelete):
+            return partial(node.entries.restore, op.key, node.entries.register(op.key))
+        if isinstance(node, ListNode) and isinstance(op, ListInsert):
+            return partial(node.items.revert, node.items.revert_token(op_id, op_id))
+        if isinstance(node, ListNode) and isinstance(op, ListDelete | ListMove | ListSet):
+            made = op_id if isinstance(op, ListMove) else None
+            return partial(node.items.revert, node.items.revert_token(op.element, made))
+        if isinstance(node, TextNode) and isinstance(op, TextEdit):
+            return partial(node.rope.restore, node.rope.checkpoint())
+        raise _wrong_kind(node, op)
+
     def apply(self, op_id: OpId, stamp: Stamp, op: Op) -> Change | None:
         """Apply one operation of the log, or of this site, at once and whole, or not at all.
 
@@ -239,124 +275,106 @@ class LiveTree:
             InvalidYjsUpdateError: Its text update is refused.
             TooDeepError: It nests deeper than ``depth_max``.
         """
-        return self._apply(op_id, stamp, op)[0]
-
-    def apply_undoable(self, op_id: OpId, stamp: Stamp, op: Op) -> tuple[Change | None, Undo]:
-        """``apply`` that can be taken back, as long as nothing later is applied."""
-        created = self._created_by(op_id, op)
-        is_new = created is not None and created not in self.nodes
-        size_bytes = self.size_bytes
-        undo_register = self._register_undo(op)
-        change, token = self._apply(op_id, stamp, op, undoable=True)
-
-        def undo() -> None:
-            if undo_register is not None:
-                undo_register()
-            elif token is not None:
-                token()
-            if is_new and created is not None:
-                self.nodes.pop(created, None)
-            self.size_bytes = size_bytes
-
-        return change, undo
-
-    def _register_undo(self, op: Op) -> Undo | None:
-        if not isinstance(op, MapSet | MapDelete):
-            return None
-        node = self.nodes.get(op.target)
-        if not isinstance(node, MapNode):
-            return None
-        entries, key, register = node.entries, op.key, node.entries.register(op.key)
-        return lambda: entries.restore(key, register)
-
-    def _apply(self, op_id: OpId, stamp: Stamp, op: Op, undoable: bool = False) -> tuple[Change | None, Undo | None]:
         node = self.nodes.get(op.target)
         if node is None:
             raise UnknownTargetError(f"there is no container {op.target.site}.{op.target.counter} in this room")
         match op:
-            case MapSet() | MapDelete() if isinstance(node, MapNode):
-                return self._apply_to_map(node, op_id, stamp, op), None
-            case ListInsert() | ListDelete() | ListMove() | ListSet() if isinstance(node, ListNode):
-                return self._apply_to_list(node, op_id, stamp, op, undoable)
+            case MapSet() if isinstance(node, MapNode):
+                return self._set_key(node, op_id, stamp, op)
+            case MapDelete() if isinstance(node, MapNode):
+                return self._delete_key(node, stamp, op)
             case TextEdit() if isinstance(node, TextNode):
-                return self._apply_to_text(node, op_id, op, undoable)
+                return self._edit_text(node, op_id, op)
+            case ListInsert() if isinstance(node, ListNode):
+                return self._insert(node, op_id, stamp, op)
+            case ListDelete() if isinstance(node, ListNode):
+                return self._delete_element(node, op)
+            case ListMove() if isinstance(node, ListNode):
+                return self._move(node, op_id, stamp, op)
+            case ListSet() if isinstance(node, ListNode):
+                return self._set_element(node, op_id, stamp, op)
             case _:
-                raise WrongTargetKindError(
-                    f"{type(op).__name__} does not fit {op.target.site}.{op.target.counter}, which is a "
-                    f"{node.kind.name.lower()}"
-                )
+                raise _wrong_kind(node, op)
 
-    def _apply_to_map(self, node: MapNode, op_id: OpId, stamp: Stamp, op: MapSet | MapDelete) -> Change | None:
-        entries, key = node.entries, op.key
-        register = entries.register(key)
-        if register is None:
-            old: StoredValue | Absent = ABSENT
-            self.size_bytes += REGISTER_BYTES + len(key)
-        else:
-            old = ABSENT if register[1] is TOMBSTONE else register[1]
-        if isinstance(op, MapDelete):
-            if not entries.apply_delete(key, stamp):
-                return None
-            self.size_bytes -= 0 if old is ABSENT else value_bytes(old)
-            return None if old is ABSENT else Change(node.id, "delete", key, old)
-        value = op.value
+    def _set_key(self, node: MapNode, op_id: OpId, stamp: Stamp, op: MapSet) -> Change | None:
+        entries, key, value = node.entries, op.key, op.value
         stored: StoredValue = (
             self._enter(value, node, op_id, Home(node.id, key=key, after=value.after))
             if isinstance(value, NewContainer)
             else value
         )
+        register = entries.register(key)
         if not entries.apply_set(key, stamp, stored):
             return None
-        self.size_bytes += value_bytes(stored) - (0 if old is ABSENT else value_bytes(old))
+        old: StoredValue | Absent = ABSENT
+        if register is None:
+            self.size_bytes += REGISTER_BYTES + len(key)
+        elif register[1] is not TOMBSTONE:
+            old = cast(StoredValue, register[1])
+            self.size_bytes -= value_bytes(old)
+        self.size_bytes += value_bytes(stored)
         return Change(node.id, "set", key, old, stored)
 
-    def _apply_to_list(
-        self,
-        node: ListNode,
-        op_id: OpId,
-        stamp: Stamp,
-        op: ListInsert | ListDelete | ListMove | ListSet,
-        undoable: bool,
-    ) -> tuple[Change | None, Undo | None]:
-        items = node.items
-        match op:
-            case ListInsert():
-                items.check_slot(op.parent)
-                stored = self._element_value(op.value, node, op_id, op_id)
-                index = items.insert(op_id, stamp, op.parent, op.side, stored)
-                self.size_bytes += REGISTER_BYTES + value_bytes(stored)
-                change = None if index is None else Change(node.id, "insert", index, ABSENT, stored)
-            case ListDelete():
-                old = items.value_of(op.element)
-                index = items.delete(op.element)
-                change = None if index is None else Change(node.id, "remove", index, old)
-            case ListMove():
-                moved = items.move(op_id, stamp, op.element, op.parent, op.side)
-                self.size_bytes += REGISTER_BYTES
-                if moved is None or moved[0] == moved[1]:
-                    change = None
-                else:
-                    value = items.value_of(op.element)
-                    change = Change(node.id, "move", moved[1], value, value, old_index=moved[0])
-            case ListSet():
-                old = items.value_of(op.element)
-                stored = self._element_value(op.value, node, op_id, op.element)
-                index = items.set(op.element, stamp, stored)
-                self.size_bytes += value_bytes(stored) - value_bytes(old) if index is not None else 0
-                change = None if index is None else Change(node.id, "replace", index, old, stored)
-        return change, (items.last_undo() if undoable else None)
+    def _delete_key(self, node: MapNode, stamp: Stamp, op: MapDelete) -> Change | None:
+        register = node.entries.register(op.key)
+        if not node.entries.apply_delete(op.key, stamp):
+            return None
+        if register is None:
+            self.size_bytes += REGISTER_BYTES + len(op.key)
+        if register is None or register[1] is TOMBSTONE:
+            return None
+        old = cast(StoredValue, register[1])
+        self.size_bytes -= value_bytes(old)
+        return Change(node.id, "delete", op.key, old)
 
-    def _apply_to_text(
-        self, node: TextNode, op_id: OpId, op: TextEdit, undoable: bool
-    ) -> tuple[Change | None, Undo | None]:
-        rope = node.rope
-        token: Undo | None = None
-        if undoable:
-            before = rope.checkpoint()
-            token = lambda: rope.restore(before)  # noqa: E731  # a closure over this branch's names
-        delta = rope.apply(op.update, op_id.site)
+    def _insert(self, node: ListNode, op_id: OpId, stamp: Stamp, op: ListInsert) -> Change | None:
+        if node.items.knows(op_id):
+            return None
+        node.items.check_slot(op.parent, op.side)
+        stored = self._element_value(op.value, node, op_id, op_id)
+        index = node.items.insert(op_id, stamp, op.parent, op.side, stored)
+        self.size_bytes += REGISTER_BYTES + value_bytes(stored)
+        return Change(node.id, "insert", index, ABSENT, stored)
+
+    def _delete_element(self, node: ListNode, op: ListDelete) -> Change | None:
+        old = self._value_of(node, op.element)
+        index = node.items.delete(op.element)
+        if index is None or isinstance(old, Absent):
+            return None
+        self.size_bytes -= value_bytes(old)
+        return Change(node.id, "remove", index, old)
+
+    def _move(self, node: ListNode, op_id: OpId, stamp: Stamp, op: ListMove) -> Change | None:
+        moved = node.items.move(op_id, stamp, op.element, op.parent, op.side)
+        self.size_bytes += REGISTER_BYTES
+        if moved is None or moved[0] == moved[1]:
+            return None
+        value = self._value_of(node, op.element)
+        return Change(node.id, "move", moved[1], value, value, old_index=moved[0])
+
+    def _set_element(self, node: ListNode, op_id: OpId, stamp: Stamp, op: ListSet) -> Change | None:
+        old = self._value_of(node, op.element)
+        stored = self._element_value(op.value, node, op_id, op.element)
+        index = node.items.set(op.element, stamp, stored)
+        if index is None or isinstance(old, Absent):
+            return None
+        self.size_bytes += value_bytes(stored) - value_bytes(old)
+        return Change(node.id, "replace", index, old, stored)
+
+    def _value_of(self, node: ListNode, element: OpId) -> StoredValue | Absent:
+        """An element's value, ABSENT when it is deleted.
+
+        Raises:
+            UnknownReferenceError: There never was such an element.
+        """
+        if element in node.items or not node.items.knows(element):
+            return cast(StoredValue, node.items.value_of(element))
+        return ABSENT
+
+    def _edit_text(self, node: TextNode, op_id: OpId, op: TextEdit) -> Change | None:
+        delta = node.rope.apply(op.update, op_id.site)
         self.size_bytes += len(op.update)
-        return (Change(node.id, "text", delta=tuple(delta)) if delta else None), token
+        return Change(node.id, "text", delta=tuple(delta)) if delta else None
 
     # -- containers
 

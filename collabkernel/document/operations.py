@@ -1,8 +1,8 @@
 """Operations on live values, and the envelopes that carry them.
 
-An operation names its *target* container and what to do there. Its own id, stamp and seq are not in it: they follow from
-its envelope. Operation ``i`` of an envelope has the id ``(site, counter + i)``, the stamp ``(hlc + i, site)`` and, once
-stored, the sequence number ``seq + i``.
+An operation names its *target* container and what to do there. Its own id, stamp and seq are not in it: they follow
+from its envelope. Operation ``i`` of an envelope has the id ``(site, counter + i)``, the stamp ``(hlc + i, site)``
+and, once stored, the sequence number ``seq + i``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from collabkernel.crdt.ids import OpId, Stamp
+from collabkernel.crdt.ids import OpId, Side, Stamp
+
+__all__ = [
+    "ContainerKind",
+    "ContainerRef",
+    "Envelope",
+    "ListDelete",
+    "ListInsert",
+    "ListMove",
+    "ListSet",
+    "MapDelete",
+    "MapSet",
+    "NewContainer",
+    "Op",
+    "OpValue",
+    "Scalar",
+    "Side",
+    "StoredEnvelope",
+    "StoredValue",
+    "TextEdit",
+    "shared_container_id",
+]
 
 
 class ContainerKind(IntEnum):
@@ -20,13 +41,6 @@ class ContainerKind(IntEnum):
     MAP = 2
     LIST = 3
     TEXT = 4
-
-
-class Side(IntEnum):
-    """On which side of its parent slot a list slot hangs; the numbers cross the wire."""
-
-    LEFT = 1
-    RIGHT = 2
 
 
 @dataclass(frozen=True, slots=True)
