@@ -15,7 +15,7 @@ from collabkernel.document.operations import StoredEnvelope
 from collabkernel.errors import FrameTooLargeError, MalformedFrameError
 from collabkernel.limits import Limits
 from collabkernel.wire import collab_pb2 as pb
-from collabkernel.wire import strict
+from collabkernel.wire import fast_reader, strict
 from collabkernel.wire.messages import (
     Ack,
     Bye,
@@ -102,6 +102,14 @@ def decode_client_message(frame: bytes, limits: Limits) -> ClientMessage:
     """
     if len(frame) > limits.frame_bytes:
         raise FrameTooLargeError(len(frame), limits.frame_bytes)
+    try:
+        return Submit(fast_reader.read_submit(frame))
+    except fast_reader.NOT_READ:
+        return strictly_decode_client_message(frame)
+
+
+def strictly_decode_client_message(frame: bytes) -> ClientMessage:
+    """``decode_client_message`` through protobuf, whatever the size."""
     message = strict.parse(pb.ClientMessage, frame)
     match message.WhichOneof("kind"):
         case "submit":
@@ -166,6 +174,15 @@ def decode_server_message(frame: bytes, limits: Limits) -> ServerMessage:
     """
     if len(frame) > limits.server_frame_bytes:
         raise FrameTooLargeError(len(frame), limits.server_frame_bytes)
+    try:
+        ops, through = fast_reader.read_ops_frame(frame)
+    except fast_reader.NOT_READ:
+        return strictly_decode_server_message(frame, limits)
+    return ServerMessage(ops=ops, through=through)
+
+
+def strictly_decode_server_message(frame: bytes, limits: Limits) -> ServerMessage:
+    """``decode_server_message`` through protobuf, whatever the size."""
     message = strict.parse(pb.ServerMessage, frame)
     return ServerMessage(
         welcome=_welcome_of(message.welcome) if message.HasField("welcome") else None,

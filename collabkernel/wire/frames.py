@@ -70,7 +70,7 @@ def snapshot_part(seq: int, state: bytes) -> bytes:
     return field_bytes(2, pb.Snapshot(seq=seq, encoding=encoding, state=state).SerializeToString())
 
 
-def ops_part(envelopes: Sequence[StoredEnvelope], encoded_ops: Sequence[list[bytes]] | None = None) -> bytes:
+def ops_part(envelopes: Sequence[StoredEnvelope], encoded_ops: Sequence[Sequence[bytes]] | None = None) -> bytes:
     """Stored envelopes, contiguous in seq; nothing for none.
 
     Args:
@@ -84,7 +84,9 @@ def ops_part(envelopes: Sequence[StoredEnvelope], encoded_ops: Sequence[list[byt
     for i, stored in enumerate(envelopes):
         actor = index_by_actor.setdefault(stored.actor, len(index_by_actor))
         envelope = envelope_bytes(stored.envelope, encoded_ops[i] if encoded_ops is not None else None)
-        head = field_varint(1, stored.seq) + field_varint(2, stored.site) + field_varint(3, actor)
+        head = (
+            b"\x08" + varint(stored.seq) + b"\x10" + varint(stored.site) + (b"\x18" + varint(actor) if actor else b"")
+        )
         body = head + b"\x22" + varint(len(envelope)) + envelope
         bodies.append(b"\x12" + varint(len(body)) + body)
     actors = b"".join([field_bytes(1, actor.encode()) for actor in index_by_actor])
