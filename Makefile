@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TS := widgets/ts
 PORT ?= 8888
+DATABASE ?= sqlite:///$(CURDIR)/rooms.sqlite
 BENCH ?=
 ARGS ?=
 
@@ -69,7 +70,8 @@ $(VENV)/installed-node: $(TS)/package-lock.json $(VENV)/installed-dev
 run: $(VENV)/installed-run ## Start JupyterLab with live rooms, and print the URL of an example notebook
 	@echo '» Starting JupyterLab; stop it with Ctrl-C'
 	@exec env -u JUPYTER_TOKEN $(BIN)/jupyter lab --no-browser --port=$(PORT) --log-level=WARN \
-	  --ServerApp.root_dir='$(CURDIR)' --LabApp.default_url=/lab/tree/notebooks/01-live-objects.ipynb \
+	  --CollabKernelServer.db_url='$(DATABASE)' --ServerApp.root_dir='$(CURDIR)' \
+--LabApp.default_url=/lab/tree/notebooks/01-live-objects.ipynb \
 	  $$([ "$$(id -u)" != 0 ] || echo --allow-root) $(ARGS)
 
 # ---------------------------------------------------------------- checks

@@ -20,7 +20,12 @@ def test_the_ten_lines_run_and_print_what_they_say(tmp_path: Path):
     said = re.findall(r"print\(.*# (.*)$", python_of_readme(), re.MULTILINE)
 
     result = subprocess.run(
-        [sys.executable, "-c", python_of_readme()], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", python_of_readme()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
     assert result.returncode == 0, result.stderr
