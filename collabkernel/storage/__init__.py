@@ -1,1 +1,27 @@
 """The op log, snapshots and sites: a protocol, its memory twin, and SQLAlchemy."""
+
+from __future__ import annotations
+
+from collabkernel.storage.base import Storage
+
+
+def open_storage(url: str, durable: bool = True) -> Storage:
+    """A storage for a database URL; call its ``open()`` before anything else.
+
+    Args:
+        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``postgresql://user@host/database``, or
+            ``memory://`` for a database in this process that ends with it.
+        durable: Whether an append waits for the disk. Without, a power cut may take the last moments of
+            acknowledged work; ``Storage.is_durable`` is then False and acks say ``buffered``.
+
+    Raises:
+        StorageError: If the URL names no database that we know, or its driver is not installed.
+    """
+    if url.split(":", 1)[0] == "memory":
+        from collabkernel.storage.memory import MemoryStorage
+
+        return MemoryStorage()
+    # SQLAlchemy takes 0.3 s to import; rooms in memory do without.
+    from collabkernel.storage.sql import SqlStorage
+
+    return SqlStorage(url, durable)

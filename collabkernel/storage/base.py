@@ -1,15 +1,18 @@
-"""What a room needs of a database: the op log, sites, refusals and snapshots. Bytes only; no operation is read here."""
+"""What a room needs of a database: the op log, sites, refusals and snapshots. Bytes only; no operation is read here.
+
+Numbers fit SQL's signed 64-bit integers: sites are 32-bit, counters and seqs 53-bit, an HLC is below 2**63 (the year
+6429). Texts are valid UTF-8 without NUL.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class OpRow:
-    """One operation as the log has it."""
+class OpRow(NamedTuple):
+    """One operation as the log has it. A tuple: a cold start reads 100,000 of them."""
 
     seq: int
     site: int
@@ -59,7 +62,9 @@ class NotAppended:
     """This envelope alone was not stored; the others of its batch were."""
 
     code: str
-    """``fenced`` (site resumed elsewhere), ``counter-gap``, ``room-not-found`` (deleted)."""
+    """``fenced`` (site resumed elsewhere, closed or unknown), ``counter-gap``, ``room-not-found`` (deleted),
+    ``invalid-operation`` (a number or text that no database takes, or no operations), ``storage-error`` (this room
+    alone failed), or the code of the stored refusal of this very envelope."""
     reason: str
 
 
@@ -119,12 +124,14 @@ class SnapshotRow:
 class Storage(Protocol):
     """A database of rooms. Every method raises ``StorageError`` when the database fails; then nothing was done.
 
-    ``memory.MemoryStorage`` is the twin for tests and ``memory://``; ``sql.SqlStorage`` is the real one. The suite
-    ``tests/contract/storage_contract.py`` holds for both.
+    Made by ``open_storage(url)``, then ``await open()``. Before that and after ``close()`` every other method raises
+    ``ClosedError``. Methods of one storage may run at once; a write that is under way is finished when its caller is
+    cancelled. ``memory.MemoryStorage`` is the twin for tests and ``memory://``; ``sql.SqlStorage`` is the real one.
+    The suite ``tests/contract/test_storage_*.py`` holds for both.
     """
 
     is_durable: bool
-    """Whether ``append`` returns only after the disk has it (False: acks say ``buffered``)."""
+    """Whether ``append`` returns only after the disk has it (False: acks say ``buffered``). Known after ``open``."""
 
     async def open(self) -> None:
         """Connect, and bring the schema up to date."""
@@ -139,6 +146,7 @@ class Storage(Protocol):
         (site, counter) is in the log is answered from it. When the commit's outcome is unknown, the log is read before
         anything is tried again. If the batch fails as a whole it is retried room by room, and a room that still fails
         raises ``StorageError`` only if all failed; otherwise its requests are ``NotAppended("storage-error", ...)``.
+        After a refused envelope the later ones of its site in the same batch are counter gaps.
         """
 
     async def head(self, room_id: str) -> RoomRow | None:
@@ -148,7 +156,10 @@ class Storage(Protocol):
         """The room, made when it does not exist."""
 
     def read_ops(self, room_id: str, after_seq: int, upto_seq: int | None = None) -> AsyncIterator[Sequence[OpRow]]:
-        """Operations with ``after_seq < seq <= upto_seq`` in seq order, in chunks of at most 5,000 rows."""
+        """Operations with ``after_seq < seq <= upto_seq`` in seq order, in chunks of at most 5,000 rows.
+
+        Without ``upto_seq``, up to the head when the last chunk is read. Nothing for a room that does not exist.
+        """
 
     async def op_at(self, room_id: str, seq: int) -> OpRow | None:
         """The operation at ``seq``."""
@@ -157,19 +168,34 @@ class Storage(Protocol):
         """What became of the envelope whose first counter this is."""
 
     async def new_site(self, room_id: str, site: int, actor: str, kind: int, secret_hash: bytes, now_ms: int) -> bool:
-        """Enter a site at epoch 1; False when the number is taken."""
+        """Enter a site at epoch 1; False when the number is taken.
+
+        Raises:
+            RoomNotFoundError: If the room does not exist.
+        """
 
     async def site(self, room_id: str, site: int) -> SiteRow | None:
         """The site, or None."""
 
     async def resume_site(self, room_id: str, site: int, now_ms: int) -> SiteRow | None:
-        """Raise the site's epoch and return it; None when it is unknown or closed."""
+        """Raise the site's epoch and return it; None when it is unknown or closed.
+
+        Once it returns, nothing of an older epoch is stored any more: ``last_counter`` is final for them.
+        """
 
     async def refuse(self, room_id: str, site: int, epoch: int, refusal: Refusal) -> bool:
-        """Store a final refusal and advance the site's last counter over it; False when fenced or out of order."""
+        """Store a final refusal and advance the site's last counter over it; False when fenced or out of order.
+
+        True again for a refusal that is stored already.
+        """
 
     async def save_snapshot(self, snapshot: SnapshotRow, now_ms: int) -> None:
-        """Write a snapshot; parts equal to an earlier one's share its blob; only the newest two are kept."""
+        """Write a snapshot; parts equal to an earlier one's share its blob; only the newest two are kept.
+
+        Raises:
+            RoomNotFoundError: If the room does not exist.
+            StorageError: If the snapshot's seq is ahead of the log.
+        """
 
     async def latest_snapshot(self, room_id: str) -> SnapshotRow | None:
         """The newest snapshot, or None."""

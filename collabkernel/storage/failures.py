@@ -1,0 +1,82 @@
+"""Says what is wrong with a database, and what to do about it. Decides by error codes, never by texts."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from collabkernel.errors import StorageError
+
+DATABASE_ERRORS = (SQLAlchemyError, OSError)
+"""What SQLAlchemy, and asyncpg before it is connected, raise when the database fails."""
+
+_SQLITE_ADVICE = {
+    sqlite3.SQLITE_BUSY: "another process has held the write lock for too long; retry, or look who has it open",
+    sqlite3.SQLITE_LOCKED: "another connection holds a lock; retry",
+    sqlite3.SQLITE_READONLY: "the file or its folder is read-only for this user",
+    sqlite3.SQLITE_FULL: "the disk is full; free some space, nothing acknowledged was lost",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened; check that its folder exists and is writable for this user",
+    sqlite3.SQLITE_IOERR: "the disk failed to read or write; check it and its free space",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged; restore it from a backup",
+    sqlite3.SQLITE_NOTADB: "this file is no SQLite database; choose another path",
+}
+_POSTGRES_ADVICE = {
+    "28": "the server refused this user; check the name and password in the URL",
+    "3D": "the server has no such database; create it, or check the name in the URL",
+    "42501": "this user may not do that; grant it CREATE, SELECT, INSERT, UPDATE and DELETE on the schema",
+    "53100": "the server's disk is full; free some space, nothing acknowledged was lost",
+    "53300": "the server has no connection left; raise its max_connections",
+    "25006": "the server is read-only: it is a standby; connect to the primary",
+    "57P": "the server is shutting down or starting; retry",
+    "08": "the connection broke; retry",
+}
+
+
+def explain(error: Exception, url: URL) -> StorageError:
+    """The error to raise for a database's error."""
+    shown = url.render_as_string(hide_password=True)
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    advice = _advice(cause)
+    detail = str(cause).strip() or type(cause).__name__
+    return StorageError(f"{shown}: {advice} ({detail})" if advice else f"{shown}: {detail}")
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether SQLite gave up because another connection held a lock."""
+    return isinstance(error, DBAPIError) and _sqlite_code(error.orig) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def missing_driver(url: URL, error: Exception) -> StorageError:
+    """The error for a URL whose driver is not installed or not known."""
+    shown = url.render_as_string(hide_password=True)
+    if isinstance(error, NoSuchModuleError):
+        return StorageError(
+            f"{shown}: collabkernel stores rooms in sqlite:///FILE, postgresql://HOST/NAME or memory://"
+        )
+    return StorageError(f"{shown}: its driver is not installed; run: pip install 'collabkernel[postgres]' ({error})")
+
+
+def _advice(cause: BaseException) -> str | None:
+    code = _sqlite_code(cause)
+    if code is not None:
+        return _SQLITE_ADVICE.get(code)
+    # asyncpg's errors carry ``sqlstate``; SQLAlchemy's wrapper around them too.
+    sqlstate = getattr(cause, "sqlstate", None)
+    if isinstance(sqlstate, str):
+        return next((advice for prefix, advice in _POSTGRES_ADVICE.items() if sqlstate.startswith(prefix)), None)
+    if isinstance(cause, PoolTimeoutError):
+        return "all connections are busy; the database is too slow for this load"
+    if isinstance(cause, OSError):
+        return "cannot reach the database; check that it runs, and the host and port in the URL"
+    return None
+
+
+def _sqlite_code(cause: BaseException | None) -> int | None:
+    """The primary result code: the low byte of the extended one."""
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", None)
+        return None if code is None else int(code) & 0xFF
+    return None

@@ -1,0 +1,185 @@
+"""The op log in SQL: reading rooms and operations, and the append transaction. Plain functions over a connection.
+
+The append locks the rooms of the batch first: ``SELECT ... FOR UPDATE`` on PostgreSQL, in the order of their keys so
+that two servers cannot deadlock; on SQLite ``BEGIN IMMEDIATE`` has done it. So what it reads stays true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, func, insert, select, tuple_, update
+
+from collabkernel.storage.append import AppendPlan, RoomHead, SiteHead, SiteKey, answer_from_log, plan_append
+from collabkernel.storage.base import Appended, AppendRequest, OpRow, Refusal, RoomRow
+from collabkernel.storage.tables import ops, refusals, rooms, sites
+
+READ_CHUNK_ROWS = 5000
+"""Rows of one read: about 15 ms, in which the loop stays free for others."""
+_IN_VALUES_MAX = 1024
+"""Values in one IN: SQLite takes 32,766 parameters, PostgreSQL 32,767."""
+
+_ROOM_ROW = tuple(rooms.c[name] for name in ("id", "seq", "hlc", "created_ms", "updated_ms", "snapshot_seq"))
+_OP_ROW = tuple(ops.c[name] for name in OpRow._fields)
+
+_LOCK_ROOMS = (
+    select(rooms.c.key, rooms.c.id, rooms.c.seq, rooms.c.hlc)
+    .where(rooms.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(rooms.c.key)
+    .with_for_update()
+)
+_STORED_COUNTER = (
+    select(func.max(ops.c.counter)).where(ops.c.room == sites.c.room, ops.c.site == sites.c.site).scalar_subquery()
+)
+_SITE_HEADS = select(
+    sites.c.room, sites.c.site, sites.c.epoch, sites.c.refused_counter, _STORED_COUNTER, sites.c.closed
+).where(tuple_(sites.c.room, sites.c.site).in_(bindparam("keys", expanding=True)))
+_GROW_ROOM = (
+    update(rooms)
+    .where(rooms.c.key == bindparam("room"))
+    .values(seq=bindparam("new_seq"), hlc=bindparam("new_hlc"), updated_ms=bindparam("now_ms"))
+)
+_INSERT_OPS = insert(ops)
+_FIND_OPS = select(ops.c.room, ops.c.site, ops.c.counter, ops.c.seq, ops.c.hlc).where(
+    tuple_(ops.c.room, ops.c.site, ops.c.counter).in_(bindparam("keys", expanding=True))
+)
+_FIND_REFUSALS = select(refusals).where(
+    tuple_(refusals.c.room, refusals.c.site, refusals.c.counter).in_(bindparam("keys", expanding=True))
+)
+_READ_OPS = (
+    select(*_OP_ROW)
+    .where(
+        and_(ops.c.room == bindparam("room"), ops.c.seq > bindparam("after_seq"), ops.c.seq <= bindparam("upto_seq"))
+    )
+    .order_by(ops.c.seq)
+    .limit(READ_CHUNK_ROWS)
+)
+
+
+def find_room(connection: Connection, room_id: str) -> RoomRow | None:
+    """The room, or None."""
+    row = connection.execute(select(*_ROOM_ROW).where(rooms.c.id == room_id)).one_or_none()
+    return None if row is None else RoomRow(*row)
+
+
+def list_rooms(connection: Connection, limit: int, after: str) -> list[RoomRow]:
+    """Rooms by id."""
+    query = select(*_ROOM_ROW).where(rooms.c.id > after).order_by(rooms.c.id).limit(limit)
+    return [RoomRow(*row) for row in connection.execute(query)]
+
+
+def room_key(connection: Connection, room_id: str) -> int | None:
+    """The integer that the other tables know the room by."""
+    return connection.scalar(select(rooms.c.key).where(rooms.c.id == room_id))
+
+
+def lock_room(connection: Connection, room_id: str) -> tuple[int, RoomHead] | None:
+    """The room's key and head, unchanged by anybody else until this transaction ends."""
+    row = connection.execute(_LOCK_ROOMS, {"ids": [room_id]}).one_or_none()
+    return None if row is None else (row.key, RoomHead(row.seq, row.hlc))
+
+
+def site_heads(connection: Connection, keys: Iterable[tuple[int, int]]) -> dict[tuple[int, int], SiteHead]:
+    """How far sites have come, by (room key, site)."""
+    return {
+        (room, site): SiteHead(epoch, max(refused, stored or 0), closed)
+        for room, site, epoch, refused, stored, closed in _in_chunks(connection, _SITE_HEADS, keys)
+    }
+
+
+def read_ops(connection: Connection, room: int, after_seq: int, upto_seq: int) -> list[OpRow]:
+    """The next chunk of a room's log, in seq order; as the driver's plain tuples, which saves a third of the time."""
+    result = connection.execute(_READ_OPS, {"room": room, "after_seq": after_seq, "upto_seq": upto_seq})
+    try:
+        return list(map(OpRow._make, result.cursor.fetchall()))
+    finally:
+        result.close()
+
+
+def find_envelope(connection: Connection, room_id: str, site: int, counter: int) -> Appended | Refusal | None:
+    """What the log or the refusals have at a counter."""
+    room = room_key(connection, room_id)
+    if room is None:
+        return None
+    return find_envelopes(connection, [(room, site, counter)]).get((room, site, counter))
+
+
+def find_envelopes(
+    connection: Connection, keys: Sequence[tuple[int, int, int]]
+) -> dict[tuple[int, int, int], Appended | Refusal]:
+    """What the log or the refusals have, by (room key, site, counter)."""
+    found: dict[tuple[int, int, int], Appended | Refusal] = {
+        (row.room, row.site, row.counter): Appended(row.seq, row.hlc, duplicate=True)
+        for row in _in_chunks(connection, _FIND_OPS, keys)
+    }
+    if len(found) < len(set(keys)):
+        for row in _in_chunks(connection, _FIND_REFUSALS, keys):
+            refusal = Refusal(row.counter, row.ops_count, row.code, row.reason)
+            found[row.room, row.site, row.counter] = refusal
+    return found
+
+
+def append_batch(connection: Connection, batch: Sequence[AppendRequest], now_ms: int) -> AppendPlan:
+    """Store what can be stored of a batch; every answer is in the plan, and true once the transaction is committed."""
+    room_ids = {request.room_id for request in batch if "\0" not in request.room_id}
+    locked = {row.id: row for row in _in_chunks(connection, _LOCK_ROOMS, sorted(room_ids), "ids")}
+    key_by_id = {room_id: row.key for room_id, row in locked.items()}
+    heads = _site_heads_of(connection, batch, key_by_id)
+    plan = plan_append(batch, {room_id: RoomHead(row.seq, row.hlc) for room_id, row in locked.items()}, heads)
+    _answer_from_log(connection, batch, plan, key_by_id, heads)
+    if plan.heads:
+        connection.execute(
+            _GROW_ROOM,
+            [
+                {"room": key_by_id[room_id], "new_seq": head.seq, "new_hlc": head.hlc, "now_ms": now_ms}
+                for room_id, head in plan.heads.items()
+            ],
+        )
+        connection.execute(_INSERT_OPS, list(_op_parameters(plan, key_by_id)))
+    return plan
+
+
+def _site_heads_of(
+    connection: Connection, batch: Sequence[AppendRequest], key_by_id: dict[str, int]
+) -> dict[SiteKey, SiteHead]:
+    id_by_key = {key: room_id for room_id, key in key_by_id.items()}
+    keys = {(key_by_id[request.room_id], request.site) for request in batch if request.room_id in key_by_id}
+    return {(id_by_key[room], site): head for (room, site), head in site_heads(connection, sorted(keys)).items()}
+
+
+def _answer_from_log(
+    connection: Connection,
+    batch: Sequence[AppendRequest],
+    plan: AppendPlan,
+    key_by_id: dict[str, int],
+    heads: dict[SiteKey, SiteHead],
+) -> None:
+    unanswered = plan.unanswered
+    if not unanswered:
+        return
+    keys = {i: (key_by_id[batch[i].room_id], batch[i].site, batch[i].counter) for i in unanswered}
+    found = find_envelopes(connection, sorted(keys.values()))
+    for i in unanswered:
+        last_counter = heads[batch[i].room_id, batch[i].site].last_counter
+        plan.answers[i] = answer_from_log(batch[i], found.get(keys[i]), last_counter)
+
+
+def _op_parameters(plan: AppendPlan, key_by_id: dict[str, int]) -> Iterator[dict[str, Any]]:
+    for room_id, rows in plan.rows.items():
+        room = key_by_id[room_id]
+        for row in rows:
+            yield {"room": room, **row._asdict()}
+
+
+def _in_chunks(connection: Connection, query: Any, values: Iterable[Any], name: str = "keys") -> Iterator[Any]:
+    """Rows of a query with one IN, for any number of values.
+
+    The list is filled up to a power of two with its last value, so that a driver's cache of prepared statements holds
+    eleven texts and not one for each length.
+    """
+    left = list(values)
+    while left:
+        chunk, left = left[:_IN_VALUES_MAX], left[_IN_VALUES_MAX:]
+        chunk += chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
+        yield from connection.execute(query, {name: chunk})

@@ -1,0 +1,112 @@
+"""Sites and their refusals in SQL: who may append to a room, from which counter. Over a connection.
+
+Each of these locks the room first, as an append does: when a resume has returned, no append of an older epoch is under
+way any more.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, insert, select, update
+
+from collabkernel.errors import RoomNotFoundError
+from collabkernel.storage.base import Refusal, SiteRow
+from collabkernel.storage.log import lock_room, room_key, site_heads
+from collabkernel.storage.tables import refusals, sites
+
+
+def enter(
+    connection: Connection, room_id: str, site: int, actor: str, kind: int, secret_hash: bytes, now_ms: int
+) -> bool:
+    """Enter a site at epoch 1; False when the number is taken."""
+    locked = lock_room(connection, room_id)
+    if locked is None:
+        raise RoomNotFoundError(room_id)
+    room, _ = locked
+    if site_heads(connection, [(room, site)]):
+        return False
+    connection.execute(
+        insert(sites),
+        {
+            "room": room,
+            "site": site,
+            "actor": actor,
+            "kind": kind,
+            "epoch": 1,
+            "secret_hash": secret_hash,
+            "refused_counter": 0,
+            "closed": False,
+            "created_ms": now_ms,
+            "resumed_ms": now_ms,
+        },
+    )
+    return True
+
+
+def find(connection: Connection, room_id: str, site: int) -> SiteRow | None:
+    """The site, or None."""
+    room = room_key(connection, room_id)
+    if room is None:
+        return None
+    heads = site_heads(connection, [(room, site)])
+    if not heads:
+        return None
+    head = heads[room, site]
+    row = connection.execute(
+        select(sites.c.actor, sites.c.kind, sites.c.secret_hash).where(sites.c.room == room, sites.c.site == site)
+    ).one()
+    return SiteRow(
+        room_id, site, row.actor, row.kind, head.epoch, bytes(row.secret_hash), head.last_counter, head.closed
+    )
+
+
+def resume(connection: Connection, room_id: str, site: int, now_ms: int) -> SiteRow | None:
+    """Raise the site's epoch and return it; None when it is unknown or closed."""
+    locked = lock_room(connection, room_id)
+    if locked is None:
+        return None
+    room, _ = locked
+    raised = connection.execute(
+        update(sites)
+        .where(sites.c.room == room, sites.c.site == site, sites.c.closed.is_(False))
+        .values(epoch=sites.c.epoch + 1, resumed_ms=now_ms)
+    )
+    return find(connection, room_id, site) if raised.rowcount == 1 else None
+
+
+def refuse(connection: Connection, room_id: str, site: int, epoch: int, refusal: Refusal) -> bool:
+    """Store a final refusal and advance the site's last counter over it; False when fenced or out of order."""
+    locked = lock_room(connection, room_id)
+    if locked is None:
+        return False
+    room, _ = locked
+    head = site_heads(connection, [(room, site)]).get((room, site))
+    if head is None or head.closed or head.epoch != epoch:
+        return False
+    if refusal.counter != head.last_counter + 1:
+        return _stored_refusal(connection, room, site, refusal.counter) == refusal
+    connection.execute(
+        insert(refusals),
+        {
+            "room": room,
+            "site": site,
+            "counter": refusal.counter,
+            "ops_count": refusal.ops_count,
+            "code": refusal.code,
+            "reason": refusal.reason,
+        },
+    )
+    connection.execute(
+        update(sites)
+        .where(sites.c.room == room, sites.c.site == site)
+        .values(refused_counter=refusal.counter + refusal.ops_count - 1)
+    )
+    return True
+
+
+def _stored_refusal(connection: Connection, room: int, site: int, counter: int) -> Refusal | None:
+    row = connection.execute(
+        select(refusals.c.counter, refusals.c.ops_count, refusals.c.code, refusals.c.reason).where(
+            refusals.c.room == room, refusals.c.site == site, refusals.c.counter == counter
+        )
+    ).one_or_none()
+    return None if row is None else Refusal(*row)

@@ -1,0 +1,326 @@
+"""The op log in SQLite or PostgreSQL, through SQLAlchemy's asyncio engines."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+from sqlalchemy import Connection, delete, insert
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from collabkernel import metrics
+from collabkernel.errors import ClosedError, StorageError
+from collabkernel.limits import COUNTER_MAX
+from collabkernel.storage import log, roster, schema, snapshots
+from collabkernel.storage.append import AppendPlan, storable_refusal
+from collabkernel.storage.base import (
+    Appended,
+    AppendRequest,
+    NotAppended,
+    OpRow,
+    Refusal,
+    RoomRow,
+    SiteRow,
+    SnapshotRow,
+)
+from collabkernel.storage.engines import make_engines, parse_url, postgres_is_durable, prepare_file
+from collabkernel.storage.failures import DATABASE_ERRORS, explain
+from collabkernel.storage.tables import rooms
+
+RETRY_S = 10.0
+"""A failed batch is retried room by room for this long; rooms whose turn does not come fail with it."""
+_COMPRESS_IN_THREAD_BYTES = 64 << 10
+"""Below, compressing takes less than handing it to a thread and back."""
+_SAVE_ATTEMPTS = 5
+"""Another server would have to drop a blob that we are about to share, at each of them."""
+
+T = TypeVar("T")
+
+
+class SqlStorage:
+    """A ``Storage`` in a database; ``base.Storage`` has the promises."""
+
+    def __init__(self, url: str, durable: bool = True) -> None:
+        """Take the URL of a database; nothing is connected before ``open``.
+
+        Raises:
+            StorageError: If the URL names no database that we know, or its driver is not installed.
+        """
+        self._url = parse_url(url)
+        self._engines = make_engines(self._url, durable)
+        self._is_open = False
+        self._writes: set[asyncio.Task[object]] = set()
+        """Transactions under way: they are finished even if their callers are cancelled."""
+        self.is_durable = durable
+
+    async def open(self) -> None:
+        """Connect, and bring the schema up to date."""
+        if self._is_open:
+            return
+        try:
+            with self._explained():
+                await self._connect()
+        except BaseException:
+            await self._engines.dispose()
+            raise
+        self._is_open = True
+
+    async def close(self) -> None:
+        """Finish what is under way and disconnect."""
+        self._is_open = False
+        if self._writes:
+            await asyncio.wait(self._writes)
+        with self._explained():
+            await self._engines.dispose()
+
+    async def append(self, batch: Sequence[AppendRequest]) -> list[Appended | NotAppended]:
+        """Store envelopes, all in one transaction."""
+        if not batch:
+            return []
+        started_s = time.perf_counter()
+        attempt = _Attempt(batch)
+        try:
+            await self._write(attempt.run)
+            answers = attempt.answers
+        except StorageError:
+            answers = await self._append_room_by_room(attempt)
+        metrics.storage_op_rtt_ms.observe((time.perf_counter() - started_s) * 1000)
+        for request, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Appended) and not answer.duplicate:
+                metrics.count_stored(request.room_id, len(request.ops))
+        return answers
+
+    async def head(self, room_id: str) -> RoomRow | None:
+        """The room, or None."""
+        return await self._read(partial(log.find_room, room_id=room_id))
+
+    async def create_room(self, room_id: str, now_ms: int) -> RoomRow:
+        """The room, made when it does not exist."""
+        while True:
+            if (room := await self.head(room_id)) is not None:
+                return room
+            await self._write(partial(_insert_room, room_id=room_id, now_ms=now_ms))
+
+    async def read_ops(
+        self, room_id: str, after_seq: int, upto_seq: int | None = None
+    ) -> AsyncIterator[Sequence[OpRow]]:
+        """Operations in seq order, in chunks."""
+        room = await self._read(partial(log.room_key, room_id=room_id))
+        upto_seq = COUNTER_MAX if upto_seq is None else upto_seq
+        while room is not None and after_seq < upto_seq:
+            rows = await self._read(partial(log.read_ops, room=room, after_seq=after_seq, upto_seq=upto_seq))
+            if rows:
+                yield rows
+            if len(rows) < log.READ_CHUNK_ROWS:
+                return
+            after_seq = rows[-1].seq
+
+    async def op_at(self, room_id: str, seq: int) -> OpRow | None:
+        """The operation at ``seq``."""
+        async for rows in self.read_ops(room_id, seq - 1, seq):
+            return rows[0]
+        return None
+
+    async def find_envelope(self, room_id: str, site: int, counter: int) -> Appended | Refusal | None:
+        """What became of the envelope whose first counter this is."""
+        return await self._read(partial(log.find_envelope, room_id=room_id, site=site, counter=counter))
+
+    async def new_site(self, room_id: str, site: int, actor: str, kind: int, secret_hash: bytes, now_ms: int) -> bool:
+        """Enter a site at epoch 1; False when the number is taken."""
+        return await self._write(
+            partial(
+                roster.enter,
+                room_id=room_id,
+                site=site,
+                actor=actor,
+                kind=kind,
+                secret_hash=secret_hash,
+                now_ms=now_ms,
+            )
+        )
+
+    async def site(self, room_id: str, site: int) -> SiteRow | None:
+        """The site, or None."""
+        return await self._read(partial(roster.find, room_id=room_id, site=site))
+
+    async def resume_site(self, room_id: str, site: int, now_ms: int) -> SiteRow | None:
+        """Raise the site's epoch and return it; None when it is unknown or closed."""
+        return await self._write(partial(roster.resume, room_id=room_id, site=site, now_ms=now_ms))
+
+    async def refuse(self, room_id: str, site: int, epoch: int, refusal: Refusal) -> bool:
+        """Store a final refusal; False when fenced or out of order."""
+        storable = storable_refusal(refusal)
+        return await self._write(partial(roster.refuse, room_id=room_id, site=site, epoch=epoch, refusal=storable))
+
+    async def save_snapshot(self, snapshot: SnapshotRow, now_ms: int) -> None:
+        """Write a snapshot; equal parts share a blob; only the newest two are kept."""
+        started_s = time.perf_counter()
+        room_id = snapshot.room_id
+        manifest = {partition: snapshots.content_hash(state) for partition, state in snapshot.parts.items()}
+        state_by_hash = {manifest[partition]: state for partition, state in snapshot.parts.items()}
+        for _ in range(_SAVE_ATTEMPTS):
+            missing = await self._read(partial(snapshots.missing_blobs, room_id=room_id, hashes=manifest.values()))
+            data = await _compressed([state_by_hash[name] for name in missing])
+            save = partial(
+                snapshots.save, room_id=room_id, seq=snapshot.seq, manifest=manifest, data=data, now_ms=now_ms
+            )
+            if await self._write(save):
+                metrics.snapshot_latency_ms.observe((time.perf_counter() - started_s) * 1000)
+                return
+        raise StorageError(f"snapshot of room {room_id!r}: others kept dropping its blobs; try again")
+
+    async def latest_snapshot(self, room_id: str) -> SnapshotRow | None:
+        """The newest snapshot, or None."""
+        found = await self._read(partial(snapshots.latest, room_id=room_id))
+        return None if found is None else SnapshotRow(room_id, *found)
+
+    async def list_rooms(self, limit: int = 1000, after: str = "") -> list[RoomRow]:
+        """Rooms by id, after ``after``."""
+        return await self._read(partial(log.list_rooms, limit=limit, after=after))
+
+    async def delete_room(self, room_id: str) -> bool:
+        """Delete a room with all that belongs to it; False when it was not there."""
+        return await self._write(partial(_delete_room, room_id=room_id))
+
+    async def _connect(self) -> None:
+        engines = self._engines
+        if engines.is_sqlite:
+            await prepare_file(engines)
+        async with engines.reader.connect() as connection:
+            is_current = await connection.run_sync(schema.is_current)
+            if not engines.is_sqlite:
+                self.is_durable = await connection.run_sync(postgres_is_durable)
+        if not is_current:
+            async with engines.writer.begin() as connection:
+                await connection.run_sync(schema.upgrade)
+
+    async def _append_room_by_room(self, failed: _Attempt) -> list[Appended | NotAppended]:
+        """Try each room of a failed batch alone.
+
+        The failed transaction may have been committed all the same. Each append reads the log under the room's lock
+        before it writes, so it answers what is stored from there; until the lock is free, a commit of the failed one
+        may still be on its way.
+        """
+        answers: list[Appended | NotAppended | None] = [None] * len(failed.batch)
+        indices_by_room: dict[str, list[int]] = {}
+        for i, request in enumerate(failed.batch):
+            indices_by_room.setdefault(request.room_id, []).append(i)
+        deadline_s = time.monotonic() + RETRY_S
+        failures: list[StorageError] = []
+        for indices in indices_by_room.values():
+            attempt = _Attempt([failed.batch[i] for i in indices])
+            try:
+                if failures and time.monotonic() > deadline_s:
+                    raise failures[-1]
+                await self._write(attempt.run)
+            except StorageError as error:
+                failures.append(error)
+                for i in indices:
+                    answers[i] = NotAppended(error.code, str(error))
+            else:
+                for i, answer in zip(indices, attempt.answers, strict=True):
+                    answers[i] = failed.own(i, answer)
+        if len(failures) == len(indices_by_room):
+            raise failures[-1]
+        return _complete(answers)
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        """Run a read; once more when the connection turns out to have been lost while it was idle."""
+        self._check_open()
+        for is_last in (False, True):
+            try:
+                async with self._engines.reader.connect() as connection:
+                    return await connection.run_sync(work)
+            except DBAPIError as error:
+                if is_last or not error.connection_invalidated:
+                    raise self._failure(error) from error
+            except DATABASE_ERRORS as error:
+                raise self._failure(error) from error
+        raise AssertionError("the second attempt returns or raises")
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        """Run a transaction to its end, whatever becomes of the caller.
+
+        A transaction that was cancelled in its COMMIT would leave a connection of unknown state, and nobody knowing
+        what is stored.
+        """
+        self._check_open()
+        task = asyncio.get_running_loop().create_task(self._transaction(work))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        return await asyncio.shield(task)
+
+    async def _transaction(self, work: Callable[[Connection], T]) -> T:
+        with self._explained():
+            async with self._engines.writer.begin() as connection:
+                return await connection.run_sync(work)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except DATABASE_ERRORS as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> StorageError:
+        metrics.storage_failures.inc()
+        return explain(error, self._url)
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise ClosedError("this storage is not open; call open() first, and nothing after close()")
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One append transaction: it remembers what it was about to commit when its COMMIT fails."""
+
+    batch: Sequence[AppendRequest]
+    plan: AppendPlan | None = None
+
+    def run(self, connection: Connection) -> None:
+        """The transaction's work."""
+        self.plan = log.append_batch(connection, self.batch, time.time_ns() // 1_000_000)
+
+    @property
+    def answers(self) -> list[Appended | NotAppended]:
+        """What the transaction answers, once it is committed."""
+        assert self.plan is not None, "run() has returned"
+        return _complete(self.plan.answers)
+
+    def own(self, i: int, later: Appended | NotAppended) -> Appended | NotAppended:
+        """The answer of a later attempt: what this one stored after all is no duplicate to our caller."""
+        mine = self.plan.answers[i] if self.plan is not None else None
+        if isinstance(mine, Appended) and not mine.duplicate and later == replace(mine, duplicate=True):
+            return mine
+        return later
+
+
+def _complete(answers: Sequence[Appended | NotAppended | None]) -> list[Appended | NotAppended]:
+    complete = [answer for answer in answers if answer is not None]
+    assert len(complete) == len(answers), "every request has its answer"
+    return complete
+
+
+def _insert_room(connection: Connection, room_id: str, now_ms: int) -> None:
+    values = {"id": room_id, "seq": 0, "hlc": 0, "created_ms": now_ms, "updated_ms": now_ms, "snapshot_seq": 0}
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(rooms), values)
+    except IntegrityError:
+        pass  # Another server has made it since we looked.
+
+
+def _delete_room(connection: Connection, room_id: str) -> bool:
+    return connection.execute(delete(rooms).where(rooms.c.id == room_id)).rowcount == 1
+
+
+async def _compressed(states: Sequence[bytes]) -> dict[str, bytes]:
+    if sum(map(len, states)) < _COMPRESS_IN_THREAD_BYTES:
+        return snapshots.compress(states)
+    return await asyncio.to_thread(snapshots.compress, states)

@@ -1,0 +1,117 @@
+"""The tables of a database of rooms. ``migrations/`` makes them; a test holds both to the same.
+
+``ops`` refers to a room by a small integer, and keeps its rows in (room, seq) order (clustered on SQLite), so that a
+read of a log is one walk. An operation's row repeats its envelope's fields: any row can be read alone.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects import postgresql
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+# Only an INTEGER primary key counts by itself on SQLite.
+_Key = BigInteger().with_variant(Integer, "sqlite")
+# Rooms are listed by code points everywhere, not by the language of one server.
+_SortedText = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+
+def _room() -> Column[int]:
+    return Column("room", _Key, ForeignKey("rooms.key", ondelete="CASCADE"), primary_key=True)
+
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("key", _Key, primary_key=True, autoincrement=True),
+    Column("id", _SortedText, nullable=False, unique=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("hlc", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("snapshot_seq", BigInteger, nullable=False),
+    sqlite_autoincrement=True,  # the key of a deleted room is never used again
+)
+
+ops = Table(
+    "ops",
+    metadata,
+    _room(),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("site", BigInteger, nullable=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("first_counter", BigInteger, nullable=False),
+    Column("base", BigInteger, nullable=False),
+    Column("hlc", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("kind", Integer, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    UniqueConstraint("room", "site", "counter"),
+    sqlite_with_rowid=False,
+)
+
+sites = Table(
+    "sites",
+    metadata,
+    _room(),
+    Column("site", BigInteger, primary_key=True, autoincrement=False),
+    Column("actor", Text, nullable=False),
+    Column("kind", Integer, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False),
+    # The last counter that was refused for good; the log knows the last one stored, so appends do not write here.
+    Column("refused_counter", BigInteger, nullable=False),
+    Column("closed", Boolean, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("resumed_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+refusals = Table(
+    "refusals",
+    metadata,
+    _room(),
+    Column("site", BigInteger, primary_key=True, autoincrement=False),
+    Column("counter", BigInteger, primary_key=True, autoincrement=False),
+    Column("ops_count", Integer, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    _room(),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    # JSON: partition to the SHA-256, in hexadecimal, of its state.
+    Column("manifest", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    _room(),
+    Column("hash", Text, primary_key=True),
+    Column("data", LargeBinary, nullable=False),  # zstd
+)
