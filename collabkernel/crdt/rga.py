@@ -24,11 +24,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from collabkernel.crdt.ids import OpId, Stamp
-from collabkernel.crdt.slot_tree import Side, Slot, SlotTree
+from collabkernel.crdt.ids import OpId, Side, Stamp
+from collabkernel.crdt.slot_tree import Slot, SlotTree
 from collabkernel.errors import LocalProtocolError, UnknownReferenceError
-
-__all__ = ["ElementState", "Revert", "RgaList", "Side", "SlotState"]
 
 
 class SlotState(NamedTuple):
@@ -150,6 +148,14 @@ class RgaList:
         found.slot = slot
         found.position_stamp = stamp
         return old_index, self._tree.add(slot)
+
+    def check_slot(self, parent: OpId | None, side: Side) -> None:
+        """Check that a slot may hang there.
+
+        Raises:
+            UnknownReferenceError: There is no such parent, or it is the root and the side is left.
+        """
+        self._parent(parent, side)
 
     # Undoing one's own unsent ops
 

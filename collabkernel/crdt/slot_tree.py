@@ -15,23 +15,15 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Generic, TypeVar
 
-from collabkernel.crdt.ids import ROOT, OpId
+from collabkernel.crdt.ids import ROOT, OpId, Side
 from collabkernel.crdt.sequence_index import Block, SequenceIndex
 
 DESCENT_STEPS_MAX = 16
 """Steps down a chain before binary search takes over."""
 
 T = TypeVar("T")
-
-
-class Side(IntEnum):
-    """On which side of its parent a slot hangs."""
-
-    LEFT = 0
-    RIGHT = 1
 
 
 class Slot(Generic[T]):
@@ -76,7 +68,7 @@ class SlotTree(Generic[T]):
         parent = slot.parent
         assert parent is not None, "the root is never added"
         is_shown = slot.held is not None
-        if slot.side:
+        if slot.side == Side.RIGHT:
             if parent.last_right is None:
                 parent.last_right = slot
                 return self.index.insert(parent, True, slot, is_shown)
@@ -98,7 +90,7 @@ class SlotTree(Generic[T]):
         assert parent is not None, "the root is never removed"
         siblings = self._siblings.get((parent, slot.side), [slot])
         siblings.remove(slot)
-        if slot.side:
+        if slot.side == Side.RIGHT:
             parent.last_right = siblings[-1] if siblings else None
         else:
             parent.first_left = siblings[0] if siblings else None
@@ -112,7 +104,7 @@ class SlotTree(Generic[T]):
             parent = slot.parent
             assert parent is not None, "the root is not loaded"
             # Siblings come in id order.
-            if slot.side:
+            if slot.side == Side.RIGHT:
                 if parent.last_right is not None:
                     self._add_sibling(parent, parent.last_right, slot)
                 parent.last_right = slot
