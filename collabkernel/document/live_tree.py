@@ -123,7 +123,7 @@ class TextNode:
         self.kind = ContainerKind.TEXT
         self.home = home
         self.depth = depth
-        self.rope = TextRope(client_id)
+        self.rope = TextRope(client_id or 1, records_steps=client_id != 0)
 
 
 Node = MapNode | ListNode | TextNode
@@ -150,10 +150,12 @@ class LiveTree:
         """Make an empty tree.
 
         Args:
-            client_id: Yjs client id of local text edits, the replica's site; 0 where nothing is edited locally.
+            client_id: Yjs client id of local text edits, the replica's site; 0 where nothing is edited locally: then
+                changes of texts are not told, which costs a walk over the whole text.
             depth_max: Levels of nesting above which operations are refused; None where the log was judged already.
         """
         self.client_id = client_id
+        self.is_edited_here = client_id != 0
         self.depth_max = depth_max
         self.size_bytes = 0
         self.nodes: dict[OpId, Node] = {ROOT: MapNode(ROOT, ContainerKind.OBJECT, None, 0)}
@@ -372,8 +374,14 @@ class LiveTree:
         return ABSENT
 
     def _edit_text(self, node: TextNode, op_id: OpId, op: TextEdit) -> Change | None:
-        delta = node.rope.apply(op.update, op_id.site)
+        rope = node.rope
+        if rope.covers(op.update, op_id.site):
+            return None
         self.size_bytes += len(op.update)
+        if not self.is_edited_here:
+            rope.apply(op.update, op_id.site)
+            return None
+        delta = rope.apply_with_delta(op.update, op_id.site)
         return Change(node.id, "text", delta=tuple(delta)) if delta else None
 
     # -- containers
