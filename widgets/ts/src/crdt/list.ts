@@ -55,22 +55,38 @@ export class ListState {
     return this.count;
   }
 
-  /** False when the op was there already. Throws `unknown-reference`; nothing is changed then. */
-  insert(id: OpId, stamp: Stamp, place: Place, value: StoredWireValue): boolean {
+  // Each operation throws `unknown-reference` and changes nothing when it names what is not there. `undos`, when given,
+  // gets what takes the operation back, for as long as nothing later is applied.
+
+  /** False when the op was there already. */
+  insert(id: OpId, stamp: Stamp, place: Place, value: StoredWireValue, undos?: (() => void)[]): boolean {
     if (this.slots.has(keyOf(id))) return false;
     const parent = this.parentSlot(place);
     const element: Element = { id, slot: undefined, value, valueStamp: stamp, positionStamp: stamp };
     element.slot = this.link(id, parent, place.side, element);
     this.elements.set(keyOf(id), element);
     this.count += 1;
+    const slot = element.slot;
+    undos?.push(() => {
+      this.unlink(slot);
+      this.elements.delete(keyOf(id));
+      this.count -= 1;
+    });
     return true;
   }
 
   /** Delete for ever; false when it was deleted already. */
-  delete(id: OpId): boolean {
+  delete(id: OpId, undos?: (() => void)[]): boolean {
     const element = this.known(id);
-    if (element.slot === undefined) return false;
-    element.slot.held = undefined;
+    const { slot, value } = element;
+    if (slot === undefined) return false;
+    undos?.push(() => {
+      slot.held = element;
+      element.slot = slot;
+      element.value = value;
+      this.count += 1;
+    });
+    slot.held = undefined;
     element.slot = undefined;
     element.value = NOTHING;
     this.count -= 1;
@@ -78,23 +94,32 @@ export class ListState {
   }
 
   /** False when a later write or a delete stands. */
-  set(id: OpId, stamp: Stamp, value: StoredWireValue): boolean {
+  set(id: OpId, stamp: Stamp, value: StoredWireValue, undos?: (() => void)[]): boolean {
     const element = this.known(id);
     if (element.slot === undefined || !isLater(stamp, element.valueStamp)) return false;
+    const before = { value: element.value, valueStamp: element.valueStamp };
+    undos?.push(() => void Object.assign(element, before));
     element.value = value;
     element.valueStamp = stamp;
     return true;
   }
 
   /** Make the slot `id` and show the element there; false when a later move or a delete stands, or it was made before. */
-  move(id: OpId, stamp: Stamp, elementId: OpId, place: Place): boolean {
+  move(id: OpId, stamp: Stamp, elementId: OpId, place: Place, undos?: (() => void)[]): boolean {
     const element = this.known(elementId);
     if (this.slots.has(keyOf(id))) return false;
     const parent = this.parentSlot(place);
     const moves = element.slot !== undefined && isLater(stamp, element.positionStamp);
     const slot = this.link(id, parent, place.side, moves ? element : undefined);
+    const { slot: oldSlot, positionStamp } = element;
+    undos?.push(() => {
+      this.unlink(slot);
+      if (!moves) return;
+      (oldSlot as Slot).held = element;
+      Object.assign(element, { slot: oldSlot, positionStamp });
+    });
     if (!moves) return false;
-    (element.slot as Slot).held = undefined;
+    (oldSlot as Slot).held = undefined;
     element.slot = slot;
     element.positionStamp = stamp;
     return true;
@@ -131,8 +156,9 @@ export class ListState {
     return -1;
   }
 
-  knowsElement(id: OpId): boolean {
-    return this.elements.has(keyOf(id));
+  /** Throws `unknown-reference` unless the element was inserted, be it deleted now. */
+  checkElement(id: OpId): void {
+    this.known(id);
   }
 
   /** Throws `unknown-reference` unless something may hang there. */
@@ -248,6 +274,14 @@ export class ListState {
     siblings.splice(place, 0, slot);
     this.order.splice(this.positionFor(parent, side, siblings, place), 0, slot);
     return slot;
+  }
+
+  /** Take out a slot that has no children, as if it had never been linked. */
+  private unlink(slot: Slot): void {
+    const siblings = slot.side === Side.RIGHT ? (slot.parent as Slot).right : (slot.parent as Slot).left;
+    siblings.splice(siblings.indexOf(slot), 1);
+    this.order.splice(this.order.indexOf(slot), 1);
+    this.slots.delete(keyOf(slot.id));
   }
 
   /** Index in `order`, of the slot that is now `siblings[place]`. */

@@ -1,0 +1,410 @@
+/**
+ * One replica of a room, without I/O: messages in, notifications and messages out; time comes in as `nowMs`.
+ *
+ * Own and remote operations are applied to one tree, since they commute. When the server refuses an edit for good, or
+ * lowers its stamp, the replica asks for a resync: a snapshot, the operations since, and what is still pending on top.
+ */
+
+import { HybridClock } from "./clock.ts";
+import { CollabKernelError, InvalidOperationError, InvalidValueError, RejectedError } from "./errors.ts";
+import type { OpId } from "./ids.ts";
+import { FRAME_BYTES_MAX, PENDING_ENVELOPES_MAX } from "./limits.ts";
+import { lastCounter, PendingQueue } from "./pending.ts";
+import { reissue } from "./reissue.ts";
+import { LiveTree, type Change, type TextNode, type Undo } from "./tree.ts";
+import { roomState } from "./wire/codec.ts";
+import {
+  Role,
+  SessionKind,
+  type Ack,
+  type ClientMessage,
+  type Envelope,
+  type Hello,
+  type Op,
+  type OpBody,
+  type PresenceEntry,
+  type Reject,
+  type RoomEvent,
+  type ServerMessage,
+  type Snapshot,
+  type StoredEnvelope,
+  type Welcome,
+} from "./wire/messages.ts";
+
+export type Notification =
+  | { readonly kind: "changed"; readonly changes: readonly Change[]; readonly actor: string; readonly site: number; readonly isRemote: boolean }
+  /** The state was replaced by a snapshot. */
+  | { readonly kind: "reset" }
+  | { readonly kind: "welcomed"; readonly welcome: Welcome }
+  /** All that the room had when this replica joined is here. */
+  | { readonly kind: "caughtUp" }
+  /** The server refused an edit for good; its effects are gone or about to go. */
+  | { readonly kind: "refused"; readonly error: RejectedError }
+  | { readonly kind: "presence" }
+  | { readonly kind: "pending" }
+  | { readonly kind: "event"; readonly event: RoomEvent }
+  | { readonly kind: "notice"; readonly error: CollabKernelError }
+  | { readonly kind: "bye"; readonly code: string; readonly reason: string; readonly retryAfterMs: number };
+
+interface Batch {
+  readonly hlc: bigint;
+  readonly ops: Op[];
+  readonly undos: Undo[];
+  readonly changes: Change[];
+}
+
+const encoder = new TextEncoder();
+
+export class Replica {
+  tree = new LiveTree(0);
+  readonly clock = new HybridClock();
+  /** The last Welcome; undefined before the first. */
+  welcome: Welcome | undefined;
+  isCaughtUp = false;
+  isDegraded = false;
+  readonly presence = new Map<number, PresenceEntry>();
+  private readonly client: string;
+  private pending = new PendingQueue();
+  private secret: Uint8Array | undefined;
+  private site = 0;
+  /** Everything up to this seq is in the tree. */
+  private through = 0;
+  /** The operation at a seq, when it is known: a resume names it, so that the server sees whether the logs agree. */
+  private lastOp: { readonly seq: number; readonly id: OpId } | undefined;
+  /** Until the snapshot that was asked for has come. */
+  private isResyncing = false;
+  private needsResync = false;
+  private batch: Batch | undefined;
+  private wasRefusedResume = false;
+  private readonly unfitSeqs = new Set<number>();
+
+  constructor(client: string) {
+    this.client = client;
+  }
+
+  get siteId(): number {
+    return this.site;
+  }
+
+  get isReadOnly(): boolean {
+    return this.welcome?.role !== Role.WRITER;
+  }
+
+  /** Envelopes that the server has not judged. */
+  get pendingCount(): number {
+    return this.pending.unanswered.length;
+  }
+
+  // ---------------------------------------------------------------- joining
+
+  /** The first message of a new connection. */
+  hello(): Hello {
+    this.isCaughtUp = false;
+    this.isResyncing = false;
+    const base = { kind: SessionKind.PERSON, client: this.client };
+    if (this.secret === undefined || this.wasRefusedResume) return base;
+    const known = this.lastOp?.seq === this.through ? this.lastOp : undefined;
+    const resume = { site: this.site, secret: this.secret, through: known?.seq ?? 0 };
+    // Without the operation at `through` the server cannot compare logs: it sends all, and what is known changes nothing.
+    return { ...base, resume: known === undefined ? resume : { ...resume, throughOp: known.id } };
+  }
+
+  private onWelcome(welcome: Welcome, nowMs: number, out: Notification[]): void {
+    this.welcome = welcome;
+    this.clock.setServerTime(welcome.serverTimeMs, nowMs);
+    this.presence.clear();
+    this.wasRefusedResume = false;
+    if (welcome.secret !== undefined) this.secret = welcome.secret;
+    const firstCounter = this.pending.unanswered[0]?.envelope.counter ?? this.pending.nextCounter;
+    // After a restored backup the log may lack envelopes that it had acknowledged: the counters begin anew there.
+    if (welcome.site !== this.site || (welcome.resync && welcome.nextCounter < firstCounter)) this.moveToSite(welcome, out);
+    else if (welcome.resync) {
+      this.startAgain();
+      this.reapplyPending();
+      out.push({ kind: "reset" });
+    }
+    this.pending.startOver();
+    out.push({ kind: "welcomed", welcome });
+    this.noteCaughtUp(out);
+  }
+
+  /** A new site: pending edits of an old one are made again under the new one, but for those of texts. */
+  private moveToSite({ site, nextCounter }: Welcome, out: Notification[]): void {
+    const old = { site: this.site, envelopes: this.pending.unanswered.map(({ envelope }) => envelope) };
+    this.site = site;
+    this.pending = new PendingQueue(nextCounter);
+    this.startAgain();
+    const { envelopes, isTextLost } = reissue(old.envelopes, old.site, site, nextCounter);
+    for (const envelope of envelopes) this.pending.add(envelope);
+    if (isTextLost) out.push({ kind: "refused", error: new RejectedError("site-lost", "typing that had not reached the server was lost") });
+    if (old.site !== 0) {
+      this.reapplyPending();
+      out.push({ kind: "reset" });
+    }
+  }
+
+  private startAgain(): void {
+    this.tree = new LiveTree(this.site);
+    this.through = 0;
+    this.lastOp = undefined;
+  }
+
+  private noteCaughtUp(out: Notification[]): void {
+    if (this.isCaughtUp || this.welcome === undefined || this.through < this.welcome.seq) return;
+    this.isCaughtUp = true;
+    out.push({ kind: "caughtUp" });
+  }
+
+  // ---------------------------------------------------------------- receiving
+
+  /** Take one message, its members in the order of the fields. */
+  receive(message: ServerMessage, nowMs: number): Notification[] {
+    const out: Notification[] = [];
+    if (message.welcome) this.onWelcome(message.welcome, nowMs, out);
+    if (message.snapshot) this.onSnapshot(message.snapshot, out);
+    for (const { actors, envelopes } of message.ops) {
+      for (const stored of envelopes) this.onStored(stored, actors[stored.actor] as string, out);
+    }
+    for (const ack of message.acks) this.onAck(ack, out);
+    for (const reject of message.rejects) this.onReject(reject, nowMs, out);
+    if (message.presence.length > 0) this.onPresence(message.presence.flatMap(({ entries }) => entries), out);
+    for (const event of message.events) out.push({ kind: "event", event });
+    for (const { code, reason } of message.notices) this.onNotice(code, reason, out);
+    if (message.degraded) this.isDegraded = message.degraded.on;
+    if (message.through > this.through) this.through = message.through;
+    this.noteCaughtUp(out);
+    if (message.bye) this.onBye(message.bye.code, message.bye.reason, message.bye.retryAfterMs, out);
+    return out;
+  }
+
+  private onSnapshot({ seq, state }: Snapshot, out: Notification[]): void {
+    const decoded = roomState.decode(state);
+    this.tree = LiveTree.restore(decoded, this.site);
+    this.clock.observe(decoded.hlc);
+    this.through = seq;
+    this.lastOp = undefined;
+    this.isResyncing = false;
+    this.pending.confirmThrough(seq);
+    this.reapplyPending();
+    out.push({ kind: "reset" });
+  }
+
+  private reapplyPending(): void {
+    for (const entry of this.pending.all) entry.isApplied = this.tryApply(this.site, entry.envelope) !== undefined;
+  }
+
+  /** Apply a whole envelope or nothing; undefined when it does not fit the tree. */
+  private tryApply(site: number, { counter, hlc, ops }: Envelope): Change[] | undefined {
+    const undos: Undo[] = [];
+    const changes: Change[] = [];
+    try {
+      ops.forEach((op, i) => {
+        const change = this.tree.apply({ site, counter: counter + i }, { hlc: hlc + BigInt(i), site }, op, ops.length > 1 ? undos : undefined);
+        if (change) changes.push(change);
+      });
+    } catch (error) {
+      if (!(error instanceof InvalidOperationError)) throw error;
+      for (const undo of undos.reverse()) undo();
+      return undefined;
+    }
+    return changes;
+  }
+
+  private onStored({ seq, site, envelope }: StoredEnvelope, actor: string, out: Notification[]): void {
+    const lastSeq = seq + envelope.ops.length - 1;
+    const isOwn = site === this.site;
+    const mine = isOwn ? this.pending.find(envelope.counter) : undefined;
+    this.clock.observe(envelope.hlc + BigInt(envelope.ops.length - 1));
+    if (mine !== undefined) {
+      if (mine.envelope.hlc !== envelope.hlc) this.needsResync = true;
+      this.pending.remove(envelope.counter);
+      out.push({ kind: "pending" });
+    }
+    this.lastOp = { seq: lastSeq, id: { site, counter: lastCounter(envelope) } };
+    if (lastSeq <= this.through) return;
+    this.through = lastSeq;
+    if (mine?.isApplied === true) return;
+    const changes = this.tryApply(site, envelope);
+    if (changes === undefined) {
+      // The log holds what does not fit here: this tree is not what the log says. Once a seq, or a fault of ours would
+      // have us ask for ever.
+      if (!this.unfitSeqs.has(seq)) this.needsResync = true;
+      this.unfitSeqs.add(seq);
+    } else if (changes.length > 0) {
+      out.push({ kind: "changed", changes, actor, site, isRemote: !isOwn });
+    }
+  }
+
+  private onAck({ counter, seq, hlc }: Ack, out: Notification[]): void {
+    const entry = this.pending.find(counter);
+    if (entry === undefined) return;
+    entry.ackedSeq = seq;
+    if (hlc !== 0n && hlc !== entry.envelope.hlc) {
+      this.needsResync = true;
+      entry.envelope = { ...entry.envelope, hlc };
+    }
+    if (seq <= this.through) this.pending.remove(counter);
+    out.push({ kind: "pending" });
+  }
+
+  private onReject({ counter, code, reason, final, retryAfterMs }: Reject, nowMs: number, out: Notification[]): void {
+    if (!final) {
+      this.pending.goBack(counter, nowMs + retryAfterMs);
+      return;
+    }
+    const entry = this.pending.find(counter);
+    if (entry === undefined) return;
+    this.pending.remove(counter);
+    if (entry.isApplied) this.needsResync = true;
+    out.push({ kind: "refused", error: new RejectedError(code, reason) }, { kind: "pending" });
+  }
+
+  private onPresence(entries: readonly PresenceEntry[], out: Notification[]): void {
+    for (const entry of entries) {
+      if (entry.left) this.presence.delete(entry.site);
+      else this.presence.set(entry.site, entry);
+    }
+    out.push({ kind: "presence" });
+  }
+
+  private onNotice(code: string, reason: string, out: Notification[]): void {
+    // A resync that came too soon is asked for again with the next message.
+    if (this.isResyncing && code === "rate") {
+      this.isResyncing = false;
+      this.needsResync = true;
+    }
+    out.push({ kind: "notice", error: new CollabKernelError(code, reason) });
+  }
+
+  private onBye(code: string, reason: string, retryAfterMs: number, out: Notification[]): void {
+    if (code === "bad-resume" || code === "superseded") this.wasRefusedResume = true;
+    out.push({ kind: "bye", code, reason, retryAfterMs });
+  }
+
+  /** Something that the server sent could not be read: start again from a snapshot. */
+  requestResync(): void {
+    this.needsResync = true;
+  }
+
+  /** The connection is gone; who was there is not known any more. */
+  disconnected(): void {
+    this.isCaughtUp = false;
+    this.presence.clear();
+  }
+
+  // ---------------------------------------------------------------- sending
+
+  /** What may be sent now. */
+  takeToSend(nowMs: number): ClientMessage[] {
+    const messages: ClientMessage[] = [];
+    if (this.welcome === undefined) return messages;
+    if (this.needsResync && !this.isResyncing) {
+      this.needsResync = false;
+      this.isResyncing = true;
+      messages.push({ kind: "resync", body: {} });
+    }
+    if (!this.isDegraded) {
+      for (const envelopes of this.pending.takeToSend(nowMs)) messages.push({ kind: "submit", body: { envelopes } });
+    }
+    return messages;
+  }
+
+  /** Milliseconds until something that waits may be sent; undefined when nothing waits. */
+  waitMs(nowMs: number): number | undefined {
+    return this.isDegraded ? undefined : this.pending.waitMs(nowMs);
+  }
+
+  // ---------------------------------------------------------------- editing
+
+  /**
+   * Run `change`, whose edits become one envelope; taken back whole when it throws. Nested calls join the outer one.
+   *
+   * Returns the notification to show, undefined when nothing was edited.
+   */
+  transact(nowMs: number, change: () => void): Notification | undefined {
+    if (this.batch !== undefined) {
+      change();
+      return undefined;
+    }
+    this.checkWritable();
+    const batch: Batch = { hlc: this.clock.take(nowMs, 1), ops: [], undos: [], changes: [] };
+    this.batch = batch;
+    try {
+      change();
+    } catch (error) {
+      for (const undo of batch.undos.reverse()) undo();
+      throw error;
+    } finally {
+      this.batch = undefined;
+    }
+    if (batch.ops.length === 0) return undefined;
+    this.pending.add({ counter: this.pending.nextCounter, base: this.through, hlc: batch.hlc, ops: batch.ops });
+    return { kind: "changed", changes: batch.changes, actor: this.welcome?.actor ?? "", site: this.site, isRemote: false };
+  }
+
+  /** Make one operation, inside `transact`; returns its id. */
+  push(target: OpId, body: OpBody): OpId {
+    const { batch, id } = this.next();
+    const op: Op = { targetSite: target.site, targetCounter: target.counter, ...body };
+    this.checkSize(op);
+    const change = this.tree.apply(id, { hlc: this.stampOf(batch), site: this.site }, op, batch.undos);
+    this.keep(batch, op, change);
+    return id;
+  }
+
+  /** Edit a text, inside `transact`. */
+  pushText(node: TextNode, index: number, deleteCount: number, insert: string): void {
+    const { batch } = this.next();
+    this.checkBytes("text", encoder.encode(insert).length, this.welcome?.limits.valueBytes);
+    const made = this.tree.editText(node, index, deleteCount, insert, batch.undos);
+    if (made === undefined) return;
+    const op: Op = { targetSite: node.id.site, targetCounter: node.id.counter, kind: "textEdit", body: { update: made.update } };
+    this.keep(batch, op, made.change);
+  }
+
+  private next(): { batch: Batch; id: OpId } {
+    const batch = this.batch;
+    if (batch === undefined) throw new CollabKernelError("local-error", "edits are made inside transact()");
+    const opsMax = this.welcome?.limits.envelopeOps ?? 0;
+    if (batch.ops.length >= opsMax) throw new InvalidValueError(`a batch holds at most ${opsMax} operations`);
+    return { batch, id: { site: this.site, counter: this.pending.nextCounter + batch.ops.length } };
+  }
+
+  private stampOf(batch: Batch): bigint {
+    return batch.hlc + BigInt(batch.ops.length);
+  }
+
+  private keep(batch: Batch, op: Op, change: Change | undefined): void {
+    this.clock.observe(this.stampOf(batch));
+    batch.ops.push(op);
+    if (change) batch.changes.push(change);
+  }
+
+  private checkWritable(): void {
+    if (this.welcome === undefined) throw new CollabKernelError("local-error", "the room has not answered yet");
+    if (this.isReadOnly) throw new CollabKernelError("read-only", "you may read this room but not write to it");
+    if (this.pending.all.length >= PENDING_ENVELOPES_MAX) {
+      throw new CollabKernelError("too-many", `${PENDING_ENVELOPES_MAX} edits wait for the server already`);
+    }
+  }
+
+  private checkSize(op: Op): void {
+    const limits = this.welcome?.limits;
+    if ("key" in op.body) {
+      if (!op.body.key.isWellFormed()) throw new InvalidValueError("a key holds half of a surrogate pair");
+      this.checkBytes("key", encoder.encode(op.body.key).length, limits?.keyBytes);
+    }
+    if (!("value" in op.body)) return;
+    const { value } = op.body;
+    if (value.kind === "text") this.checkBytes("value", encoder.encode(value.body).length, limits?.valueBytes);
+    else if (value.kind === "data") this.checkBytes("value", value.body.length, limits?.valueBytes);
+    else if (value.kind === "container" && limits) {
+      const { depth } = this.tree.node({ site: op.targetSite, counter: op.targetCounter });
+      if (depth + 1 > limits.depth) throw new InvalidValueError(`live values are nested over ${limits.depth} levels`);
+    }
+  }
+
+  private checkBytes(what: string, size: number, sizeMax = FRAME_BYTES_MAX): void {
+    if (size > sizeMax) throw new InvalidValueError(`a ${what} of ${size} bytes is over the limit of ${sizeMax} bytes`);
+  }
+}
