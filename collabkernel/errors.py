@@ -28,6 +28,7 @@
     │       └── TooManyError          too-many
     ├── StorageError                  storage-error        the world
     │   ├── RoomNotFoundError         room-not-found
+    │   ├── RoomResetError            (why)                 the room starts again from its log
     │   └── FencedError               fenced
     ├── ServerStoppingError           server-stopping      nobody; come back in a moment
     └── RejectedError                 (the server's code)  an edit that the server refused
@@ -230,6 +231,14 @@ class RoomNotFoundError(StorageError):
     def __init__(self, room_id: str) -> None:
         super().__init__(f"there is no room {room_id!r}")
         self.room_id = room_id
+
+
+class RoomResetError(StorageError):
+    """A room in memory and its log differ; it starts again from the log. ``code`` says why."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code  # type: ignore[misc]  # one class for every reason to start again
 
 
 class FencedError(StorageError):

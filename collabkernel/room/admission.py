@@ -8,8 +8,11 @@ from collabkernel.crdt.clock import hlc_from_ms
 from collabkernel.crdt.ids import OpId, Stamp
 from collabkernel.document.live_tree import REGISTER_BYTES, LiveTree, Undo, value_bytes
 from collabkernel.document.operations import Envelope, ListInsert, ListSet, MapDelete, MapSet, Op, TextEdit
-from collabkernel.errors import CollabKernelError, InvalidOperationError, TooLargeError
+from collabkernel.errors import InvalidOperationError, RemoteProtocolError, TooDeepError, TooLargeError
 from collabkernel.limits import HLC_MAX, Limits
+
+REFUSALS = (RemoteProtocolError, TooLargeError, TooDeepError)
+"""What refuses an envelope for good."""
 
 
 def op_bytes(op: Op, limits: Limits) -> int:
@@ -78,7 +81,7 @@ def apply_envelope(tree: LiveTree, site: int, envelope: Envelope) -> None:
     try:
         for i, op in enumerate(envelope.ops):
             undos.append(tree.apply_undoable(OpId(site, counter + i), Stamp(hlc + i, site), op)[1])
-    except CollabKernelError:
+    except REFUSALS:
         for undo in reversed(undos):
             undo()
         raise

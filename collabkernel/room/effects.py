@@ -95,12 +95,10 @@ class TellState:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """Count something for the metrics."""
+class CountReject:
+    """Count a refusal for the metrics."""
 
-    metric: str
-    value: float
-    label: str = ""
+    code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +119,6 @@ Effect = (
     | WriteSnapshot
     | WakeAt
     | TellState
-    | Count
+    | CountReject
     | Unload
 )

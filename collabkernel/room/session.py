@@ -39,7 +39,6 @@ class Session:
         "is_asking_site",
         "is_dropping",
         "is_live",
-        "is_presence_stale",
         "is_reading",
         "kind",
         "next_counter",
@@ -64,7 +63,6 @@ class Session:
         """A ``ReadCatchUp`` is under way; flushes pass this session by."""
         self.is_dropping = False
         """An envelope was refused for now: those after it are dropped until it comes again (go-back-N)."""
-        self.is_presence_stale = False
         self.blocked_since_ms: int | None = None
         self.presence_json = ""
         self.frames = TokenBucket(limits.frames_per_s, limits.frames_per_s, now_ms)

@@ -100,10 +100,10 @@ class Committer:
         start = 0
         for work, job in taken:
             end = start + len(job.requests)
-            metrics.STORAGE_OP_RTT_MS.observe(now_ms - work.asked_ms)
+            metrics.storage_op_rtt_ms.observe(now_ms - work.asked_ms)
+            metrics.count_stored(work.room_id, sum([len(request.ops) for request in job.requests]))
             work.answer(OpsStored(tuple(outcomes[start:end])))
             start = end
-        metrics.STORAGE_OPS.inc(sum([len(request.ops) for request in batch]))
 
     async def _do(self, work: Work) -> None:
         try:

@@ -65,8 +65,7 @@ class Connection:
         if not self._has_spoken:
             self._has_spoken = True
             self._hello_timer.cancel()
-        metrics.count("frames_in", 1)
-        metrics.count("bytes_in", len(frame))
+        metrics.count_frame_in(len(frame))
         while self._transport.buffered_bytes > self._limits.session_queue_bytes and not self._is_closed:
             self._drained.clear()
             await self._drained.wait()
@@ -170,8 +169,8 @@ class Hub:
         self._measure()
 
     def _measure(self) -> None:
-        metrics.ROOMS.set(len(self._runner_by_room))
-        metrics.SESSIONS.set(sum([runner.sessions_count for runner in self._runner_by_room.values()]))
+        metrics.rooms.set(len(self._runner_by_room))
+        metrics.sessions.set(sum([runner.sessions_count for runner in self._runner_by_room.values()]))
 
     async def room_state(self, room_id: str) -> dict[str, Any]:
         """A room as JSON: ``room``, ``seq``, ``state`` (bytes as ``{"$base64": ...}``), ``sessions``.

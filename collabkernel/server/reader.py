@@ -22,6 +22,11 @@ class Reader:
             OrderedDict()
         )
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether what is stored survives a power cut."""
+        return self._storage.is_durable
+
     async def load(self, room_id: str) -> tuple[Fold, int]:
         """The room's state at the head of its log, and the seq of the snapshot that it was made from."""
         snapshot = await self._storage.latest_snapshot(room_id)

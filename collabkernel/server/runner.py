@@ -14,7 +14,7 @@ from collabkernel.limits import Limits
 from collabkernel.room.effects import (
     Append,
     Close,
-    Count,
+    CountReject,
     Effect,
     FindEnvelope,
     GrantSite,
@@ -76,6 +76,7 @@ class Runner:
         self._transport_by_session: dict[int, Transport] = {}
         self._state_futures: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
         self._request_id = 0
         self._is_ended = False
         self.task = asyncio.create_task(self._run(), name=f"room {room_id}")
@@ -124,7 +125,16 @@ class Runner:
     async def _run(self) -> None:
         try:
             fold, snapshot_seq = await self._reader.load(self.room_id)
-            self._room = Room(self.room_id, fold.tree, fold.seq, fold.hlc, snapshot_seq, self._limits, self._now_ms())
+            self._room = Room(
+                self.room_id,
+                fold.tree,
+                fold.seq,
+                fold.hlc,
+                snapshot_seq,
+                self._limits,
+                self._now_ms(),
+                self._is_durable,
+            )
             while not self._is_ended:
                 if not self._inbox:
                     self._wake.clear()
@@ -158,8 +168,7 @@ class Runner:
             case ReadCatchUp():
                 self._spawn(self._read_catch_up(effect))
             case WakeAt():
-                delay_s = max(0, effect.at_ms - self._now_ms()) / 1000
-                asyncio.get_running_loop().call_later(delay_s, self.post, Ticked())
+                self._wake_at(effect.at_ms)
             case Close():
                 transport = self._transport_by_session.get(effect.session_id)
                 if transport is not None:
@@ -171,8 +180,8 @@ class Runner:
                 future = self._state_futures.pop(effect.request_id)
                 if not future.done():
                     future.set_result(effect.state)
-            case Count():
-                metrics.count(effect.metric, effect.value, effect.label)
+            case CountReject():
+                metrics.count_reject(effect.code)
             case Unload():
                 log.debug("Room %s is unloaded: %s", self.room_id, effect.reason)
                 self._end()
@@ -185,8 +194,14 @@ class Runner:
                 transport.send(frame)
                 if transport.buffered_bytes > high:
                     self.post(SessionBlocked(session_id))
-        metrics.count("frames_out", len(effect.session_ids))
-        metrics.count("bytes_out", len(effect.session_ids) * len(frame))
+                metrics.count_frame_out(len(frame))
+
+    def _wake_at(self, at_ms: int) -> None:
+        """Set the room's one timer; the room asks again only for an earlier time, or when it has come."""
+        if self._timer is not None:
+            self._timer.cancel()
+        delay_s = max(0, at_ms - self._now_ms()) / 1000
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self.post, Ticked())
 
     async def _read_catch_up(self, effect: ReadCatchUp) -> None:
         parts, through = await self._reader.catch_up(self.room_id, effect.after_seq, effect.head, effect.with_snapshot)
@@ -195,7 +210,7 @@ class Runner:
     async def _write_snapshot(self, effect: WriteSnapshot) -> None:
         started_ms = self._now_ms()
         await self._reader.write_snapshot(self.room_id, effect.seq, started_ms)
-        metrics.SNAPSHOT_LATENCY_MS.observe(self._now_ms() - started_ms)
+        metrics.snapshot_latency_ms.observe(self._now_ms() - started_ms)
         self.post(SnapshotSaved(effect.seq))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -219,6 +234,8 @@ class Runner:
 
     def _end(self) -> None:
         self._is_ended = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._transport_by_session = {}
         self.sessions_count = 0
         self._inbox.clear()

@@ -1,0 +1,166 @@
+"""Taking envelopes in: each is admitted, handed to the log, and answered when the log has it.
+
+A site's envelopes come in the order of its counters. One that is refused for now (rate) makes those after it wait for
+it to be sent again (go-back-N), so that nothing overtakes. One that is refused for good uses up its counters: the
+refusal is stored, and answered the same at every resend.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from collabkernel.document.live_tree import LiveTree
+from collabkernel.document.operations import Envelope, StoredEnvelope
+from collabkernel.errors import CollabKernelError, CounterGapError, RateError, ReadOnlyError, RoomResetError
+from collabkernel.limits import Limits
+from collabkernel.room.admission import REFUSALS, apply_envelope, check_limits, lower_stamp
+from collabkernel.room.effects import Append, CountReject, Effect, FindEnvelope, Refuse, Send
+from collabkernel.room.session import Session
+from collabkernel.storage.base import Appended, AppendRequest, NotAppended, Refusal
+from collabkernel.wire.frames import acks_part, rejects_part
+from collabkernel.wire.messages import Ack, Reject, Role, Submit
+from collabkernel.wire.ops import encode_op, op_kind
+
+
+class InFlight(NamedTuple):
+    """An admitted envelope that the log has not answered for yet."""
+
+    site: int
+    actor: str
+    envelope: Envelope
+    is_lowered: bool
+
+
+class Intake:
+    """The way of envelopes from sessions to the log and back as acks."""
+
+    __slots__ = ("_in_flight", "_is_durable", "_limits", "_requests", "_room_id", "_tree", "head", "hlc")
+
+    def __init__(self, room_id: str, tree: LiveTree, head: int, hlc: int, limits: Limits, is_durable: bool) -> None:
+        self._room_id = room_id
+        self._tree = tree
+        self._limits = limits
+        self._is_durable = is_durable
+        self.head = head
+        """The last stored seq."""
+        self.hlc = hlc
+        """The highest stamp admitted."""
+        self._in_flight: deque[InFlight] = deque()
+        self._requests: list[AppendRequest] = []
+
+    @property
+    def is_settled(self) -> bool:
+        """The log has answered for all that was admitted: the tree is what the log says."""
+        return not self._in_flight
+
+    def submit(self, session: Session, submit: Submit, wait_ms: int, now_ms: int) -> list[Effect]:
+        """Take a session's envelopes; ``wait_ms`` is what another allowance has to wait for."""
+        if session.principal.role is not Role.WRITER:
+            error = ReadOnlyError("you may read this room but not write to it; ask its owner for the right to write")
+            return [
+                effect
+                for envelope in submit.envelopes
+                for effect in _reject(session, envelope.counter, error, final=True)
+            ]
+        effects: list[Effect] = []
+        for envelope in submit.envelopes:
+            if envelope.counter < session.next_counter:
+                effects += self._resent(session, envelope)
+            elif envelope.counter > session.next_counter:
+                effects += self._gap(session, envelope)
+            else:
+                wait_ms = wait_ms or session.ops.take(len(envelope.ops), now_ms)
+                session.is_dropping = wait_ms > 0
+                if wait_ms:
+                    effects += _reject(
+                        session, envelope.counter, RateError(self._limits.ops_per_s, wait_ms), final=False
+                    )
+                else:
+                    effects += self._admit(session, envelope, now_ms)
+        return effects
+
+    def take_append(self) -> list[Effect]:
+        """All that was admitted since the last call, as one ``Append``."""
+        requests, self._requests = self._requests, []
+        return [Append(tuple(requests))] if requests else []
+
+    def stored(
+        self, outcomes: tuple[Appended | NotAppended, ...], session_by_site: dict[int, Session]
+    ) -> tuple[list[StoredEnvelope], list[Effect]]:
+        """The log's answer: what may be shown, and the acks.
+
+        Raises:
+            RoomResetError: The log did not take what the tree has, or has what the tree does not.
+        """
+        envelopes: list[StoredEnvelope] = []
+        acks_by_site: dict[int, list[Ack]] = {}
+        for outcome in outcomes:
+            site, actor, envelope, is_lowered = self._in_flight.popleft()
+            if isinstance(outcome, NotAppended):
+                raise RoomResetError(outcome.code, outcome.reason)
+            if outcome.seq != self.head + 1 or outcome.hlc != envelope.hlc:
+                raise RoomResetError("room-reset", "another server wrote to this room")
+            stored = StoredEnvelope(outcome.seq, site, actor, envelope)
+            self.head = stored.last_seq
+            envelopes.append(stored)
+            ack = Ack(envelope.counter, outcome.seq, envelope.hlc if is_lowered else None, not self._is_durable)
+            acks_by_site.setdefault(site, []).append(ack)
+        sends: list[Effect] = [
+            Send((session_by_site[site].id,), acks_part(acks))
+            for site, acks in acks_by_site.items()
+            if site in session_by_site
+        ]
+        return envelopes, sends
+
+    def refused(self, session: Session | None, refusal: Refusal) -> list[Effect]:
+        """A refusal is stored: answer it, if its site is here."""
+        reject = Reject(refusal.counter, refusal.code, refusal.reason, final=True)
+        sends: list[Effect] = [] if session is None else [Send((session.id,), rejects_part([reject]))]
+        return [CountReject(refusal.code), *sends]
+
+    def found(self, session: Session, counter: int, found: Appended | Refusal | None) -> list[Effect]:
+        """What the log says of a resent envelope."""
+        if isinstance(found, Appended):
+            ack = Ack(counter, found.seq, found.hlc, not self._is_durable)
+            return [Send((session.id,), acks_part([ack]))]
+        if found is None:
+            reason = f"counter {counter} is inside an envelope of the log, not its beginning"
+            found = Refusal(counter, 1, "invalid-operation", reason)
+        return self.refused(session, found)
+
+    def _resent(self, session: Session, envelope: Envelope) -> list[Effect]:
+        if any(item.site == session.site and item.envelope.counter == envelope.counter for item in self._in_flight):
+            return []  # its ack is under way, and goes to whoever holds the site then
+        return [FindEnvelope(session.id, session.site, envelope.counter)]
+
+    def _gap(self, session: Session, envelope: Envelope) -> list[Effect]:
+        if session.is_dropping:
+            return []
+        session.is_dropping = True
+        return _reject(
+            session, session.next_counter, CounterGapError(session.next_counter, envelope.counter), final=False
+        )
+
+    def _admit(self, session: Session, sent: Envelope, now_ms: int) -> list[Effect]:
+        site, actor = session.site, session.principal.actor
+        session.next_counter = sent.last_counter + 1
+        try:
+            check_limits(sent, self._tree, self.head, self._limits)
+            envelope = lower_stamp(sent, self.hlc, now_ms, self._limits.stamp_ahead_ms)
+            apply_envelope(self._tree, site, envelope)
+        except REFUSALS as error:
+            refusal = Refusal(sent.counter, len(sent.ops), error.code, str(error))
+            return [*self.take_append(), Refuse(site, session.epoch, refusal)]  # behind what is admitted, in its order
+        self.hlc = max(self.hlc, envelope.hlc + len(envelope.ops) - 1)
+        self._in_flight.append(InFlight(site, actor, envelope, envelope is not sent))
+        ops = tuple([(op_kind(op), encode_op(op)) for op in envelope.ops])
+        self._requests.append(
+            AppendRequest(self._room_id, site, session.epoch, envelope.counter, envelope.base, envelope.hlc, actor, ops)
+        )
+        return []
+
+
+def _reject(session: Session, counter: int, error: CollabKernelError, *, final: bool) -> list[Effect]:
+    reject = Reject(counter, error.code, str(error), final, error.retry_after_ms or 0)
+    return [CountReject(error.code), Send((session.id,), rejects_part([reject]))]

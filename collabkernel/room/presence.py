@@ -1,0 +1,54 @@
+"""Presence of a room: who is here and what he shows, gathered for a tick, encoded once, never stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from collabkernel.room.effects import Effect, Send
+from collabkernel.room.session import Session
+from collabkernel.wire.frames import presence_part
+from collabkernel.wire.messages import PresenceEntry
+
+
+class PresenceBoard:
+    """What changed since the last tick, and what each slow session has missed of it."""
+
+    __slots__ = ("_changed", "_missed", "_sent_at_ms", "_tick_ms")
+
+    def __init__(self, tick_ms: int) -> None:
+        self._tick_ms = tick_ms
+        self._sent_at_ms = 0
+        self._changed: dict[int, PresenceEntry] = {}
+        """By site: the newest alone."""
+        self._missed: dict[int, dict[int, PresenceEntry]] = {}
+        """By session, then by site; bounded by the sites that changed while it was blocked."""
+
+    def show(self, session: Session) -> None:
+        """A session came, or shows something new."""
+        self._changed[session.site] = session.entry()
+
+    def hide(self, session: Session) -> None:
+        """A session left."""
+        self._changed[session.site] = session.entry(left=True)
+        self._missed.pop(session.id, None)
+
+    def due_ms(self) -> int | None:
+        """When to ``send``; None when there is nothing."""
+        return self._sent_at_ms + self._tick_ms if self._changed else None
+
+    def send(self, sessions: Iterable[Session], now_ms: int) -> list[Effect]:
+        """One frame with all that changed, for everybody whose socket takes it."""
+        entries, self._changed = self._changed, {}
+        self._sent_at_ms = now_ms
+        ids = []
+        for session in sessions:
+            if session.is_blocked:
+                self._missed.setdefault(session.id, {}).update(entries)
+            else:
+                ids.append(session.id)
+        return [Send(tuple(ids), presence_part(list(entries.values())))] if ids else []
+
+    def make_up(self, session: Session) -> list[Effect]:
+        """What a session missed while it was blocked."""
+        missed = self._missed.pop(session.id, None)
+        return [Send((session.id,), presence_part(list(missed.values())))] if missed else []
