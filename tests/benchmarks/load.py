@@ -12,7 +12,6 @@ import json
 import random
 import sys
 import time
-
 from typing import TypedDict
 
 import websockets
