@@ -1,0 +1,136 @@
+"""The WebSocket of a room: ``GET collabkernel/api/rooms/{room}/ws``, subprotocol ``collabkernel.v1``.
+
+Everything is checked before anything is allocated, in this order: host name; ticket, or Jupyter's own login; the room's
+name; the authorizer; the subprotocol; the upgrade's headers; the origin. Only then is there a socket, and a session.
+"""
+
+from __future__ import annotations
+
+from jupyter_server.auth.decorator import ws_authenticated
+from jupyter_server.base.handlers import JupyterHandler
+from tornado.websocket import WebSocketHandler
+
+from collabkernel.errors import BadTicketError, CollabKernelError
+from collabkernel.server.hub import Connection, Hub
+from collabkernel.wire.frames import bye_part
+from collabkernel.wire.messages import Bye, Role
+from collabkernel_server.handler import ApiError, RoomsHandlerBase, api_error
+from collabkernel_server.identity import principal_of, role_of
+from collabkernel_server.tickets import Ticket
+from collabkernel_server.transport import SocketTransport
+
+SUBPROTOCOL = "collabkernel.v1"
+TICKET_ARGUMENT = "auth_ticket"
+"""Jupyter's log scrubs query arguments whose name has ``auth`` in it."""
+OVERSIZE_FACTOR = 2
+"""A frame up to this many times the limit is read and refused with a Notice; a larger one closes the socket (1009),
+since it would have to be held in memory to be passed over."""
+
+
+class RoomSocket(RoomsHandlerBase, WebSocketHandler):
+    """One socket in one room."""
+
+    _ticket: Ticket | None = None
+    _connection: Connection | None = None
+    _hub: Hub
+    _role: Role
+    _transport: SocketTransport
+
+    async def prepare(self) -> None:  # type: ignore[override]  # the argument is Jupyter's own affair
+        """Know who asks: by a ticket if there is one, else as Jupyter does, without its redirect to a login page."""
+        secret = self.get_query_argument(TICKET_ARGUMENT, None)
+        if secret is None:
+            await super().prepare(_redirect_to_login=False)
+            return
+        self.accept_user(None)
+        try:
+            self._ticket = self.service.tickets.spend(secret, self.path_kwargs["room_id"])
+        except BadTicketError as error:
+            raise api_error(error) from None
+        self.accept_user(self._ticket.user)
+
+    @ws_authenticated
+    async def get(self, room_id: str) -> None:
+        """Check the rest, then become a WebSocket."""
+        try:
+            self.service.check_room_name(room_id)
+            role = await role_of(self, self.user)
+            if role is None:
+                raise ApiError(403, "access-denied", "you may not read rooms on this server")
+            # A ticket never gives more than its owner had when it was made, nor more than he has now.
+            self._role = min(role, self._ticket.role) if self._ticket is not None else role
+            offered = [name.strip() for name in self.request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+            if SUBPROTOCOL not in offered:
+                raise ApiError(400, "subprotocol-required", f"open the WebSocket with the subprotocol {SUBPROTOCOL}")
+            self._hub = await self.service.hub()
+        except CollabKernelError as error:
+            raise api_error(error) from error
+        await WebSocketHandler.get(self, room_id=room_id)
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """Ours; ``get`` has made sure that it is offered."""
+        return SUBPROTOCOL if SUBPROTOCOL in subprotocols else None
+
+    def check_origin(self, origin: str) -> bool:  # type: ignore[override]  # Tornado's name for it
+        """Allow the server's own origin, what ``ServerApp.allow_origin`` allows, and the one the ticket is bound to."""
+        if self._ticket is not None and self._ticket.origin and origin.lower() == self._ticket.origin:
+            return True
+        return bool(JupyterHandler.check_origin(self, origin))
+
+    @property
+    def max_message_size(self) -> int:
+        """Bytes; see ``OVERSIZE_FACTOR``."""
+        return OVERSIZE_FACTOR * self.service.limits.frame_bytes
+
+    @property
+    def ping_interval(self) -> float:
+        """Seconds between pings; a peer that answers none of them in that time is gone."""
+        return self.service.ping_interval_s
+
+    @property
+    def ping_timeout(self) -> float:
+        """Seconds."""
+        return self.service.ping_interval_s
+
+    def get_compression_options(self) -> None:
+        """No permessage-deflate: it costs more memory a connection than it saves; large frames come compressed."""
+        return
+
+    async def open(self, room_id: str) -> None:
+        """Join the room; a refusal now is said in a Bye, which a browser can read, unlike an HTTP status."""
+        self.set_nodelay(True)
+        limits = self.service.limits
+        self._transport = SocketTransport(self, limits.session_queue_bytes, limits.session_queue_low_bytes)
+        self.service.opened(self)
+        try:
+            connection = await self._hub.open_session(room_id, principal_of(self.user, self._role), self._transport)
+        except CollabKernelError as error:
+            self._say_bye(error.code, str(error), error.retry_after_ms or 0)
+            return
+        self._connection = connection
+        self._transport.on_drained = connection.drained
+
+    async def on_message(self, message: str | bytes) -> None:
+        """Hand a frame to the room; Tornado reads the next one when this returns, so a full room slows its senders."""
+        if self._connection is None:
+            return
+        if isinstance(message, str):
+            self._say_bye("malformed-frame", f"{SUBPROTOCOL} is binary; text frames are not part of it")
+            return
+        await self._connection.receive(message)
+
+    def on_close(self) -> None:
+        """Leave the room."""
+        self.service.closed(self)
+        if self._connection is not None:
+            self._transport.on_drained = None
+            self.service.spawn(self._connection.close())
+            self._connection = None
+
+    def shut(self) -> None:
+        """Close it because the server stops."""
+        self._transport.close("server-stopping", "the server is shutting down")
+
+    def _say_bye(self, code: str, reason: str, retry_after_ms: int = 0) -> None:
+        self._transport.send(bye_part(Bye(code, reason, retry_after_ms)))
+        self._transport.close(code, reason)

@@ -1,0 +1,61 @@
+"""A room's end of one Tornado WebSocket: queues frames, counts what the socket has not taken, closes with our codes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from collabkernel.server.transport import CLOSE_CODE_OTHER, CLOSE_CODES
+
+_REASON_BYTES_MAX = 123
+"""A close frame holds 125 bytes, two of them the status (RFC 6455, 5.5)."""
+
+
+class SocketTransport:
+    """Implements ``collabkernel.server.transport.Transport`` on a WebSocket handler.
+
+    ``on_drained`` is called when the socket, after it held more than ``high_bytes``, holds no more than ``low_bytes``.
+    """
+
+    def __init__(self, socket: WebSocketHandler, high_bytes: int, low_bytes: int) -> None:
+        self._socket = socket
+        self._high_bytes = high_bytes
+        self._low_bytes = low_bytes
+        self._buffered_bytes = 0
+        self._is_over = False
+        self.on_drained: Callable[[], None] | None = None
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Handed to ``send`` and not yet taken by the kernel's socket buffer."""
+        return self._buffered_bytes
+
+    def send(self, frame: bytes) -> None:
+        """Queue one binary frame; never blocks, never raises. After the close it does nothing."""
+        try:
+            taken = self._socket.write_message(frame, binary=True)
+        except WebSocketClosedError:
+            return
+        self._buffered_bytes += len(frame)
+        self._is_over = self._is_over or self._buffered_bytes > self._high_bytes
+        taken.add_done_callback(partial(self._on_taken, len(frame)))
+
+    def _on_taken(self, size_bytes: int, taken: asyncio.Future[None]) -> None:
+        self._buffered_bytes -= size_bytes
+        # A socket that closed under the write tells so through on_close; fetched, so that asyncio does not complain.
+        if taken.cancelled() or taken.exception() is not None:
+            return
+        if self._is_over and self._buffered_bytes <= self._low_bytes:
+            self._is_over = False
+            if self.on_drained is not None:
+                self.on_drained()
+
+    def close(self, code: str, reason: str) -> None:
+        """Close after what was sent; a peer that does not answer is cut off by Tornado after five seconds."""
+        text = f"{code}: {reason}" if reason else code
+        # Cutting bytes may cut a character in two; the half is dropped, since a close reason must be UTF-8.
+        cut = text.encode("utf-8", "replace")[:_REASON_BYTES_MAX].decode("utf-8", "ignore")
+        self._socket.close(CLOSE_CODES.get(code, CLOSE_CODE_OTHER), cut)

@@ -1,0 +1,131 @@
+"""Start and stop of a real server: SIGTERM under load, the kernels' environment, and what is said when rooms fail."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from collabkernel_server.app import CollabKernelServer
+from traitlets import TraitError
+from websockets.exceptions import ConnectionClosed
+
+from tests.server_extension.running_server import Member, RunningServer
+
+StartServer = Callable[..., RunningServer]
+CLIENTS = 20
+
+
+class Writer(threading.Thread):
+    """Writes without pause until the server closes its socket; knows what was acknowledged."""
+
+    def __init__(self, member: Member, number: int) -> None:
+        super().__init__(daemon=True)
+        self.member = member
+        self.number = number
+        self.acked = 0
+        self.has_ack = threading.Event()
+        self.close_code: int | None = None
+
+    def run(self) -> None:
+        try:
+            while True:
+                self.member.put(f"k{self.number}", self.member.counter)
+                self.acked = self.member.receive(lambda message: message.acks).acks[-1].counter
+                self.has_ack.set()
+        except ConnectionClosed as closed:
+            self.close_code = closed.rcvd.code if closed.rcvd is not None else None
+
+
+@pytest.fixture(scope="module")
+def stopped(start_server: StartServer) -> Iterator[tuple[RunningServer, list[Writer], float]]:
+    """A server that was stopped by SIGTERM while 20 clients were writing, and one that reads nothing was connected."""
+    server = start_server()
+    writers = [Writer(server.join(f"stop-{number % 3}"), number) for number in range(CLIENTS)]
+    silent = server.open("stop-0")
+    for writer in writers:
+        writer.start()
+    assert all(writer.has_ack.wait(20) for writer in writers)
+    took_s = server.stop()
+    for writer in writers:
+        writer.join(20)
+    yield server, writers, took_s
+    silent.socket.close()
+
+
+def test_sigterm_with_writing_clients_ends_within_two_seconds(
+    stopped: tuple[RunningServer, list[Writer], float],
+) -> None:
+    server, _, took_s = stopped
+
+    print(f"SIGTERM to exit with {CLIENTS} writing clients: {took_s:.2f} s")
+    assert took_s < 2, server.log[-3000:]
+    assert server.process.returncode == 0
+    assert "Traceback" not in server.log, server.log[-3000:]
+
+
+def test_every_client_is_told_that_the_server_stops(stopped: tuple[RunningServer, list[Writer], float]) -> None:
+    for writer in stopped[1]:
+        assert writer.close_code == 1012
+        bye = next(message.bye for message in writer.member.seen if message.bye is not None)
+        assert bye.code == "server-stopping"
+        assert bye.retry_after_ms > 0
+
+
+def test_token_file_is_gone_after_the_stop(stopped: tuple[RunningServer, list[Writer], float]) -> None:
+    assert list(stopped[0].runtime_dir.glob("collabkernel-*")) == []
+
+
+def test_everything_acknowledged_is_there_after_a_new_start(
+    stopped: tuple[RunningServer, list[Writer], float], start_server: StartServer
+) -> None:
+    old, writers, _ = stopped
+    server = start_server(folder=old.folder)
+    states = [server.request("GET", f"collabkernel/api/rooms/stop-{number}").json["state"] for number in range(3)]
+
+    for writer in writers:
+        assert writer.acked > 0
+        assert states[writer.number % 3][f"k{writer.number}"] >= writer.acked
+
+
+def test_second_server_on_one_file_says_so_and_serves_the_rest(
+    server: RunningServer, start_server: StartServer, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{server.folder}/data/collabkernel/rooms.sqlite"
+    second = start_server(f"--CollabKernelServer.db_url={url}", folder=tmp_path / "second")
+
+    answer = second.request("GET", "collabkernel/api/rooms")
+
+    assert (answer.status, answer.json["code"]) == (503, "storage-error")
+    assert str(server.process.pid) in answer.json["message"]
+    assert second.request("GET", "api").status == 200
+    assert second.stop() < 2
+
+
+def test_kernels_find_the_server_by_their_environment(server: RunningServer) -> None:
+    notebook_code = (
+        "import os; print(os.environ['COLLABKERNEL_URL'], open(os.environ['COLLABKERNEL_TOKEN_FILE']).read())"
+    )
+    answer = server.run_in_kernel(notebook_code)
+
+    assert answer.split() == [server.base_url, server.kernel_token]
+
+
+def test_extension_is_listed_as_enabled_and_valid() -> None:
+    listing = subprocess.run(
+        [sys.executable, "-m", "jupyter", "server", "extension", "list"], capture_output=True, text=True, timeout=60
+    )
+    text = listing.stdout + listing.stderr
+    lines = [line.strip() for line in text.splitlines()]
+    start = next(i for i, line in enumerate(lines) if line.startswith("collabkernel_server"))
+
+    assert "enabled" in lines[start]
+    assert "OK" in lines[start + 2], text
+
+
+def test_bad_pattern_is_refused() -> None:
+    with pytest.raises(TraitError, match="room_name_pattern"):
+        CollabKernelServer(room_name_pattern="(")
