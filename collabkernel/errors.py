@@ -33,7 +33,7 @@
     ├── ServerStoppingError           server-stopping      nobody; come back in a moment
     └── RejectedError                 (the server's code)  an edit that the server refused
 
-Catch by class and never look into the text of a message. ``code`` is stable: it crosses the wire and may be switched on.
+Catch by class and never look into the text of a message. ``code`` is stable: it crosses the wire, and may be tested.
 """
 
 from __future__ import annotations
