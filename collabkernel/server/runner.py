@@ -133,7 +133,7 @@ class Runner:
                 snapshot_seq,
                 self._limits,
                 self._now_ms(),
-                self._is_durable,
+                self._reader.is_durable,
             )
             while not self._is_ended:
                 if not self._inbox:

@@ -1,0 +1,170 @@
+"""Envelopes on their way in: order, resends, refusals, allowances."""
+
+from __future__ import annotations
+
+import pytest
+
+from collabkernel.crdt.ids import ROOT, OpId
+from collabkernel.document.operations import Envelope, MapSet
+from collabkernel.limits import Limits
+from collabkernel.room.effects import Append, FindEnvelope, Refuse
+from collabkernel.room.events import OpsStored, StateAsked
+from collabkernel.storage.base import Appended, NotAppended
+from tests.room.drive import HLC0, Driver, envelope
+
+pytestmark = pytest.mark.core
+
+
+def test_envelopes_of_one_frame_become_one_append() -> None:
+    world = Driver()
+    ann = world.join()
+
+    world.submit(ann, envelope(1), envelope(2), envelope(3))
+
+    (append,) = [effect for effect in world.effects if isinstance(effect, Append)]
+    assert [request.counter for request in append.requests] == [1, 2, 3]
+    assert world.acks(ann) == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_a_resent_envelope_is_answered_from_the_log() -> None:
+    world = Driver()
+    ann = world.join()
+    world.submit(ann, envelope(1))
+    world.take(ann)
+
+    effects = world.submit(ann, envelope(1))
+    assert effects == [FindEnvelope(ann, 101, 1)]
+    world.found(ann, 1, Appended(1, HLC0 + 1, duplicate=True))
+
+    assert world.acks(ann) == [(1, 1)]
+
+
+def test_an_envelope_that_is_in_flight_is_acknowledged_once() -> None:
+    world = Driver(answers_log=False)
+    ann = world.join()
+    world.submit(ann, envelope(1))
+    assert world.submit(ann, envelope(1)) == []
+
+    world.answer_log()
+
+    assert world.acks(ann) == [(1, 1)]
+
+
+def test_a_resend_that_begins_inside_an_envelope_is_refused() -> None:
+    world = Driver()
+    ann = world.join()
+    world.submit(ann, envelope(1, MapSet(ROOT, "a", 1), MapSet(ROOT, "b", 2)))
+    world.take(ann)
+
+    world.submit(ann, envelope(2))
+    world.found(ann, 2, None)
+
+    assert world.rejects(ann) == [(2, "invalid-operation", True)]
+
+
+def test_a_gap_is_refused_once_and_what_follows_waits() -> None:
+    world = Driver()
+    ann = world.join()
+
+    world.submit(ann, envelope(3), envelope(4))
+    assert world.rejects(ann) == [(1, "counter-gap", False)]
+    world.submit(ann, envelope(1), envelope(2), envelope(3), envelope(4))
+
+    assert world.acks(ann) == [(1, 1), (2, 2), (3, 3), (4, 4)]
+
+
+def test_over_its_rate_a_session_goes_back_and_loses_nothing() -> None:
+    world = Driver(Limits(ops_per_s=10, ops_burst=2))
+    ann = world.join()
+
+    world.submit(ann, envelope(1), envelope(2), envelope(3), envelope(4))
+    assert world.acks(ann) == [(1, 1), (2, 2)]
+    ((counter, code, final),) = world.rejects(ann)
+    assert (counter, code, final) == (3, "rate", False)
+    retry_ms = next(r.retry_after_ms for m in world.take(ann) for r in m.rejects)
+
+    world.now_ms += retry_ms + 200
+    world.submit(ann, envelope(3), envelope(4))
+    assert world.acks(ann) == [(3, 3), (4, 4)]
+
+
+def test_a_final_refusal_uses_up_its_counters_and_comes_in_order() -> None:
+    world = Driver()
+    ann = world.join()
+
+    world.submit(ann, envelope(1), envelope(2, MapSet(OpId(9, 9), "a", 1)), envelope(3))
+
+    jobs = [effect for effect in world.effects if isinstance(effect, Append | Refuse)]
+    assert [type(job).__name__ for job in jobs] == ["Append", "Refuse", "Append"]
+    assert world.acks(ann) == [(1, 1), (3, 2)]
+    assert world.rejects(ann) == [(2, "unknown-target", True)]
+
+
+def test_an_envelope_is_all_or_nothing() -> None:
+    world = Driver()
+    ann = world.join()
+
+    world.submit(ann, envelope(1, MapSet(ROOT, "a", 1), MapSet(OpId(9, 9), "b", 2)))
+    world.feed(StateAsked(1))
+
+    assert world.effects[-1].state["state"] == {}
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (Envelope(1, 0, HLC0, (MapSet(ROOT, "k" * 2000, 1),)), "too-large"),
+        (Envelope(1, 0, HLC0, (MapSet(ROOT, "k", "v" * 300_000),)), "too-large"),
+        (Envelope(1, 5, HLC0, (MapSet(ROOT, "k", 1),)), "invalid-operation"),
+        (Envelope(1, 0, 2**64 - 1, (MapSet(ROOT, "k", 1),)), "invalid-operation"),
+        (Envelope(1, 0, HLC0, tuple([MapSet(ROOT, "k", 1)] * 11)), "too-large"),
+    ],
+)
+def test_limits_refuse_with_their_code(sent: Envelope, code: str) -> None:
+    world = Driver(Limits(envelope_ops=10))
+    ann = world.join()
+
+    world.submit(ann, sent)
+
+    assert world.rejects(ann) == [(1, code, True)]
+    world.submit(ann, envelope(sent.last_counter + 1))
+    assert world.acks(ann) == [(sent.last_counter + 1, 1)]
+
+
+def test_a_full_room_refuses_what_would_grow_it() -> None:
+    world = Driver(Limits(room_bytes=1000))
+    ann = world.join()
+
+    world.submit(ann, envelope(1, MapSet(ROOT, "k", "v" * 500)), envelope(2, MapSet(ROOT, "l", "v" * 500)))
+
+    assert world.acks(ann) == [(1, 1)]
+    assert world.rejects(ann) == [(2, "too-large", True)]
+
+
+def test_a_stamp_from_the_future_is_lowered_and_the_ack_says_so() -> None:
+    world = Driver()
+    ann = world.join()
+    future = HLC0 + (3_600_000 << 16)
+
+    world.submit(
+        ann, Envelope(1, 0, future, (MapSet(ROOT, "k", 1),)), Envelope(2, 0, future + 1, (MapSet(ROOT, "k", 2),))
+    )
+
+    acks = [ack for m in world.take(ann) for ack in m.acks]
+    assert acks[0].hlc is not None
+    assert acks[1].hlc is not None
+    assert HLC0 <= acks[0].hlc < acks[1].hlc < HLC0 + (2000 << 16)
+
+
+@pytest.mark.parametrize(
+    "outcome", [NotAppended("fenced", "resumed elsewhere"), Appended(9, HLC0 + 1), Appended(1, HLC0 + 77)]
+)
+def test_a_log_that_differs_from_the_tree_ends_the_room(outcome: Appended | NotAppended) -> None:
+    world = Driver(answers_log=False)
+    ann = world.join()
+    world.submit(ann, envelope(1))
+
+    world.feed(OpsStored((outcome,)))
+
+    assert world.unloaded
+    assert world.acks(ann) == []
