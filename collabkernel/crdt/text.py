@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from pycrdt import Doc, StackItem, Text, UndoManager, merge_updates
 
+from collabkernel.crdt.text_delta import EMBED_UNIT, Delta, insertion, to_delta
 from collabkernel.crdt.yjs_update import YjsState, YjsUpdate, first_clock
 from collabkernel.errors import InvalidValueError, InvalidYjsUpdateError
 
@@ -32,9 +33,6 @@ INT_EXACT_MAX = 2**53 - 1
 """Integers that a JavaScript number holds exactly."""
 
 Attributes: TypeAlias = Mapping[str, Any]
-Delta: TypeAlias = list[dict[str, Any]]
-"""Quill's form: ``retain`` and ``delete`` consume old characters, ``insert`` brings new ones; ``attributes`` may
-stand beside ``retain`` and ``insert``."""
 
 
 class TextStep:
@@ -106,7 +104,7 @@ class TextRope:
 
     def delta(self) -> Delta:
         """The contents as runs of one formatting each."""
-        return [_insert(run, attributes) for run, attributes in self._text.diff()]
+        return [insertion(run, attributes) for run, attributes in self._text.diff()]
 
     def state_vector(self) -> dict[int, int]:
         """The next clock by client id."""
@@ -180,15 +178,12 @@ class TextRope:
     def apply_with_delta(self, update: bytes, client: int) -> Delta:
         """As ``apply``, and tell what changed. Not for servers: it costs a walk over the whole text."""
         found = self._state.check(update, client)
-        before = None if self._is_ascii and found.is_ascii else self._read_units()
-        deltas: list[Delta] = []
-        subscription = self._text.observe(lambda event: deltas.append(event.delta))  # type: ignore[attr-defined]  # BaseEvent has it
-        try:
+
+        def run() -> None:
             self._apply(update)
-        finally:
-            self._text.unobserve(subscription)
-        self._accept(update, found)
-        return _to_code_points(deltas, before)
+            self._accept(update, found)
+
+        return self._observed(run)
 
     def covers(self, update: bytes, client: int) -> bool:
         """Whether an update of ``client`` was applied before: a resend, or one's own. Looks at its first clock only.
@@ -208,18 +203,13 @@ class TextRope:
     def undo(self, step: TextStep) -> TextUndo:
         """Take back what survives of a step: its insertions are deleted, its deletions inserted again."""
         manager = UndoManager(scopes=[self._text], capture_timeout_millis=0, timestamp=_no_time, undo_stack=[step.item])
-        before = None if self._is_ascii else self._read_units()
-        deltas: list[Delta] = []
-        subscription = self._text.observe(lambda event: deltas.append(event.delta))  # type: ignore[attr-defined]  # BaseEvent has it
-        try:
-            update = self._capture(manager.undo)
-        finally:
-            self._text.unobserve(subscription)
+        updates: list[bytes] = []
+        delta = self._observed(lambda: updates.append(self._capture(manager.undo)))
+        (update,) = updates
         if not update:
             return TextUndo(b"", None, [])
         redo_stack = manager.redo_stack
-        inverse = TextStep(redo_stack[-1]) if redo_stack else None
-        return TextUndo(update, inverse, _to_code_points(deltas, before))
+        return TextUndo(update, TextStep(redo_stack[-1]) if redo_stack else None, delta)
 
     def forget(self, step: TextStep) -> None:
         """Let go of the deleted text that a step keeps in memory; it is not undone any more."""
@@ -324,11 +314,21 @@ class TextRope:
         self._accept(update, found)
         return update
 
+    def _observed(self, change: Callable[[], None]) -> Delta:
+        before = "" if self._is_ascii else self._read_units()
+        parts: list[Delta] = []
+        subscription = self._text.observe(lambda event: parts.append(event.delta))  # type: ignore[attr-defined]  # BaseEvent has it
+        try:
+            change()
+        finally:
+            self._text.unobserve(subscription)
+        return to_delta([part for delta in parts for part in delta], before)
+
     def _read_units(self) -> str:
         """The text with one character a unit of yrs' indices: an embed is one byte there, and NUL here."""
         if self._units is None:
             if self._has_embeds:
-                self._units = "".join(run if isinstance(run, str) else "\0" for run, _ in self._text.diff())
+                self._units = "".join(run if isinstance(run, str) else EMBED_UNIT for run, _ in self._text.diff())
             else:
                 self._units = str(self._text)
         return self._units
@@ -431,44 +431,3 @@ def _apply_to(doc: Doc[Text], update: bytes) -> None:
 def _no_time() -> int:
     """The clock of an ``UndoManager`` that lives for one edit."""
     return 0
-
-
-def _insert(run: Any, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    part: dict[str, Any] = {"insert": _with_ints(run)}
-    if attributes:
-        part["attributes"] = _with_ints(dict(attributes))
-    return part
-
-
-def _with_ints(value: Any) -> Any:
-    """JSON out of yrs, which knows numbers only: whole ones become ints again."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, dict):
-        return {key: _with_ints(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_ints(item) for item in value]
-    return value
-
-
-def _to_code_points(deltas: Sequence[Delta], before: str | None) -> Delta:
-    """One delta in code points out of yrs' events; ``before`` is the old text unless all is ASCII."""
-    if not deltas:
-        return []
-    (parts,) = deltas
-    raw = None if before is None else before.encode()
-    at = 0
-    result: Delta = []
-    for part in parts:
-        if "insert" in part:
-            result.append(_insert(part["insert"], part.get("attributes")))
-            continue
-        name = "retain" if "retain" in part else "delete"
-        size = part[name]
-        length = size if raw is None else len(raw[at : at + size].decode())
-        at += size
-        converted: dict[str, Any] = {name: length}
-        if part.get("attributes"):
-            converted["attributes"] = _with_ints(part["attributes"])
-        result.append(converted)
-    return result

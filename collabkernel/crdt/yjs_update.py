@@ -389,7 +389,9 @@ class _Check:
         if kind == FORMAT:
             self._format()
         elif kind == EMBED:
-            reader.json("an embed", self.policy.embed_bytes_max)
+            # Anything else, a string above all, yrs would hand out as if it were text.
+            if not isinstance(reader.json("an embed", self.policy.embed_bytes_max), dict):
+                raise InvalidYjsUpdateError("an embed is a JSON object")
             self.embeds += 1
         elif kind == BINARY:
             reader.buffer("a binary")
