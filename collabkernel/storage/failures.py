@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from collabkernel.errors import StorageError
@@ -50,13 +50,15 @@ def is_locked(error: Exception) -> bool:
 
 
 def missing_driver(url: URL, error: Exception) -> StorageError:
-    """The error for a URL whose driver is not installed or not known."""
+    """The error for a URL whose driver is not installed."""
     shown = url.render_as_string(hide_password=True)
-    if isinstance(error, NoSuchModuleError):
-        return StorageError(
-            f"{shown}: collabkernel stores rooms in sqlite:///FILE, postgresql://HOST/NAME or memory://"
-        )
     return StorageError(f"{shown}: its driver is not installed; run: pip install 'collabkernel[postgres]' ({error})")
+
+
+def unknown_kind(url: URL) -> StorageError:
+    """The error for a URL of another kind of database."""
+    shown = url.render_as_string(hide_password=True)
+    return StorageError(f"{shown}: collabkernel stores rooms in sqlite:///FILE, postgresql://HOST/NAME or memory://")
 
 
 def _advice(cause: BaseException) -> str | None:

@@ -6,55 +6,91 @@ that two servers cannot deadlock; on SQLite ``BEGIN IMMEDIATE`` has done it. So 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Text, bindparam, cast, column, func, insert, select, tuple_, update
+from sqlalchemy.dialects.postgresql import JSON
 
-from collabkernel.storage.append import AppendPlan, RoomHead, SiteHead, SiteKey, answer_from_log, plan_append
+from collabkernel.storage.append import (
+    AppendPlan,
+    RoomHead,
+    SiteHead,
+    SiteKey,
+    answer_from_log,
+    is_storable_text,
+    plan_append,
+)
 from collabkernel.storage.base import Appended, AppendRequest, OpRow, Refusal, RoomRow
 from collabkernel.storage.tables import ops, refusals, rooms, sites
 
 READ_CHUNK_ROWS = 5000
-"""Rows of one read: about 15 ms, in which the loop stays free for others."""
-_IN_VALUES_MAX = 1024
-"""Values in one IN: SQLite takes 32,766 parameters, PostgreSQL 32,767."""
+"""Rows of one read: about 20 ms of a reader's thread."""
 
 _ROOM_ROW = tuple(rooms.c[name] for name in ("id", "seq", "hlc", "created_ms", "updated_ms", "snapshot_seq"))
 _OP_ROW = tuple(ops.c[name] for name in OpRow._fields)
 
-_LOCK_ROOMS = (
-    select(rooms.c.key, rooms.c.id, rooms.c.seq, rooms.c.hlc)
-    .where(rooms.c.id.in_(bindparam("ids", expanding=True)))
-    .order_by(rooms.c.key)
-    .with_for_update()
-)
-_STORED_COUNTER = (
-    select(func.max(ops.c.counter)).where(ops.c.room == sites.c.room, ops.c.site == sites.c.site).scalar_subquery()
-)
-_SITE_HEADS = select(
-    sites.c.room, sites.c.site, sites.c.epoch, sites.c.refused_counter, _STORED_COUNTER, sites.c.closed
-).where(tuple_(sites.c.room, sites.c.site).in_(bindparam("keys", expanding=True)))
+_LOCK_ROOM = select(rooms.c.key, rooms.c.seq, rooms.c.hlc).where(rooms.c.id == bindparam("id")).with_for_update()
 _GROW_ROOM = (
     update(rooms)
     .where(rooms.c.key == bindparam("room"))
     .values(seq=bindparam("new_seq"), hlc=bindparam("new_hlc"), updated_ms=bindparam("now_ms"))
 )
-_INSERT_OPS = insert(ops)
-_FIND_OPS = select(ops.c.room, ops.c.site, ops.c.counter, ops.c.seq, ops.c.hlc).where(
-    tuple_(ops.c.room, ops.c.site, ops.c.counter).in_(bindparam("keys", expanding=True))
-)
-_FIND_REFUSALS = select(refusals).where(
-    tuple_(refusals.c.room, refusals.c.site, refusals.c.counter).in_(bindparam("keys", expanding=True))
-)
 _READ_OPS = (
     select(*_OP_ROW)
-    .where(
-        and_(ops.c.room == bindparam("room"), ops.c.seq > bindparam("after_seq"), ops.c.seq <= bindparam("upto_seq"))
-    )
+    .where(ops.c.room == bindparam("room"), ops.c.seq > bindparam("after_seq"), ops.c.seq <= bindparam("upto_seq"))
     .order_by(ops.c.seq)
     .limit(READ_CHUNK_ROWS)
 )
+
+
+def _is_asked(dialect: str, *columns: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a row's columns are one of the keys in the parameter ``keys``, a JSON array of arrays.
+
+    One parameter, however many keys: the statement's text stays the same, so that it is prepared once. And SQLite walks
+    an index for it; for ``(a, b) IN (VALUES ...)`` it reads the whole table.
+    """
+    members: list[ColumnElement[Any]]
+    keys = bindparam("keys", type_=Text)
+    if dialect == "sqlite":
+        each = func.json_each(keys).table_valued("value")
+        members = [func.json_extract(each.c.value, f"$[{i}]") for i in range(len(columns))]
+    else:
+        each = func.json_array_elements(cast(keys, JSON)).table_valued(column("value", JSON))
+        members = [cast(each.c.value[i].astext, column_.type) for i, column_ in enumerate(columns)]
+    return tuple_(*columns).in_(select(*members))
+
+
+class _Statements:
+    """The statements that take many keys."""
+
+    def __init__(self, dialect: str) -> None:
+        self.lock_rooms = (
+            select(rooms.c.key, rooms.c.id, rooms.c.seq, rooms.c.hlc)
+            .where(_is_asked(dialect, rooms.c.id))
+            .order_by(rooms.c.key)
+            .with_for_update()
+        )
+        stored_counter = (
+            select(func.max(ops.c.counter)).where(ops.c.room == sites.c.room, ops.c.site == sites.c.site)
+        ).scalar_subquery()
+        self.site_heads = select(
+            sites.c.room, sites.c.site, sites.c.epoch, sites.c.refused_counter, stored_counter, sites.c.closed
+        ).where(_is_asked(dialect, sites.c.room, sites.c.site))
+        self.find_ops = select(ops.c.room, ops.c.site, ops.c.counter, ops.c.seq, ops.c.hlc).where(
+            _is_asked(dialect, ops.c.room, ops.c.site, ops.c.counter)
+        )
+        self.find_refusals = select(refusals).where(
+            _is_asked(dialect, refusals.c.room, refusals.c.site, refusals.c.counter)
+        )
+
+
+_STATEMENTS = {dialect: _Statements(dialect) for dialect in ("sqlite", "postgresql")}
+
+
+def _statements(connection: Connection) -> _Statements:
+    return _STATEMENTS[connection.dialect.name]
 
 
 def find_room(connection: Connection, room_id: str) -> RoomRow | None:
@@ -76,15 +112,16 @@ def room_key(connection: Connection, room_id: str) -> int | None:
 
 def lock_room(connection: Connection, room_id: str) -> tuple[int, RoomHead] | None:
     """The room's key and head, unchanged by anybody else until this transaction ends."""
-    row = connection.execute(_LOCK_ROOMS, {"ids": [room_id]}).one_or_none()
+    row = connection.execute(_LOCK_ROOM, {"id": room_id}).one_or_none()
     return None if row is None else (row.key, RoomHead(row.seq, row.hlc))
 
 
 def site_heads(connection: Connection, keys: Iterable[tuple[int, int]]) -> dict[tuple[int, int], SiteHead]:
     """How far sites have come, by (room key, site)."""
+    rows = connection.execute(_statements(connection).site_heads, _keys(keys))
     return {
         (room, site): SiteHead(epoch, max(refused, stored or 0), closed)
-        for room, site, epoch, refused, stored, closed in _in_chunks(connection, _SITE_HEADS, keys)
+        for room, site, epoch, refused, stored, closed in rows
     }
 
 
@@ -109,12 +146,13 @@ def find_envelopes(
     connection: Connection, keys: Sequence[tuple[int, int, int]]
 ) -> dict[tuple[int, int, int], Appended | Refusal]:
     """What the log or the refusals have, by (room key, site, counter)."""
+    statements = _statements(connection)
     found: dict[tuple[int, int, int], Appended | Refusal] = {
         (row.room, row.site, row.counter): Appended(row.seq, row.hlc, duplicate=True)
-        for row in _in_chunks(connection, _FIND_OPS, keys)
+        for row in connection.execute(statements.find_ops, _keys(keys))
     }
     if len(found) < len(set(keys)):
-        for row in _in_chunks(connection, _FIND_REFUSALS, keys):
+        for row in connection.execute(statements.find_refusals, _keys(keys)):
             refusal = Refusal(row.counter, row.ops_count, row.code, row.reason)
             found[row.room, row.site, row.counter] = refusal
     return found
@@ -122,8 +160,9 @@ def find_envelopes(
 
 def append_batch(connection: Connection, batch: Sequence[AppendRequest], now_ms: int) -> AppendPlan:
     """Store what can be stored of a batch; every answer is in the plan, and true once the transaction is committed."""
-    room_ids = {request.room_id for request in batch if "\0" not in request.room_id}
-    locked = {row.id: row for row in _in_chunks(connection, _LOCK_ROOMS, sorted(room_ids), "ids")}
+    room_ids = {request.room_id for request in batch if is_storable_text(request.room_id)}
+    query = _statements(connection).lock_rooms
+    locked = {row.id: row for row in connection.execute(query, _keys((room_id,) for room_id in room_ids))}
     key_by_id = {room_id: row.key for room_id, row in locked.items()}
     heads = _site_heads_of(connection, batch, key_by_id)
     plan = plan_append(batch, {room_id: RoomHead(row.seq, row.hlc) for room_id, row in locked.items()}, heads)
@@ -136,7 +175,7 @@ def append_batch(connection: Connection, batch: Sequence[AppendRequest], now_ms:
                 for room_id, head in plan.heads.items()
             ],
         )
-        connection.execute(_INSERT_OPS, list(_op_parameters(plan, key_by_id)))
+        connection.execute(insert(ops), list(_op_parameters(plan, key_by_id)))
     return plan
 
 
@@ -172,14 +211,5 @@ def _op_parameters(plan: AppendPlan, key_by_id: dict[str, int]) -> Iterator[dict
             yield {"room": room, **row._asdict()}
 
 
-def _in_chunks(connection: Connection, query: Any, values: Iterable[Any], name: str = "keys") -> Iterator[Any]:
-    """Rows of a query with one IN, for any number of values.
-
-    The list is filled up to a power of two with its last value, so that a driver's cache of prepared statements holds
-    eleven texts and not one for each length.
-    """
-    left = list(values)
-    while left:
-        chunk, left = left[:_IN_VALUES_MAX], left[_IN_VALUES_MAX:]
-        chunk += chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
-        yield from connection.execute(query, {name: chunk})
+def _keys(keys: Iterable[tuple[int | str, ...]]) -> dict[str, str]:
+    return {"keys": json.dumps(list(keys))}

@@ -1,4 +1,4 @@
-"""The op log in SQLite or PostgreSQL, through SQLAlchemy's asyncio engines."""
+"""The op log in SQLite or PostgreSQL, through SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection, delete, insert
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
 from collabkernel import metrics
 from collabkernel.errors import ClosedError, StorageError
@@ -28,7 +28,7 @@ from collabkernel.storage.base import (
     SiteRow,
     SnapshotRow,
 )
-from collabkernel.storage.engines import make_engines, parse_url, postgres_is_durable, prepare_file
+from collabkernel.storage.database import make_database, parse_url
 from collabkernel.storage.failures import DATABASE_ERRORS, explain
 from collabkernel.storage.tables import rooms
 
@@ -51,8 +51,7 @@ class SqlStorage:
         Raises:
             StorageError: If the URL names no database that we know, or its driver is not installed.
         """
-        self._url = parse_url(url)
-        self._engines = make_engines(self._url, durable)
+        self._database = make_database(parse_url(url), durable)
         self._is_open = False
         self._writes: set[asyncio.Task[object]] = set()
         """Transactions under way: they are finished even if their callers are cancelled."""
@@ -66,7 +65,7 @@ class SqlStorage:
             with self._explained():
                 await self._connect()
         except BaseException:
-            await self._engines.dispose()
+            await self._database.close()
             raise
         self._is_open = True
 
@@ -76,7 +75,7 @@ class SqlStorage:
         if self._writes:
             await asyncio.wait(self._writes)
         with self._explained():
-            await self._engines.dispose()
+            await self._database.close()
 
     async def append(self, batch: Sequence[AppendRequest]) -> list[Appended | NotAppended]:
         """Store envelopes, all in one transaction."""
@@ -188,16 +187,9 @@ class SqlStorage:
         return await self._write(partial(_delete_room, room_id=room_id))
 
     async def _connect(self) -> None:
-        engines = self._engines
-        if engines.is_sqlite:
-            await prepare_file(engines)
-        async with engines.reader.connect() as connection:
-            is_current = await connection.run_sync(schema.is_current)
-            if not engines.is_sqlite:
-                self.is_durable = await connection.run_sync(postgres_is_durable)
-        if not is_current:
-            async with engines.writer.begin() as connection:
-                await connection.run_sync(schema.upgrade)
+        self.is_durable = await self._database.open()
+        if not await self._database.read(schema.is_current):
+            await self._database.write(schema.upgrade)
 
     async def _append_room_by_room(self, failed: _Attempt) -> list[Appended | NotAppended]:
         """Try each room of a failed batch alone.
@@ -230,18 +222,9 @@ class SqlStorage:
         return _complete(answers)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
-        """Run a read; once more when the connection turns out to have been lost while it was idle."""
         self._check_open()
-        for is_last in (False, True):
-            try:
-                async with self._engines.reader.connect() as connection:
-                    return await connection.run_sync(work)
-            except DBAPIError as error:
-                if is_last or not error.connection_invalidated:
-                    raise self._failure(error) from error
-            except DATABASE_ERRORS as error:
-                raise self._failure(error) from error
-        raise AssertionError("the second attempt returns or raises")
+        with self._explained():
+            return await self._database.read(work)
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
         """Run a transaction to its end, whatever becomes of the caller.
@@ -257,19 +240,15 @@ class SqlStorage:
 
     async def _transaction(self, work: Callable[[Connection], T]) -> T:
         with self._explained():
-            async with self._engines.writer.begin() as connection:
-                return await connection.run_sync(work)
+            return await self._database.write(work)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
         except DATABASE_ERRORS as error:
-            raise self._failure(error) from error
-
-    def _failure(self, error: Exception) -> StorageError:
-        metrics.storage_failures.inc()
-        return explain(error, self._url)
+            metrics.storage_failures.inc()
+            raise explain(error, self._database.url) from error
 
     def _check_open(self) -> None:
         if not self._is_open:

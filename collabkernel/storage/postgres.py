@@ -1,0 +1,62 @@
+"""PostgreSQL as a ``Database``: SQLAlchemy's asyncio engine on asyncpg."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import URL, Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+CONNECTIONS = 10
+POOL_TIMEOUT_S = 30.0
+"""A caller waits this long for a free connection."""
+
+T = TypeVar("T")
+
+
+class PostgresDatabase:
+    """A database of a PostgreSQL server."""
+
+    def __init__(self, url: URL, durable: bool) -> None:
+        self.url = url
+        settings = {"application_name": "collabkernel"}
+        if not durable:
+            settings["synchronous_commit"] = "off"
+        self._writer = create_async_engine(
+            url, pool_size=CONNECTIONS, pool_timeout=POOL_TIMEOUT_S, connect_args={"server_settings": settings}
+        )
+        # A snapshot's manifest and blobs are read by two statements, which must see the same moment.
+        self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
+
+    async def open(self) -> bool:
+        """Connect; the server's own settings say whether a commit waits for the disk."""
+        return await self.read(_is_durable)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._writer.dispose()
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run a function that reads; once more when the connection turns out to have been lost while it was idle."""
+        try:
+            return await self._read(work)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        return await self._read(work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run a function in a transaction; never twice, since what was lost may be the answer to its commit."""
+        async with self._writer.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        async with self._reader.connect() as connection:
+            return await connection.run_sync(work)
+
+
+def _is_durable(connection: Connection) -> bool:
+    fsync, commit = (connection.scalar(text(f"SHOW {name}")) for name in ("fsync", "synchronous_commit"))
+    return bool(fsync == "on" and commit != "off")
