@@ -20,7 +20,7 @@ from collabkernel.limits import COUNTER_MAX, HLC_MAX, SITE_MAX
 from collabkernel.wire import collab_pb2 as pb
 
 JSON_DEPTH_MAX = 32
-"""How far down in presence and event JSON a value may be: deeper than any cursor, far under every parser's recursion limit."""
+"""How far down a value may be in presence and event JSON: deeper than any cursor, far under any recursion limit."""
 
 M = TypeVar("M", bound=Message)
 
