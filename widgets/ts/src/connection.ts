@@ -41,6 +41,9 @@ export interface Status {
   readonly reason: string;
 }
 
+/** Tries of a dialer that was live, before the others: a server that restarts is back after about 3 s. */
+const PROVEN_TRIES_MAX = 8;
+
 export class Connection {
   private readonly replica: Replica;
   private readonly dialers: readonly Dialer[];
@@ -49,6 +52,9 @@ export class Connection {
   private state: ConnectionState = "connecting";
   private reason = "";
   private dialIndex = 0;
+  /** The dialer that was live last, and its failures since. */
+  private provenIndex = -1;
+  private provenFailuresCount = 0;
   private failuresCount = 0;
   private retryAfterMs = 0;
   private channel: Channel | undefined;
@@ -152,14 +158,23 @@ export class Connection {
     this.drop();
     this.state = "offline";
     this.reason = reason;
-    // One that worked is tried again first; one that did not gives way to the next.
-    if (!wasLive) this.dialIndex = (this.dialIndex + 1) % this.dialers.length;
-    const isRoundOver = !wasLive && this.dialIndex === 0;
-    if (isRoundOver) this.failuresCount += 1;
-    const delayMs = wasLive || isRoundOver ? this.backOffMs() : 0;
+    this.reconnectTimer = setTimeout(() => this.dial(), this.nextDelayMs(wasLive));
     this.retryAfterMs = 0;
-    this.reconnectTimer = setTimeout(() => this.dial(), delayMs);
     this.notify([{ kind: "presence" }]);
+  }
+
+  /** Choose the next dialer, and when: one that worked is given time to come back, one that did not gives way. */
+  private nextDelayMs(wasLive: boolean): number {
+    if (wasLive) return this.backOffMs();
+    const isProven = this.dialIndex === this.provenIndex;
+    if (isProven && ++this.provenFailuresCount < PROVEN_TRIES_MAX) {
+      this.failuresCount += 1;
+      return this.backOffMs();
+    }
+    this.dialIndex = (this.dialIndex + 1) % this.dialers.length;
+    if (this.dialIndex !== 0) return 0;
+    this.failuresCount += 1;
+    return this.backOffMs();
   }
 
   /** Full jitter, so that a thousand pages do not come back at once; never before the server wants it. */
@@ -194,6 +209,8 @@ export class Connection {
     this.state = "live";
     this.reason = "";
     this.failuresCount = 0;
+    this.provenIndex = this.dialIndex;
+    this.provenFailuresCount = 0;
     if (this.presenceJson !== "") this.send({ kind: "presence", body: { stateJson: this.presenceJson } });
   }
 

@@ -28,11 +28,12 @@ export class TextState {
     return this.watch(() => {
       try {
         this.checkContinues(update);
+        // Yjs takes another client id when it sees its own come in; ours is the site, and stays. No site is 0.
+        this.doc.clientID = 0;
         Y.applyUpdate(this.doc, update);
       } catch (error) {
         throw new InvalidOperationError("invalid-yjs-update", `a text update does not apply: ${String(error)}`);
       } finally {
-        // Yjs takes another client id when it sees its own come in; ours is the site, and stays.
         this.doc.clientID = this.clientId;
       }
     });

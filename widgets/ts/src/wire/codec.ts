@@ -27,7 +27,10 @@ const containerId = new Schema<OpId>("OpId", idFields, ({ site, counter }) => re
 const newContainer = new Schema<m.NewContainer>(
   "NewContainer",
   { kind: [1, kindEnum, "required"], shared: [2, bool], afterHlc: [3, fixed64], afterSite: [4, uint32] },
-  ({ shared, afterHlc, afterSite }) => refuse(!shared && (afterHlc > 0n || afterSite > 0), "NewContainer has after without shared"),
+  ({ shared, afterHlc, afterSite }) => {
+    refuse(!shared && afterHlc > 0n, "NewContainer has after without shared");
+    refuse(afterHlc > 0n !== afterSite > 0, "NewContainer has half a stamp");
+  },
 );
 
 function valueSchema<T, C>(name: string, container: Schema<C>): Schema<T> {

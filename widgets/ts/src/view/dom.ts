@@ -1,0 +1,55 @@
+/** Elements, made without ever reading text as HTML. */
+
+type Attributes = Record<string, string | boolean | ((event: never) => void)>;
+
+/** An element with attributes, listeners (`onclick: ...`) and children; strings become text nodes. */
+export function h<K extends keyof HTMLElementTagNameMap>(tag: K, attributes: Attributes = {}, ...children: (Node | string)[]): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name.slice(2), value as EventListener);
+    else if (typeof value === "boolean") element.toggleAttribute(name, value);
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/** A small button whose face is a sign; `label` is what it is called. */
+export function button(sign: string, label: string, onclick: () => void): HTMLButtonElement {
+  return h("button", { type: "button", class: "ck-button", title: label, "aria-label": label, onclick }, sign);
+}
+
+/** Put `wanted` under `parent` in this order, moving as few as possible, so that focus and selection stay. */
+export function arrange(parent: Element, wanted: readonly Element[]): void {
+  const keep = new Set<Element>(wanted);
+  for (const child of [...parent.children]) if (!keep.has(child)) child.remove();
+  const active = document.activeElement;
+  let next: Element | null = parent.firstElementChild;
+  for (let i = 0; i < wanted.length; i++) {
+    const child = wanted[i] as Element;
+    if (child === next) {
+      next = next.nextElementSibling;
+    } else if (next !== null && child.contains(active)) {
+      // Moving the focused one would blur it: move what stands before it instead.
+      while (next !== null && next !== child) {
+        const after: Element | null = next.nextElementSibling;
+        parent.append(next);
+        next = after;
+      }
+      next = child.nextElementSibling;
+    } else {
+      parent.insertBefore(child, next);
+    }
+  }
+}
+
+/** Keep a text control's caret while its value is replaced. */
+export function replaceText(control: HTMLInputElement | HTMLTextAreaElement, value: string, place: (index: number) => number): void {
+  if (control.value === value) return;
+  const { selectionStart, selectionEnd, selectionDirection, scrollTop } = control;
+  control.value = value;
+  if (document.activeElement === control && selectionStart !== null && selectionEnd !== null) {
+    control.setSelectionRange(place(selectionStart), place(selectionEnd), selectionDirection ?? undefined);
+  }
+  control.scrollTop = scrollTop;
+}

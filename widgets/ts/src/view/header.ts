@@ -1,0 +1,78 @@
+/** The line above a view: what it shows, who is here, and how the connection does. */
+
+import type { Status } from "../connection.ts";
+import type { Participant, Room } from "../room.ts";
+import { arrange, h } from "./dom.ts";
+
+const CHIPS_MAX = 8;
+
+export class Header {
+  readonly element: HTMLElement;
+  private readonly title = h("span", { class: "ck-title" });
+  private readonly people = h("ul", { class: "ck-people", role: "list", "aria-label": "Who is here" });
+  private readonly status = h("span", { class: "ck-status", role: "status" });
+  private readonly chipByKey = new Map<string, HTMLElement>();
+
+  constructor() {
+    this.element = h("div", { class: "ck-header" }, this.title, this.people, this.status);
+  }
+
+  update(title: string, room: Room): void {
+    this.title.textContent = title;
+    this.updateStatus(room.status);
+    this.updatePeople(room.presence);
+  }
+
+  private updateStatus(status: Status): void {
+    const { text, tone, hint } = describe(status);
+    // Written only when it changes, or a screen reader would say it again and again.
+    if (this.status.textContent !== text) this.status.textContent = text;
+    this.status.dataset.tone = tone;
+    this.status.title = hint;
+  }
+
+  private updatePeople(everybody: readonly Participant[]): void {
+    const people = new Map<string, Participant>();
+    for (const person of everybody) {
+      const key = `${person.kind}/${person.actor}/${person.name}`;
+      if (!people.has(key)) people.set(key, person);
+    }
+    const chips: HTMLElement[] = [];
+    for (const [key, person] of [...people].slice(0, CHIPS_MAX)) {
+      const chip = this.chipByKey.get(key) ?? h("li", { class: "ck-chip" });
+      this.chipByKey.set(key, chip);
+      const name = person.isMe ? `${person.name} (you)` : person.kind === "person" ? person.name : `${person.name} (${person.kind})`;
+      chip.textContent = person.kind === "agent" ? `✦${initials(person.name)}` : initials(person.name);
+      chip.title = name;
+      chip.setAttribute("aria-label", name);
+      chip.dataset.kind = person.kind;
+      chip.style.setProperty("--ck-who", safeColor(person.color));
+      chips.push(chip);
+    }
+    const rest = people.size - chips.length;
+    if (rest > 0) chips.push(h("li", { class: "ck-chip", "aria-label": `${rest} more` }, `+${rest}`));
+    arrange(this.people, chips);
+  }
+}
+
+/** A colour that came over the wire goes into a style only as #rrggbb. */
+export function safeColor(color: string): string {
+  return /^#[0-9a-f]{6}$/i.test(color) ? color : "#7a7a7a";
+}
+
+function initials(name: string): string {
+  const words = name.split(/[\s_.-]+/).filter((word) => word !== "");
+  const [first = "?", ...rest] = words;
+  const last = rest.at(-1);
+  return ([...first][0] ?? "?").toUpperCase() + (last ? ([...last][0] as string).toUpperCase() : "");
+}
+
+function describe({ state, via, pendingCount, isReadOnly, isDegraded, reason }: Status): { text: string; tone: string; hint: string } {
+  const unsent = pendingCount > 0 ? `, ${pendingCount} unsent` : "";
+  if (state === "connecting") return { text: "connecting", tone: "wait", hint: "" };
+  if (state !== "live") return { text: `offline${unsent}`, tone: "bad", hint: reason };
+  if (isDegraded) return { text: `not saving${unsent}`, tone: "bad", hint: "The server cannot store at the moment; your edits are kept here" };
+  if (isReadOnly) return { text: "read only", tone: "live", hint: "You may read this room but not write to it" };
+  const hint = via === "relay" ? "Connected through the kernel: waits while it is busy" : "Connected";
+  return { text: via === "relay" ? "via kernel" : "live", tone: pendingCount > 0 ? "wait" : "live", hint };
+}

@@ -1,0 +1,205 @@
+/** A server in this process that does as the real one: one log, echo to the author too, acks, go-back-N, resume. */
+
+import { LiveTree } from "../src/tree.ts";
+import { lastCounter } from "../src/pending.ts";
+import { clientMessage, roomState, serverMessage } from "../src/wire/codec.ts";
+import type { ChannelHandlers, Dialer } from "../src/connection.ts";
+import { InvalidOperationError } from "../src/errors.ts";
+import { Kind, Role, type Envelope, type Hello, type ServerMessage, type StoredEnvelope, type Welcome } from "../src/wire/messages.ts";
+
+interface Site {
+  readonly secret: Uint8Array;
+  nextCounter: number;
+  readonly refusals: Map<number, string>;
+}
+
+const LIMITS = { frameBytes: 2 ** 20, keyBytes: 1024, valueBytes: 256 * 1024, envelopeOps: 1000, depth: 64, presenceBytes: 4096, opsPerS: 2000 };
+
+export const EMPTY: ServerMessage = { ops: [], acks: [], rejects: [], presence: [], events: [], notices: [], through: 0 };
+
+/** A snapshot of the room before its first operation. */
+export const EMPTY_STATE = roomState.encode({
+  seq: 0,
+  hlc: 0n,
+  containers: [{ id: { site: 0, counter: 0 }, kind: Kind.OBJECT, homeKey: "", afterHlc: 0n, afterSite: 0, entries: [], slots: [], elements: [], yjsState: new Uint8Array() }],
+});
+
+export class FakeServer {
+  readonly log: StoredEnvelope[] = [];
+  readonly tree = new LiveTree(0);
+  readonly sessions = new Set<FakeSession>();
+  readonly sites = new Map<number, Site>();
+  head = 0;
+  nowMs = 1_800_000_000_000;
+  role: Role = Role.WRITER;
+  /** Refuse for now the next so many envelopes. */
+  ratedCount = 0;
+  /** Lower every stamp by this, as for a client whose clock is ahead. */
+  lowerBy = 0n;
+  /** Refuse for good what this says. */
+  isRefused: (envelope: Envelope) => boolean = () => false;
+
+  /** A dialer whose channels deliver at once, unless `hold` is set on the session. */
+  dialer(via = "socket"): Dialer & { readonly last: FakeSession | undefined } {
+    const self = this;
+    let last: FakeSession | undefined;
+    return {
+      via,
+      get last() {
+        return last;
+      },
+      open(handlers) {
+        const session = new FakeSession(self, handlers);
+        last = session;
+        queueMicrotask(() => handlers.onOpen());
+        return { send: (frame) => session.receive(frame), close: () => session.close("closed by the client") };
+      },
+    };
+  }
+
+  store(site: number, envelope: Envelope): StoredEnvelope {
+    const stored = { seq: this.head + 1, site, actor: 0, envelope };
+    envelope.ops.forEach((op, i) => this.tree.apply({ site, counter: envelope.counter + i }, { hlc: envelope.hlc + BigInt(i), site }, op));
+    this.log.push(stored);
+    this.head += envelope.ops.length;
+    return stored;
+  }
+
+  opAt(seq: number): { site: number; counter: number } | undefined {
+    const stored = this.log.find((each) => each.seq <= seq && seq < each.seq + each.envelope.ops.length);
+    return stored && { site: stored.site, counter: stored.envelope.counter + seq - stored.seq };
+  }
+
+  /** Show everything that is stored to all sessions. */
+  flush(): void {
+    for (const session of this.sessions) session.catchUp();
+  }
+}
+
+export class FakeSession {
+  readonly server: FakeServer;
+  private readonly handlers: ChannelHandlers;
+  site = 0;
+  cursor = 0;
+  /** Frames wait here when set. */
+  held: Uint8Array[] | undefined;
+  private isDropping = false;
+  private isClosed = false;
+
+  constructor(server: FakeServer, handlers: ChannelHandlers) {
+    this.server = server;
+    this.handlers = handlers;
+  }
+
+  receive(frame: Uint8Array): void {
+    if (this.isClosed) return;
+    const message = clientMessage.decode(frame);
+    if (message.kind === "hello") this.onHello(message.body);
+    else if (message.kind === "submit") for (const envelope of message.body.envelopes) this.onEnvelope(envelope);
+    else if (message.kind === "resync") this.snapshot();
+  }
+
+  send(part: Partial<ServerMessage>): void {
+    if (this.isClosed) return;
+    const frame = serverMessage.encode({ ...EMPTY, ...part });
+    if (this.held) this.held.push(frame);
+    else this.handlers.onFrame(frame);
+  }
+
+  release(): void {
+    const frames = this.held ?? [];
+    this.held = undefined;
+    for (const frame of frames) this.handlers.onFrame(frame);
+  }
+
+  close(reason: string): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.server.sessions.delete(this);
+    this.handlers.onClose(reason);
+  }
+
+  catchUp(): void {
+    if (this.cursor >= this.server.head) return;
+    const envelopes = this.server.log.filter(({ seq }) => seq > this.cursor);
+    this.cursor = this.server.head;
+    this.send({ ops: [{ actors: ["somebody"], envelopes }], through: this.cursor });
+  }
+
+  private snapshot(): void {
+    this.cursor = 0;
+    this.send({ snapshot: { seq: 0, encoding: 0, state: EMPTY_STATE } });
+    this.catchUp();
+  }
+
+  private onHello({ resume }: Hello): void {
+    const { server } = this;
+    const known = resume && server.sites.get(resume.site);
+    if (resume && known === undefined) {
+      this.send({ bye: { code: "bad-resume", reason: "unknown site", retryAfterMs: 0 } });
+      this.close("bad-resume");
+      return;
+    }
+    this.site = resume?.site ?? server.sites.size + 1;
+    const site: Site = known ?? { secret: new Uint8Array(16).fill(this.site), nextCounter: 1, refusals: new Map() };
+    server.sites.set(this.site, site);
+    for (const other of server.sessions) if (other.site === this.site) other.close("superseded");
+    server.sessions.add(this);
+    const at = resume?.throughOp && server.opAt(resume.through);
+    const agrees = resume !== undefined && (resume.through === 0 || (at?.site === resume.throughOp?.site && at?.counter === resume.throughOp?.counter));
+    this.cursor = agrees ? resume.through : 0;
+    const welcome: Welcome = {
+      site: this.site,
+      ...(resume === undefined && { secret: site.secret }),
+      seq: server.head,
+      serverTimeMs: server.nowMs,
+      role: server.role,
+      actor: "somebody",
+      name: "Somebody",
+      color: "#336699",
+      limits: LIMITS,
+      nextCounter: site.nextCounter,
+      resync: resume !== undefined && !agrees,
+    };
+    this.send({ welcome });
+    if (!agrees && server.head > 0) this.snapshot();
+    else this.catchUp();
+  }
+
+  private onEnvelope(sent: Envelope): void {
+    const { server } = this;
+    const site = server.sites.get(this.site) as Site;
+    if (sent.counter < site.nextCounter) {
+      const stored = server.log.find((each) => each.site === this.site && each.envelope.counter === sent.counter);
+      const code = site.refusals.get(sent.counter);
+      if (stored) this.send({ acks: [{ counter: sent.counter, seq: stored.seq, hlc: stored.envelope.hlc, buffered: false }] });
+      else this.reject(sent.counter, code ?? "invalid-operation", true);
+      return;
+    }
+    if (sent.counter > site.nextCounter) {
+      if (!this.isDropping) this.reject(site.nextCounter, "counter-gap", false);
+      return;
+    }
+    this.isDropping = server.ratedCount > 0;
+    if (this.isDropping) {
+      server.ratedCount -= 1;
+      this.reject(sent.counter, "rate", false);
+      return;
+    }
+    site.nextCounter = lastCounter(sent) + 1;
+    const envelope = { ...sent, hlc: sent.hlc - server.lowerBy };
+    try {
+      if (server.isRefused(sent)) throw new InvalidOperationError("invalid-operation", "refused by the test");
+      const { seq } = server.store(this.site, envelope);
+      this.send({ acks: [{ counter: sent.counter, seq, hlc: server.lowerBy > 0n ? envelope.hlc : 0n, buffered: false }] });
+    } catch (error) {
+      if (!(error instanceof InvalidOperationError)) throw error;
+      site.refusals.set(sent.counter, error.code);
+      this.reject(sent.counter, error.code, true);
+    }
+  }
+
+  private reject(counter: number, code: string, final: boolean): void {
+    this.send({ rejects: [{ counter, code, reason: "", final, retryAfterMs: 0 }] });
+  }
+}
