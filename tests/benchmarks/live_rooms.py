@@ -42,7 +42,7 @@ def rows(console: Console, *, is_quick: bool = False, only: str = "") -> list[Ro
     """Every figure of this benchmark whose part's name holds ``only``."""
     parts: dict[str, Callable[[bool, Advance], Iterator[Row]]] = {
         "round_trip": round_trips,
-        "sdk_round_trip": sdk_round_trips,
+        "sdk_flush": sdk_flushes,
         "throughput": throughput,
         "cold_start": cold_start,
         **{name: _costs_of(name) for name in COSTS},
@@ -81,14 +81,14 @@ def round_trips(is_quick: bool, advance: Advance) -> Iterator[Row]:
         yield row("server_memory/after_round_trips", [server.memory_bytes() / 2**20], "MiB")
 
 
-def sdk_round_trips(is_quick: bool, advance: Advance) -> Iterator[Row]:
+def sdk_flushes(is_quick: bool, advance: Advance) -> Iterator[Row]:
     """From an edit through the public client to the return of its ``flush``."""
     edits = 50 if is_quick else 300
     with _server() as server:
         advance(f"{edits} edits")
         rtt_ms = asyncio.run(_time_edits(server, edits))
-    yield row("sdk_round_trip/p50", [percentile(rtt_ms, 50)], "ms")
-    yield row("sdk_round_trip/p95", [percentile(rtt_ms, 95)], "ms")
+    yield row("sdk_flush/p50", [percentile(rtt_ms, 50)], "ms")
+    yield row("sdk_flush/p95", [percentile(rtt_ms, 95)], "ms")
 
 
 async def _time_edits(server: Server, edits: int) -> list[float]:

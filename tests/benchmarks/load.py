@@ -65,6 +65,7 @@ class LoadClient:
         self._counter = 1
         self._through = 0
         self._sent_at_s: dict[int, float] = {}
+        self._is_welcome = asyncio.Event()
         self._has_space = asyncio.Event()
         self.rtt_by_start: list[tuple[float, float]] = []
         self.frames_in = 0
@@ -78,6 +79,7 @@ class LoadClient:
             await socket.send(encode_client_message(Hello(SessionKind.SCRIPT, "benchmark", None)))
             async with asyncio.TaskGroup() as tasks:
                 listening = tasks.create_task(self._listen(socket))
+                await self._is_welcome.wait()
                 await ready.wait()
                 await self._submit(socket)
                 while self._sent_at_s:
@@ -118,6 +120,8 @@ class LoadClient:
             self.frames_in += 1
             # Parsed by protobuf alone, without our checks: a hundred clients share this process's core.
             message = pb.ServerMessage.FromString(frame)
+            if message.HasField("welcome"):
+                self._is_welcome.set()
             self._through = max(self._through, message.through)
             if message.rejects or message.notices or message.HasField("bye"):
                 raise RuntimeError(f"the server refused the load: {message}")
