@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import IO
 
 from jupyter_core.paths import jupyter_data_dir
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from collabkernel.errors import StorageError
-from collabkernel.storage.engines import parse_url
 
 try:
     import fcntl
@@ -26,15 +27,13 @@ def default_db_url() -> str:
 
 
 def sqlite_path(db_url: str) -> Path | None:
-    """The file of a SQLite URL; None for other databases.
-
-    Raises:
-        StorageError: If the URL names no database that we know.
-    """
-    if db_url == MEMORY_URL:
+    """The file of a SQLite URL; None for every other URL, of which the storage itself says what is wrong."""
+    try:
+        url = make_url(db_url)
+    except ArgumentError:
         return None
-    url = parse_url(db_url)
-    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+    is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+    return Path(str(url.database)) if is_file else None
 
 
 class DatabaseLock:
@@ -51,7 +50,7 @@ class DatabaseLock:
         """Make the database's folder (0700) and take the lock.
 
         Raises:
-            StorageError: If another server has it, the folder cannot be written, or the URL names no database.
+            StorageError: If another server has it, or the folder cannot be written.
         """
         database = sqlite_path(self._db_url)
         if database is None or self._file is not None:

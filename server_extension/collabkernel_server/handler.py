@@ -108,7 +108,10 @@ class RoomsHandlerBase(JupyterHandler):
         self.finish(json.dumps(reply))
 
     def log_exception(
-        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+        self,
+        typ: type[BaseException] | None,  # noqa: ARG002  # Tornado's signature
+        value: BaseException | None,
+        tb: TracebackType | None,  # noqa: ARG002  # Tornado's signature
     ) -> None:
         """Log without the query: Tornado's own line has the whole URI, ticket included."""
         where = f"{self.request.method} {self.request.path}"

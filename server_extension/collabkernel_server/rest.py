@@ -29,9 +29,9 @@ def _answers_errors(method: Callable[..., Awaitable[None]]) -> Callable[..., Awa
     """Turn our errors into HTTP answers with their code."""
 
     @functools.wraps(method)
-    async def answer(self: Any, *args: str) -> None:
+    async def answer(self: Any, **path: str) -> None:
         try:
-            await method(self, *args)
+            await method(self, **path)
         except CollabKernelError as error:
             raise api_error(error) from error
 
