@@ -7,6 +7,7 @@ takes that of its neighbour, and what its author put there must fit the kind of 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -91,6 +92,38 @@ class Item(NamedTuple):
     """The kind of container that it makes."""
 
 
+def in_causal_order(items: Mapping[int, Sequence[Item]]) -> Iterator[Item]:
+    """Items of many clients of one whole document, each after those that it names.
+
+    Raises:
+        InvalidYjsUpdateError: Some wait for one another.
+    """
+    ends: dict[int, int] = {}
+    queues = {client: iter(queue) for client, queue in items.items()}
+    heads = {client: next(queue) for client, queue in queues.items()}
+    while heads:
+        has_moved = False
+        for client in list(heads):
+            item: Item | None = heads[client]
+            while item is not None and _is_ready(item, ends):
+                yield item
+                ends[client] = item.clock + item.length
+                has_moved = True
+                item = next(queues[client], None)
+            if item is None:
+                del heads[client]
+            else:
+                heads[client] = item
+        if not has_moved:
+            raise InvalidYjsUpdateError("structs wait for one another")
+
+
+def _is_ready(item: Item, ends: dict[int, int]) -> bool:
+    parent = item.parent if isinstance(item.parent, tuple) else None
+    names = (item.origin, item.right, parent)
+    return all(name is None or name[1] < ends.get(name[0], 0) for name in names)
+
+
 class Placer:
     """Finds the container of each new item of a document that is not flat, as yrs will, and asks the policy."""
 
@@ -117,33 +150,6 @@ class Placer:
                 self.new_containers[(item.client, item.clock)] = (item.container, depth)
         is_dead = place.owner is None or item.kind == DELETED
         self._add(item, Place(place.owner, place.key, is_dead))
-
-    def place_in_causal_order(self, items: dict[int, list[Item]], clocks: dict[int, int]) -> None:
-        """Place items of many clients, each after those that it names."""
-        ends = dict(clocks)
-        queues = {client: iter(queue) for client, queue in items.items()}
-        heads = {client: next(queue) for client, queue in queues.items()}
-        while heads:
-            has_moved = False
-            for client in list(heads):
-                item: Item | None = heads[client]
-                while item is not None and self._is_ready(item, ends):
-                    self.place(item)
-                    ends[client] = item.clock + item.length
-                    has_moved = True
-                    item = next(queues[client], None)
-                if item is None:
-                    del heads[client]
-                else:
-                    heads[client] = item
-            if not has_moved:
-                raise InvalidYjsUpdateError("structs wait for one another")
-
-    @staticmethod
-    def _is_ready(item: Item, ends: dict[int, int]) -> bool:
-        parent = item.parent if isinstance(item.parent, tuple) else None
-        names = (item.origin, item.right, parent)
-        return all(name is None or name[1] < ends.get(name[0], 0) for name in names)
 
     def _find(self, item: Item) -> Place:
         if item.origin is None and item.right is None:

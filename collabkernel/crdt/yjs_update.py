@@ -11,6 +11,7 @@ or wait as *pending* for clocks that come later and eat what is typed then. So n
   so that nothing can ever be pending;
 * origin and right origin are in one container, of a kind that may hold the content, under a root that the policy
   names, at most ``depth_max`` deep;
+* origin and right origin can have been neighbours (``yjs_order``; flat documents only), or replicas would disagree;
 * no reference cuts a surrogate pair in two: yrs, Yjs and a Python string would disagree on what is left;
 * delete ranges rise and do not overlap, each client once (yrs keeps the last, Yjs all of them);
 * kinds that implementations read differently (JSON, hooks, weak links, subdocuments) and gaps (Skip) do not occur.
@@ -26,10 +27,6 @@ The layout, from ``INTERNALS.md`` of Yjs and the source of yrs 0.28 (``yjs_parse
                7 Type uint; 8 Any count:uint any{count}; 9 Doc
     deletes    clients:uint (client:uint ranges:uint (clock:uint length:uint){ranges}){clients}
 
-What this does not protect: a writer who names two existing neighbours that were never adjacent for anybody. YATA then
-stays deterministic and loses nothing, but replicas that saw concurrent edits in another order can place them
-differently. Only a version vector in every insert could tell.
-
 ``tests/fixtures/yjs/refused.json`` freezes what was found to hurt.
 """
 
@@ -39,8 +36,9 @@ from array import array
 from bisect import bisect_left
 from typing import NamedTuple
 
+from collabkernel.crdt.yjs_order import YjsOrder
 from collabkernel.crdt.yjs_parse import Reader, read_uint, write_uint
-from collabkernel.crdt.yjs_places import Item, Place, PlaceIndex, Placer
+from collabkernel.crdt.yjs_places import Item, Place, PlaceIndex, Placer, in_causal_order
 from collabkernel.crdt.yjs_policy import (
     ANY,
     BINARY,
@@ -84,6 +82,8 @@ class YjsUpdate(NamedTuple):
     """(client, first clock, place) of new items, unless the document is flat."""
     containers: tuple[tuple[Owner, tuple[int, int]], ...] = ()
     """New containers, each with its kind and depth."""
+    state: bytes = b""
+    """The bytes themselves if they are the stored state of a flat document, whose order is made out later."""
 
 
 def first_clock(update: bytes, client: int) -> int | None:
@@ -108,7 +108,9 @@ class YjsState:
         "_format_keys",
         "_header_by_client",
         "_lows",
+        "_order",
         "_root",
+        "_unordered",
         "clocks",
         "contents",
         "places",
@@ -125,6 +127,8 @@ class YjsState:
         self._format_keys: set[str] = set()
         self._header_by_client: dict[int, bytes] = {}
         self._lows: dict[int, array[int]] = {}
+        self._order = YjsOrder()
+        self._unordered = b""
         root = next(iter(policy.roots)).encode()
         self._root = b"\x01" + write_uint(len(root)) + root
 
@@ -134,18 +138,25 @@ class YjsState:
         Args:
             update: The bytes of one update, version 1.
             client: The sender's Yjs client id, under which alone there may be new structs; None for our own stored
-                state, which may bring many clients (and nothing, if it is the state of an empty document).
+                state, which may bring many clients (and nothing, if it is the state of an empty document), and comes
+                before anything else.
 
         Raises:
             InvalidYjsUpdateError: It must not reach pycrdt.
         """
         if client is None:
+            if self.clocks:
+                raise InvalidYjsUpdateError("a stored state belongs in an empty document")
             return _Check(self, update, None).run()
+        self._order.rollback()  # of an update that was checked but not committed
         return self._check_typing(update, client) or _Check(self, update, client).run()
 
     def commit(self, update: YjsUpdate) -> None:
         """Advance past an update that ``check`` returned for this very state and that has been applied."""
         self.clocks.update(update.clocks)
+        self._order.commit()
+        if update.state:
+            self._unordered = update.state
         if update.format_keys:
             self._format_keys |= update.format_keys
         for client, clock in update.low_surrogates:
@@ -160,6 +171,18 @@ class YjsState:
             return False
         index = bisect_left(lows, clock)
         return index < len(lows) and lows[index] == clock
+
+    @property
+    def order(self) -> YjsOrder:
+        """The order of items of a flat document. Made out only when somebody inserts: many documents are just read."""
+        if self._unordered:
+            stored = _Check(YjsState(self.policy), self._unordered, None)
+            stored.run()
+            for item in in_causal_order(stored.items):
+                self._order.insert(item.client, item.clock, item.length, item.origin, item.right)
+            self._order.commit()
+            self._unordered = b""
+        return self._order
 
     def has_format_key(self, key: str) -> bool:
         return key in self._format_keys
@@ -187,6 +210,7 @@ class YjsState:
             at += 1
             if clock != clocks.get(client, 0) or info & 0x3F != STRING:
                 return None
+            origin = right = None
             for bit, cut in ((HAS_ORIGIN, 1), (HAS_RIGHT_ORIGIN, 0)):
                 if info & bit:
                     if data.startswith(own, at):
@@ -199,6 +223,10 @@ class YjsState:
                         return None
                     if origin_client in self._lows and self.splits_pair(origin_client, origin_clock + cut):
                         return None
+                    if cut:
+                        origin = (origin_client, origin_clock)
+                    else:
+                        right = (origin_client, origin_clock)
             if info == STRING:
                 if not data.startswith(self._root, at):
                     return None
@@ -209,7 +237,10 @@ class YjsState:
                 return None
         except (IndexError, InvalidYjsUpdateError):
             return None
-        return _typed(data[at:end], client, clock)
+        found = _typed(data[at:end], client, clock)
+        if found is not None:
+            self.order.insert(client, clock, found.clocks[client] - clock, origin, right)
+        return found
 
 
 def _typed(raw: bytes, client: int, clock: int) -> YjsUpdate | None:
@@ -259,6 +290,9 @@ class _Check:
             raise InvalidYjsUpdateError(f"{len(reader.data) - reader.at} bytes behind the end of the update")
         if not self.clocks and not deleted and self.own is not None:
             raise InvalidYjsUpdateError("there is nothing in the update; do not send empty ones")
+        if self.own is None and self.placer is not None:
+            for item in in_causal_order(self.items):
+                self.placer.place(item)
         found = YjsUpdate(
             self.clocks,
             deleted,
@@ -269,9 +303,7 @@ class _Check:
             frozenset(self.format_keys),
         )
         if self.placer is None:
-            return found
-        if self.own is None:
-            self.placer.place_in_causal_order(self.items, self.state.clocks)
+            return found if self.own is not None else found._replace(state=self.reader.data)
         return found._replace(
             places=tuple(self.placer.new_places), containers=tuple(self.placer.new_containers.items())
         )
@@ -294,10 +326,7 @@ class _Check:
         self.client = client
         self.clock = clock
         for _ in range(structs):
-            length = self._struct()
-            if length == 0:
-                raise InvalidYjsUpdateError(f"the struct at clock {self.clock} has no length")
-            self.clock += length
+            self.clock += self._struct()
             if self.clock > YJS_CLOCK_MAX:
                 raise InvalidYjsUpdateError(f"clock {self.clock} of client {client} is over {YJS_CLOCK_MAX}")
         self.clocks[client] = self.clock
@@ -306,7 +335,7 @@ class _Check:
         info = self.reader.byte("a struct")
         if info == GC and self.placer is not None and self.policy.has_gc:
             length = self.reader.uint("the length of a GC struct")
-            self._place(self.placer, Item(self.client, self.clock, length, GC, None, None, None, None, None))
+            self._place(Item(self.client, self.clock, length, GC, None, None, None, None, None))
             return length
         kind = info & 0x1F
         if kind not in self.state.contents:
@@ -321,18 +350,20 @@ class _Check:
             if info & HAS_KEY:
                 key = self._key()
         length, container = self._content(kind)
-        if self.placer is None:
-            if info & HAS_KEY:
-                raise InvalidYjsUpdateError("a text has no keys")
-        else:
-            self._place(self.placer, Item(self.client, self.clock, length, kind, origin, right, parent, key, container))
+        if self.placer is None and info & HAS_KEY:
+            raise InvalidYjsUpdateError("a text has no keys")
+        self._place(Item(self.client, self.clock, length, kind, origin, right, parent, key, container))
         return length
 
-    def _place(self, placer: Placer, item: Item) -> None:
+    def _place(self, item: Item) -> None:
+        if item.length == 0:
+            raise InvalidYjsUpdateError(f"the struct at clock {item.clock} has no length")
         if self.own is None:
             self.items.setdefault(item.client, []).append(item)
+        elif self.placer is not None:
+            self.placer.place(item)
         else:
-            placer.place(item)
+            self.state.order.insert(item.client, item.clock, item.length, item.origin, item.right)
 
     def _reference(self, what: str, cut: int) -> Reference:
         """A reference to an item that exists; the document is cut ``cut`` after its clock."""

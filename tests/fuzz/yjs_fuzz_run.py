@@ -18,7 +18,7 @@ from collections import Counter
 from pycrdt import Doc, Text
 from yjs_grammar import YjsGrammar, mutate
 
-from collabkernel.crdt.text import TextRope, merge
+from collabkernel.crdt.text import EMBED_CHAR, TextRope, merge
 from collabkernel.crdt.yjs_parse import read_uint
 from collabkernel.errors import InvalidYjsUpdateError
 
@@ -84,19 +84,16 @@ class World:
 
     def close(self) -> None:
         """What was accepted stands for itself: merged and applied to a fresh document it gives the same text."""
-        doc: Doc[Text] = Doc()
-        text = doc.get("text", type=Text)
-        for update in self.accepted:
-            doc.apply_update(update)
-        assert str(text) == self.rope.text.replace("\ufffc", "") or "\ufffc" in str(text), "another replica differs"
         merged: Doc[Text] = Doc()
-        merged_text = merged.get("text", type=Text)
+        text = merged.get("text", type=Text)
         merged.apply_update(merge(self.accepted))
-        assert clocks(merged) == clocks(doc) == self.rope.state_vector(), "something is pending"
-        assert sorted(str(merged_text)) == sorted(str(text)), "merging loses text"
+        assert clocks(merged) == self.rope.state_vector(), "something is pending"
+        assert str(text) == self.rope.text.replace(EMBED_CHAR, "") or EMBED_CHAR in str(text), (
+            "merging changes the text"
+        )
         again = TextRope.from_state(self.rope.encode_state(), 5)
         assert again.state_vector() == self.rope.state_vector()
-        assert sorted(again.text) == sorted(self.rope.text), "a reload loses text"
+        assert again.text == self.rope.text == self.typist.text, "a reload changes the text"
 
 
 def clocks(doc: Doc[Text]) -> dict[int, int]:
@@ -120,7 +117,6 @@ def main(seed: str, cases: int, progress: str) -> None:
     slowest_ms = 0.0
     slowest = ""
     rss_start = 0
-    moved = 0
     file = os.open(progress, os.O_CREAT | os.O_WRONLY)
     for number in range(0, cases, CASES_A_WORLD):
         name = f"{seed}:{number // CASES_A_WORLD}"
@@ -137,11 +133,10 @@ def main(seed: str, cases: int, progress: str) -> None:
             if case % 20 == 19:
                 world.type()
         world.close()
-        moved += TextRope.from_state(world.rope.encode_state(), 5).text != world.rope.text
         if number == CASES_A_WORLD * 20:
             rss_start = rss_bytes()
     growth = rss_bytes() - rss_start if rss_start else 0
-    result = {**counts, "slowest_ms": slowest_ms, "slowest": slowest, "growth_bytes": growth, "reordered_worlds": moved}
+    result = {**counts, "slowest_ms": slowest_ms, "slowest": slowest, "growth_bytes": growth}
     print(json.dumps(result))
 
 

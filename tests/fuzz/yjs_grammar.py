@@ -131,14 +131,23 @@ class YjsGrammar:
         out = bytes([info])
         if kind in (0, 10) and rng.random() < 0.9:
             return bytes([kind]) + self._number(self._advance(rng.randint(1, 5)))
-        for bit in (0x80, 0x40):
-            if info & bit:
-                out += self._reference()
+        out += self._references(info)
         if not info & 0xC0:
             out += self._parent()
             if info & 0x20:
                 out += buffer(rng.choice((b"key", b"", b"\xff")))
         return out + self._content(kind)
+
+    def _references(self, info: int) -> bytes:
+        """An origin, a right origin, or both: mostly two clocks of one client that follow each other."""
+        if info & 0xC0 != 0xC0 or self._is_wrong():
+            return b"".join(self._reference() for bit in (0x80, 0x40) if info & bit)
+        pairs = [client for client, end in self.clocks.items() if end > 1]
+        if not pairs or self.rng.random() < 0.2:
+            return self._reference() + self._reference()
+        client = self.rng.choice(pairs)
+        clock = self.rng.randrange(self.clocks[client] - 1)
+        return b"".join(self._uint(client) + self._uint(end) for end in (clock, clock + 1))
 
     def _reference(self) -> bytes:
         rng = self.rng

@@ -1,0 +1,206 @@
+"""The order of all items of a flat Yjs text, deleted ones too: can an origin and a right origin have been neighbours?
+
+Yjs orders items by YATA (Nicolaescu et al., 2016), which converges as long as each item was inserted between two
+neighbours of what its author saw. Two references that never were neighbours break that: ``hello`` with an ``a`` whose
+origin is the ``o`` and whose right origin is the ``e`` reads ``haello`` where it came in and ``helloa`` after a reload.
+
+An item between L and R is let in only if L comes before R, R's own origin is not right of L, and L's own right origin
+is not left of R; then nothing that the authors of L and R knew of stands between. (In 1,500 random histories of three
+writers, 60 % of them lying, each replayed in 16 orders: 64 diverged unchecked, 11 with the first condition alone, none
+with all three.)
+
+The text is a doubly linked list of *pieces*: stretches of one client's clocks that stand together and were typed one
+after the other. Typing on costs O(1); an insert elsewhere a bisection among that client's pieces and a walk over what
+was inserted there concurrently.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from collabkernel.crdt.yjs_policy import Reference
+from collabkernel.errors import InvalidYjsUpdateError
+
+
+class _Piece:
+    """Items ``start`` to ``start + length - 1`` of a client; each but the first has the one before it as origin."""
+
+    __slots__ = ("client", "left", "length", "origin", "right", "right_origin", "start")
+
+    def __init__(
+        self, client: int, start: int, length: int, origin: Reference | None, right_origin: Reference | None
+    ) -> None:
+        self.client = client
+        self.start = start
+        self.length = length
+        self.origin = origin
+        self.right_origin = right_origin
+        self.left: _Piece | None = None
+        self.right: _Piece | None = None
+
+    def begins(self, reference: Reference) -> bool:
+        return self.start == reference[1] and self.client == reference[0]
+
+    def holds(self, reference: Reference | None) -> bool:
+        return (
+            reference is not None
+            and reference[0] == self.client
+            and self.start <= reference[1] < self.start + self.length
+        )
+
+
+class YjsOrder:
+    """The list. What ``insert`` brings is staged until ``commit``, and ``rollback`` takes it out again."""
+
+    __slots__ = ("_first", "_pieces", "_staged", "_starts")
+
+    def __init__(self) -> None:
+        self._first: _Piece | None = None
+        self._pieces: dict[int, list[_Piece]] = {}
+        self._starts: dict[int, list[int]] = {}
+        self._staged: Reference | None = None
+
+    def insert(
+        self, client: int, clock: int, length: int, origin: Reference | None, right_origin: Reference | None
+    ) -> None:
+        """Put items of one client between two that exist.
+
+        Raises:
+            InvalidYjsUpdateError: ``origin`` and ``right_origin`` cannot have been neighbours for anybody.
+        """
+        if self._staged is None:
+            self._staged = (client, clock)
+        pieces = self._pieces.get(client)
+        if pieces is not None and origin == (client, clock - 1):
+            last = pieces[-1]
+            after = last.right
+            if last.right_origin == right_origin and (
+                after is None if right_origin is None else after is not None and after.begins(right_origin)
+            ):
+                last.length += length
+                return
+        left = self._ending_at(origin) if origin is not None else None
+        right = self._starting_at(right_origin) if right_origin is not None else None
+        self._refuse_strangers(left, right, origin)
+        piece = _Piece(client, clock, length, origin, right_origin)
+        self._link(self._find_left(piece, left, right), piece)
+        self._pieces.setdefault(client, []).append(piece)
+        self._starts.setdefault(client, []).append(clock)
+
+    def commit(self) -> None:
+        """Keep what was inserted."""
+        self._staged = None
+
+    def rollback(self) -> None:
+        """Take out what was inserted since the last commit, all of it of one client."""
+        if self._staged is None:
+            return
+        client, clock = self._staged
+        self._staged = None
+        pieces = self._pieces.get(client, [])
+        starts = self._starts.get(client, [])
+        while pieces and pieces[-1].start >= clock:
+            self._unlink(pieces.pop())
+            starts.pop()
+        if pieces:
+            pieces[-1].length = clock - pieces[-1].start
+        else:
+            self._pieces.pop(client, None)
+            self._starts.pop(client, None)
+
+    def to_list(self) -> list[tuple[int, int, int]]:
+        """All pieces in order, as (client, first clock, length)."""
+        found = []
+        piece = self._first
+        while piece is not None:
+            found.append((piece.client, piece.start, piece.length))
+            piece = piece.right
+        return found
+
+    def _find(self, reference: Reference) -> _Piece:
+        client, clock = reference
+        return self._pieces[client][bisect_right(self._starts[client], clock) - 1]
+
+    def _ending_at(self, reference: Reference) -> _Piece:
+        piece = self._find(reference)
+        if reference[1] + 1 < piece.start + piece.length:
+            self._split(piece, reference[1] + 1)
+        return piece
+
+    def _starting_at(self, reference: Reference) -> _Piece:
+        piece = self._find(reference)
+        return piece if piece.start == reference[1] else self._split(piece, reference[1])
+
+    def _split(self, piece: _Piece, clock: int) -> _Piece:
+        length = piece.start + piece.length - clock
+        rest = _Piece(piece.client, clock, length, (piece.client, clock - 1), piece.right_origin)
+        piece.length -= length
+        self._link(piece, rest)
+        starts = self._starts[piece.client]
+        index = bisect_right(starts, clock)
+        starts.insert(index, clock)
+        self._pieces[piece.client].insert(index, rest)
+        return rest
+
+    def _link(self, left: _Piece | None, piece: _Piece) -> None:
+        piece.left = left
+        if left is None:
+            piece.right, self._first = self._first, piece
+        else:
+            piece.right, left.right = left.right, piece
+        if piece.right is not None:
+            piece.right.left = piece
+
+    def _unlink(self, piece: _Piece) -> None:
+        if piece.left is None:
+            self._first = piece.right
+        else:
+            piece.left.right = piece.right
+        if piece.right is not None:
+            piece.right.left = piece.left
+
+    @staticmethod
+    def _refuse_strangers(left: _Piece | None, right: _Piece | None, origin: Reference | None) -> None:
+        if left is None:
+            can_touch = right is None or right.origin is None
+        elif origin != (left.client, left.start + left.length - 1):
+            can_touch = False  # the right origin is in the same piece, but left of the origin: it cut off the end
+        elif right is None:
+            can_touch = left.right_origin is None
+        elif right.origin == origin or left.right_origin == (right.client, right.start):
+            return  # one was inserted beside the other, which says it all
+        else:
+            between = left.right
+            while between is not None and between is not right:
+                if between.holds(right.origin) or between.holds(left.right_origin):
+                    break
+                between = between.right
+            can_touch = between is right
+        if not can_touch:
+            raise InvalidYjsUpdateError("its origin and right origin cannot have been neighbours for anybody")
+
+    def _find_left(self, piece: _Piece, left: _Piece | None, right: _Piece | None) -> _Piece | None:
+        """YATA: the piece to put it after, among those that others inserted between the same two.
+
+        As in yrs, piece by piece: all items of a piece but the first follow that one.
+        """
+        other = self._first if left is None else left.right
+        before: set[_Piece] = set()
+        conflicting: set[_Piece] = set()
+        while other is not None and other is not right:
+            before.add(other)
+            conflicting.add(other)
+            if other.origin == piece.origin:
+                if other.client < piece.client:
+                    left = other
+                    conflicting.clear()
+                elif other.right_origin == piece.right_origin:
+                    break
+            elif other.origin is not None and (origin := self._find(other.origin)) in before:
+                if origin not in conflicting:
+                    left = other
+                    conflicting.clear()
+            else:
+                break
+            other = other.right
+        return left
