@@ -28,7 +28,7 @@ class Fold:
     @classmethod
     def from_parts(cls, parts: dict[str, bytes]) -> Fold:
         """The state that ``to_parts`` wrote."""
-        return cls(*decode_state(parts[LIVE]))
+        return cls(*decode_state(parts[LIVE], client_id=None))
 
     def to_parts(self) -> dict[str, bytes]:
         """The state as a snapshot keeps it: partition to bytes."""

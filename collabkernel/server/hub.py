@@ -102,7 +102,6 @@ class Hub:
         self.limits = limits or Limits()
         self._now_ms = now_ms
         self._runner_by_room: dict[str, Runner] = {}
-        self._ending: set[Runner] = set()
         self._session_ids = itertools.count(1)
         self._committer = Committer(storage, self.limits, now_ms)
         self._reader = Reader(storage)
@@ -140,11 +139,9 @@ class Hub:
             StorageError: The database does not answer.
         """
         check_room_name(room_id)
-        runner = self._runner_by_room.get(room_id)
-        if runner is None:
-            if not await self.storage.head(room_id):
-                await self.storage.create_room(room_id, self._now_ms())
-            runner = self._runner(room_id)
+        if self._live_runner(room_id) is None and not await self.storage.head(room_id):
+            await self.storage.create_room(room_id, self._now_ms())
+        runner = self._runner(room_id)
         if runner.sessions_count >= self.limits.sessions_per_room:
             raise TooManyError("sessions in this room", self.limits.sessions_per_room, RETRY_MS)
         session_id = next(self._session_ids)
@@ -153,8 +150,12 @@ class Hub:
         self._measure()
         return Connection(session_id, runner, transport, self.limits)
 
-    def _runner(self, room_id: str) -> Runner:
+    def _live_runner(self, room_id: str) -> Runner | None:
         runner = self._runner_by_room.get(room_id)
+        return None if runner is None or runner.is_ended else runner
+
+    def _runner(self, room_id: str) -> Runner:
+        runner = self._live_runner(room_id)
         if runner is None:
             if self._is_stopping or len(self._runner_by_room) >= self.limits.rooms_per_server:
                 raise TooManyError("rooms on this server", self.limits.rooms_per_server, RETRY_MS)
@@ -179,7 +180,7 @@ class Hub:
             RoomNotFoundError: It does not exist.
         """
         check_room_name(room_id)
-        if room_id not in self._runner_by_room and await self.storage.head(room_id) is None:
+        if self._live_runner(room_id) is None and await self.storage.head(room_id) is None:
             raise RoomNotFoundError(room_id)
         state = await self._runner(room_id).state()
         return {**state, "state": to_jsonable(state["state"])}

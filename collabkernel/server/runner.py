@@ -45,6 +45,8 @@ from collabkernel.wire.messages import Bye
 
 log = logging.getLogger(__name__)
 
+RETRY_MS = 200
+"""Who is sent away by an ending room comes back after this: about what loading one takes."""
 EVENTS_PER_TURN = 256
 """Events that a room takes before others have their turn: about 10 ms."""
 
@@ -80,6 +82,11 @@ class Runner:
         self._request_id = 0
         self._is_ended = False
         self.task = asyncio.create_task(self._run(), name=f"room {room_id}")
+
+    @property
+    def is_ended(self) -> bool:
+        """It takes nothing more; who comes now needs a new one."""
+        return self._is_ended
 
     # -- the way in
 
@@ -143,11 +150,11 @@ class Runner:
                 await asyncio.sleep(0)
         except StorageError as error:
             log.exception("Room %s cannot be read", self.room_id)
-            self._fail("storage-error", str(error))
+            self._end("storage-error", str(error))
         except Exception:
             # The edge of the room's task: it ends this room alone, and the log has all that it acknowledged.
             log.exception("Room %s failed", self.room_id)
-            self._fail("room-failed", "the room failed and is loaded again; what was acknowledged is safe")
+            self._end("room-failed", "the room failed and is loaded again; what was acknowledged is safe")
         finally:
             await self._cancel_tasks()
             self._on_end(self)
@@ -226,14 +233,12 @@ class Runner:
 
     # -- the end
 
-    def _fail(self, code: str, reason: str) -> None:
-        for transport in self._transport_by_session.values():
-            transport.send(bye_part(Bye(code, reason, 1000)))
-            transport.close(code, reason)
-        self._end()
-
-    def _end(self) -> None:
+    def _end(self, code: str = "room-reset", reason: str = "the room was just unloaded") -> None:
+        """Take nothing more. Whoever the room has not said Bye to, since he came while it ended, is sent away."""
         self._is_ended = True
+        for transport in self._transport_by_session.values():
+            transport.send(bye_part(Bye(code, reason, RETRY_MS)))
+            transport.close(code, reason)
         if self._timer is not None:
             self._timer.cancel()
         self._transport_by_session = {}

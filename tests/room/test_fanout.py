@@ -1,0 +1,108 @@
+"""Showing the log: shared frames, cursors, the adaptive tick."""
+
+from __future__ import annotations
+
+import pytest
+
+from collabkernel.document.operations import StoredEnvelope
+from collabkernel.limits import Limits
+from collabkernel.room.effects import ReadCatchUp, Send
+from collabkernel.room.fanout import FanOut
+from collabkernel.room.session import Principal, Session
+from collabkernel.wire.codec import decode_server_message
+from collabkernel.wire.messages import Role
+from tests.room.drive import envelope
+
+pytestmark = pytest.mark.core
+
+
+def session(id: int, cursor: int = 0) -> Session:
+    made = Session(id, Principal("ann", "Ann", "", Role.WRITER), Limits(), 0)
+    made.site, made.is_live, made.cursor = 100 + id, True, cursor
+    return made
+
+
+def stored(seq: int) -> StoredEnvelope:
+    return StoredEnvelope(seq, 7, "ann", envelope(seq))
+
+
+def seqs(effect: object) -> tuple[tuple[int, ...], list[int], int]:
+    assert isinstance(effect, Send)
+    message = decode_server_message(effect.frame, Limits())
+    return effect.session_ids, [item.seq for item in message.ops], message.through
+
+
+def test_a_flush_is_one_frame_for_all_who_are_up_to_date() -> None:
+    fanout, sessions = FanOut(0, Limits()), [session(1), session(2)]
+    fanout.add(stored(1))
+    fanout.add(stored(2))
+
+    (effect,) = fanout.flush(sessions, 0)
+
+    assert seqs(effect) == ((1, 2), [1, 2], 2)
+    assert [item.cursor for item in sessions] == [2, 2]
+    assert fanout.flush(sessions, 1) == []
+
+
+def test_who_is_blocked_or_being_read_for_is_passed_by() -> None:
+    fanout, slow, reading = FanOut(0, Limits()), session(1), session(2)
+    slow.blocked_since_ms, reading.is_reading = 0, True
+    fanout.add(stored(1))
+
+    assert fanout.flush([slow, reading], 0) == []
+    assert (slow.cursor, reading.cursor) == (0, 0)
+
+
+def test_who_is_behind_gets_the_ring_in_stretches() -> None:
+    fanout, late = FanOut(0, Limits(session_queue_low_bytes=1)), session(1)
+    late.blocked_since_ms = 0
+    for seq in (1, 2, 3):
+        fanout.add(stored(seq))
+        fanout.flush([late], seq)
+    late.blocked_since_ms = None
+
+    assert [seqs(effect) for effect in fanout.catch_up(late)] == [((1,), [1], 1)]
+    assert fanout.due_ms() is not None
+    assert [seqs(effect) for effect in fanout.flush([late], 9)] == [((1,), [2], 2)]
+    assert [seqs(effect) for effect in fanout.flush([late], 10)] == [((1,), [3], 3)]
+    assert fanout.due_ms() is None
+
+
+def test_who_is_behind_the_ring_is_read_for_and_far_behind_from_a_snapshot() -> None:
+    fanout, late = FanOut(50, Limits(catch_up_ops=10)), session(1, cursor=45)
+
+    assert fanout.catch_up(late) == [ReadCatchUp(1, 45, 50, with_snapshot=False)]
+    assert fanout.catch_up(late) == []
+    fanout.on_read(late, (), 50)
+    late.cursor = 5
+    assert fanout.catch_up(late) == [ReadCatchUp(1, 5, 50, with_snapshot=True)]
+
+
+def test_a_read_that_falls_short_goes_on() -> None:
+    fanout, late = FanOut(50, Limits()), session(1, cursor=1)
+    fanout.catch_up(late)
+
+    sent, again = fanout.on_read(late, (), 20)
+
+    assert seqs(sent) == ((1,), [], 20)
+    assert again == ReadCatchUp(1, 20, 50, with_snapshot=False)
+
+
+@pytest.mark.parametrize(("sessions_count", "tick_ms"), [(1, 0), (100, 12), (500, 60), (5000, 100)])
+def test_the_flush_tick_widens_with_sessions_up_to_its_limit(sessions_count: int, tick_ms: int) -> None:
+    fanout = FanOut(0, Limits())
+    fanout.add(stored(1))
+    fanout.flush([], 1000)
+    fanout.add(stored(2))
+
+    fanout.plan(sessions_count, 1000)
+
+    assert fanout.due_ms() == 1000 + tick_ms
+    fanout.plan(sessions_count, 1005)
+    assert fanout.due_ms() == 1000 + tick_ms
+
+
+def test_an_idle_room_flushes_at_once() -> None:
+    fanout = FanOut(0, Limits())
+    fanout.plan(500, 99_000)
+    assert fanout.due_ms() == 99_000

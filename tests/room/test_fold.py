@@ -1,0 +1,57 @@
+"""From the log to the state, and back from snapshots."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collabkernel.crdt.ids import OpId
+from collabkernel.document.operations import Envelope, StoredEnvelope
+from collabkernel.room.fold import Fold, envelopes_of_rows
+from collabkernel.storage.base import OpRow
+from collabkernel.wire.ops import encode_op, op_kind
+from tests.document.test_live_tree import history
+
+pytestmark = pytest.mark.core
+
+
+def rows(seed: int) -> list[OpRow]:
+    return [
+        OpRow(seq, op_id.site, op_id.counter, op_id.counter, 0, stamp.hlc, "ann", op_kind(op), encode_op(op))
+        for seq, (op_id, stamp, op) in enumerate(history(seed), 1)
+    ]
+
+
+@given(st.integers(0, 1000), st.integers(0, 40))
+def test_a_snapshot_and_what_follows_it_are_the_whole_log(seed: int, cut: int) -> None:
+    log = rows(seed)
+    whole = Fold()
+    whole.apply_rows(log)
+    first = Fold()
+    first.apply_rows(log[:cut])
+
+    second = Fold.from_parts(first.to_parts())
+    second.apply_rows(log[cut:])
+
+    assert second.tree.to_json() == whole.tree.to_json()
+    assert (second.seq, second.hlc) == (whole.seq, whole.hlc)
+    assert second.to_parts() == whole.to_parts()
+
+
+def test_rows_of_one_envelope_come_back_together() -> None:
+    op_rows = rows(3)[:4]
+    first, second, third, fourth = op_rows
+    second = second._replace(site=first.site, counter=first.counter + 1, first_counter=first.counter)
+
+    envelopes = envelopes_of_rows([first, second, third])
+
+    assert [(e.seq, e.site, e.envelope.counter, len(e.envelope.ops)) for e in envelopes] == [
+        (1, first.site, first.counter, 2),
+        (3, third.site, third.counter, 1),
+    ]
+    assert isinstance(envelopes[0], StoredEnvelope)
+    assert envelopes[0].op_id(1) == OpId(first.site, first.counter + 1)
+    assert isinstance(envelopes[0].envelope, Envelope)
+    assert envelopes_of_rows([fourth])[0].seq == 4
+    assert envelopes_of_rows([]) == []
