@@ -91,7 +91,7 @@ refusals = Table(
     _room(),
     Column("site", BigInteger, primary_key=True, autoincrement=False),
     Column("counter", BigInteger, primary_key=True, autoincrement=False),
-    Column("ops_count", Integer, nullable=False),
+    Column("ops_count", BigInteger, nullable=False),
     Column("code", Text, nullable=False),
     Column("reason", Text, nullable=False),
     sqlite_with_rowid=False,

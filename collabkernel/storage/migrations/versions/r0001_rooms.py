@@ -85,7 +85,7 @@ def _create_sites_and_refusals(op: Operations) -> None:
         _column("room", _key),
         _column("site", sa.BigInteger()),
         _column("counter", sa.BigInteger()),
-        _column("ops_count", sa.Integer()),
+        _column("ops_count", sa.BigInteger()),
         _column("code", sa.Text()),
         _column("reason", sa.Text()),
         sa.PrimaryKeyConstraint("room", "site", "counter", name="pk_refusals"),

@@ -1,0 +1,70 @@
+"""Storages of every kind for the contract suites."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from collabkernel.storage import open_storage
+from collabkernel.storage.base import Storage
+from tests.contract.databases import running_postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One PostgreSQL server for the whole run."""
+    with running_postgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the schema and no rooms: a copy takes less than the migrations."""
+    path = tmp_path_factory.mktemp("sqlite") / "rooms.db"
+
+    async def migrate() -> None:
+        storage = open_storage(f"sqlite:///{path}")
+        await storage.open()
+        await storage.close()
+
+    asyncio.run(migrate())
+    return path
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind."""
+    match request.param:
+        case "memory":
+            return "memory://"
+        case "sqlite":
+            shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path)
+            return f"sqlite:///{tmp_path}/rooms.db"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+async def storage(storage_url: str) -> AsyncIterator[Storage]:
+    """An open storage without rooms."""
+    storage = open_storage(storage_url)
+    await storage.open()
+    for room in await storage.list_rooms():
+        await storage.delete_room(room.room_id)
+    yield storage
+    await storage.close()
+
+
+@pytest.fixture
+async def other(storage_url: str, storage: Storage) -> AsyncIterator[Storage]:
+    """The same database through another storage, as another server has it; in memory there is only one."""
+    if storage_url == "memory://":
+        yield storage
+        return
+    other = open_storage(storage_url)
+    await other.open()
+    yield other
+    await other.close()
