@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from tests.benchmarks import report
 
@@ -26,12 +25,12 @@ def main() -> None:
 @click.option("--only", default="", help="Measure only the parts whose name holds this text.")
 def run(name: str | None, quick: bool, only: str) -> None:
     """Run the benchmark NAME, or without a name all quick ones."""
-    console = Console()
+    console = report.make_console()
     for chosen in [name] if name else [each for each, is_quick in BENCHMARKS.items() if is_quick]:
         measure: Callable[..., list[report.Row]] = importlib.import_module(f"tests.benchmarks.{chosen}").rows
         rows = report.machine_rows() + measure(console, is_quick=quick, only=only)
         report.show(chosen, rows, console)
-        console.print(f"wrote {report.write(chosen, rows)}")
+        console.print(f"wrote {report.write(f'{chosen}-{only}' if only else chosen, rows)}")
 
 
 @main.command()
@@ -39,7 +38,7 @@ def run(name: str | None, quick: bool, only: str) -> None:
 @click.argument("second", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def compare(first: Path, second: Path) -> None:
     """Show the figures of two result files side by side."""
-    Console().print(report.compare(report.read(first), report.read(second)))
+    report.make_console().print(report.compare(report.read(first), report.read(second)))
 
 
 if __name__ == "__main__":

@@ -74,34 +74,27 @@ def read(path: Path) -> list[Row]:
 def show(title: str, rows: Iterable[Row], console: Console) -> None:
     """Print rows as a table."""
     table = Table(title=title, title_justify="left")
-    table.add_column("name")
-    table.add_column("system")
-    table.add_column("value", justify="right")
-    table.add_column("unit")
-    table.add_column("lowest .. highest", justify="right")
+    _add_columns(table, "value", "unit", "lowest .. highest")
     for item in rows:
         spread = f"{number(min(item['runs']))} .. {number(max(item['runs']))}" if len(item["runs"]) > 1 else ""
-        table.add_row(item["name"], item["system"], number(item["value"]), item["unit"], spread)
+        table.add_row(_label(item), number(item["value"]), item["unit"], spread)
     console.print(table)
 
 
 def compare(before: Sequence[Row], after: Sequence[Row]) -> Table:
     """A table of what both files have, with how many times better (or worse) the second is."""
     table = Table(title="two benchmarks", title_justify="left")
-    for heading in ("name", "system"):
-        table.add_column(heading)
-    for heading in ("first", "second", "unit", "second is"):
-        table.add_column(heading, justify="right")
+    _add_columns(table, "first", "second", "unit", "second is")
     second_by_key = {_key(item): item for item in after}
     for first in before:
         second = second_by_key.pop(_key(first), None)
         if second is None:
-            table.add_row(first["name"], first["system"], number(first["value"]), "-", first["unit"], "")
+            table.add_row(_label(first), number(first["value"]), "-", first["unit"], "")
         else:
             values = number(first["value"]), number(second["value"])
-            table.add_row(first["name"], first["system"], *values, first["unit"], verdict(first, second))
+            table.add_row(_label(first), *values, first["unit"], verdict(first, second))
     for second in second_by_key.values():
-        table.add_row(second["name"], second["system"], "-", number(second["value"]), second["unit"], "")
+        table.add_row(_label(second), "-", number(second["value"]), second["unit"], "")
     return table
 
 
@@ -122,6 +115,23 @@ def number(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}"
+
+
+def make_console() -> Console:
+    """A console that does not cut tables where there is no terminal to ask for its width."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
+def _add_columns(table: Table, *headings: str) -> None:
+    table.add_column("name", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+
+
+def _label(item: Row) -> str:
+    is_ours = item["system"] == "collabkernel" or item["name"].startswith("machine/")
+    return item["name"] if is_ours else f"{item['name']}  ({item['system']})"
 
 
 def _key(item: Row) -> tuple[str, str]:
