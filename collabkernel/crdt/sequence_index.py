@@ -2,11 +2,11 @@
 
 A blocked list with a counted directory: entries stand in blocks of at most ``BLOCK_ENTRIES_MAX``; each block has a
 byte an entry that says whether it is shown; a Fenwick tree (Fenwick, "A New Data Structure for Cumulative Frequency
-Tables", 1994) counts the shown entries of the blocks. An entry knows its block, so it is found in one block's length.
+Tables", 1994) counts the shown entries of the blocks. An entry knows its block and about where it is in it.
 
-With n entries in blocks of b, an access costs O(log(n/b) + b) where the b part runs in C (``list.index``,
-``bytearray.count``: 13 ns and 1 ns an entry), and a split, every b/2 inserts, renumbers the n/b blocks. Hidden entries
-cost no more than shown ones, however many they are.
+With n entries in blocks of b, an access costs O(log(n/b) + b) where the b part runs in C (``list.index`` from where the
+entry was last seen, ``bytearray.count``), and a split, every b/4 inserts or more, renumbers the n/b blocks. Hidden
+entries cost no more than shown ones, however many they are.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from typing import Any, Generic, Protocol, TypeVar
 
 BLOCK_ENTRIES_MAX = 256
 """Longer blocks make finding an entry slower, shorter ones make splits dearer; flat between 128 and 512."""
-BLOCK_ENTRIES_LOADED = 192
-"""How full a bulk load makes blocks, so that the inserts after it do not split all of them."""
+BLOCK_ENTRIES_FILLED = 192
+"""How full bulk loads and appends make blocks, so that the inserts after them do not split every block at once."""
 
 
 class Entry(Protocol):
-    """What may stand in the sequence: it carries its block, which only the index writes."""
+    """What may stand in the sequence: it carries its place, which only the index reads and writes."""
 
     block: Block[Any]
+    offset: int
+    """Where in its block it was last seen; inserts since then have moved it up."""
 
 
 E = TypeVar("E", bound=Entry)
@@ -42,8 +44,9 @@ class Block(Generic[E]):
         self.shown_count = shown.count(1)
         self.number = 0
         """Where it stands among the blocks."""
-        for entry in entries:
+        for offset, entry in enumerate(entries):
             entry.block = self
+            entry.offset = offset
 
 
 class SequenceIndex(Generic[E]):
@@ -57,7 +60,7 @@ class SequenceIndex(Generic[E]):
 
     def load(self, entries: Sequence[E], shown: bytearray) -> None:
         """Replace all entries; the first is again hidden (its byte is 0)."""
-        step = BLOCK_ENTRIES_LOADED
+        step = BLOCK_ENTRIES_FILLED
         starts = range(0, len(entries), step)
         self._blocks = [Block(list(entries[i : i + step]), shown[i : i + step]) for i in starts]
         self._renumber()
@@ -89,17 +92,19 @@ class SequenceIndex(Generic[E]):
         block = self._blocks[number]
         if block.shown_count != len(block.entries):
             rest = _select(block.shown, rest)
-        return block.entries[rest]
+        entry = block.entries[rest]
+        entry.offset = rest
+        return entry
 
     def rank(self, entry: E) -> int:
         """How many shown entries stand before this one."""
         block = entry.block
-        return self._shown_before(block.number) + block.shown.count(1, 0, block.entries.index(entry))
+        return self._shown_before(block.number) + block.shown.count(1, 0, _offset(entry))
 
     def next_after(self, entry: E) -> E | None:
         """The entry after this one, shown or hidden."""
         block = entry.block
-        offset = block.entries.index(entry) + 1
+        offset = _offset(entry) + 1
         if offset < len(block.entries):
             following: E = block.entries[offset]
             return following
@@ -110,26 +115,30 @@ class SequenceIndex(Generic[E]):
         """Put a new entry right after or before another; return its rank."""
         block = anchor.block
         entries, shown = block.entries, block.shown
-        # Most anchors are the end of what somebody types, and that is often the end of its block.
-        offset = (len(entries) - 1 if entries[-1] is anchor else entries.index(anchor)) + is_after
+        offset = _offset(anchor) + is_after
         rank = shown.count(1, 0, offset)
         entries.insert(offset, entry)
         shown.insert(offset, is_shown)
         entry.block = block
+        entry.offset = offset
         tree, number = self._tree, block.number
         while number:  # As in _shown_before; a call would cost a tenth of the insert.
             rank += tree[number]
             number &= number - 1
         if is_shown:
             self._count(block, 1)
-        if len(entries) > BLOCK_ENTRIES_MAX:
-            self._split(block, offset)
+        size = len(entries)
+        if size > BLOCK_ENTRIES_FILLED and (
+            size > BLOCK_ENTRIES_MAX or (offset == size - 1 and block is self._blocks[-1])
+        ):
+            # An append splits off itself alone, so that a list that grows at its end has well-filled blocks.
+            self._split(block, offset if offset == size - 1 else size // 2)
         return rank
 
     def set_shown(self, entry: E, is_shown: bool) -> int:
         """Show a hidden entry or hide a shown one; return its rank."""
         block = entry.block
-        offset = block.entries.index(entry)
+        offset = _offset(entry)
         assert block.shown[offset] != is_shown, "shown twice or hidden twice"
         block.shown[offset] = is_shown
         self._count(block, 1 if is_shown else -1)
@@ -138,7 +147,7 @@ class SequenceIndex(Generic[E]):
     def remove(self, entry: E) -> None:
         """Take out an entry that is not the first."""
         block = entry.block
-        offset = block.entries.index(entry)
+        offset = _offset(entry)
         if block.shown[offset]:
             self._count(block, -1)
         del block.entries[offset], block.shown[offset]
@@ -157,7 +166,7 @@ class SequenceIndex(Generic[E]):
             else:
                 high = middle
         entries = blocks[low].entries
-        low, high = (entries.index(entry) if blocks[low] is entry.block else 0), len(entries)
+        low, high = (_offset(entry) if blocks[low] is entry.block else 0), len(entries)
         while high - low > 1:
             middle = (low + high) // 2
             if is_in_run(entries[middle]):
@@ -177,7 +186,7 @@ class SequenceIndex(Generic[E]):
             else:
                 low = middle
         entries = blocks[high].entries
-        low, high = -1, (entries.index(entry) if blocks[high] is entry.block else len(entries) - 1)
+        low, high = -1, (_offset(entry) if blocks[high] is entry.block else len(entries) - 1)
         while high - low > 1:
             middle = (low + high) // 2
             if is_in_run(entries[middle]):
@@ -186,10 +195,7 @@ class SequenceIndex(Generic[E]):
                 low = middle
         return entries[high]
 
-    def _split(self, block: Block[E], offset: int) -> None:
-        # An append splits off itself alone, so that a list that grows at its end has full blocks.
-        is_append = offset == len(block.entries) - 1 and block.number == len(self._blocks) - 1
-        cut = offset if is_append else len(block.entries) // 2
+    def _split(self, block: Block[E], cut: int) -> None:
         upper = Block(block.entries[cut:], block.shown[cut:])
         del block.entries[cut:], block.shown[cut:]
         block.shown_count -= upper.shown_count
@@ -234,6 +240,17 @@ class SequenceIndex(Generic[E]):
                 index -= tree[upper]
             step >>= 1
         return number, index
+
+
+def _offset(entry: Entry) -> int:
+    """Where an entry is in its block."""
+    entries = entry.block.entries
+    try:
+        offset: int = entries.index(entry, entry.offset)
+    except ValueError:  # It has moved down: one before it was removed.
+        offset = entries.index(entry)
+    entry.offset = offset
+    return offset
 
 
 def _select(shown: bytearray, index: int) -> int:

@@ -29,10 +29,11 @@ T = TypeVar("T")
 class Slot(Generic[T]):
     """A place in the list; what it holds may leave, the place stays."""
 
-    __slots__ = ("block", "born", "depth", "first_left", "held", "id", "jump", "last_right", "parent", "side")
+    __slots__ = ("block", "born", "depth", "first_left", "held", "id", "jump", "last_right", "offset", "parent", "side")
 
     block: Block[Slot[T]]
-    """Written by the sequence index."""
+    offset: int
+    """Where in the sequence it is; the index writes them."""
     jump: Slot[T]
     """An ancestor, some way up; written when ``depth`` is."""
 

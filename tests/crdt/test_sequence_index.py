@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from collabkernel.crdt.sequence_index import BLOCK_ENTRIES_MAX, Block, SequenceIndex
+from collabkernel.crdt.sequence_index import BLOCK_ENTRIES_FILLED, Block, SequenceIndex
 
 pytestmark = pytest.mark.core
 
 
 class Item:
-    __slots__ = ("block", "name")
+    __slots__ = ("block", "name", "offset")
 
     block: Block[Any]
+    offset: int
 
     def __init__(self, name: int) -> None:
         self.name = name
@@ -81,17 +82,17 @@ def test_agrees_with_a_plain_list(seed: int):
 
 def test_appends_fill_their_blocks():
     pair = Pair()
-    for _ in range(BLOCK_ENTRIES_MAX * 3):
+    for _ in range(BLOCK_ENTRIES_FILLED * 3):
         pair.insert(len(pair.plain) - 1, True, True)
     pair.check()
     blocks = {id(item.block): len(item.block.entries) for item, _ in pair.plain}
 
-    assert sorted(blocks.values())[1:] == [BLOCK_ENTRIES_MAX] * 3
+    assert sorted(blocks.values())[1:] == [BLOCK_ENTRIES_FILLED] * 3
 
 
 def test_removing_whole_blocks():
     pair = Pair()
-    for _ in range(BLOCK_ENTRIES_MAX * 3):
+    for _ in range(BLOCK_ENTRIES_FILLED * 3):
         pair.insert(0, True, True)
     while len(pair.plain) > 1:
         pair.remove(len(pair.plain) // 2 or 1)
@@ -137,7 +138,7 @@ def test_finds_the_ends_of_a_run(first: int, last: int):
 def test_places_are_in_order():
     """Fenwick's prefix sums are monotone even with empty blocks between."""
     pair = Pair()
-    for _ in range(BLOCK_ENTRIES_MAX * 4):
+    for _ in range(BLOCK_ENTRIES_FILLED * 5):
         pair.insert(len(pair.plain) - 1, True, False)
     for at in (1, 300, 301, 900):
         pair.toggle(at)
