@@ -10,6 +10,7 @@ from collabkernel.crdt.ids import ROOT, OpId, Stamp
 from collabkernel.document.live_tree import ListNode, LiveTree, MapNode, TextNode
 from collabkernel.document.operations import (
     ContainerKind,
+    ContainerRef,
     Envelope,
     ListDelete,
     ListInsert,
@@ -92,14 +93,20 @@ class History:
         first, hlc = site.counter + 1, max(site.hlc + 1, (now_ms + site.skew_ms) << 16)
         ops: list[Op] = []
         for i in range(self.rng.choice((1, 1, 1, 2, 4))):
-            node = self.rng.choice([*site.tree.nodes.values()])
-            op = self._op(node)
+            op = self._op(self._node(site))
             site.tree.apply(OpId(site.site, first + i), Stamp(hlc + i, site.site), op)
             ops.append(op)
         site.counter += len(ops)
         site.hlc = hlc + len(ops)
         seq = self.log[-1].last_seq + 1 if self.log else 1
         self.log.append(StoredEnvelope(seq, site.site, site.actor, Envelope(first, site.through, hlc, tuple(ops))))
+
+    def _node(self, site: Site) -> MapNode | ListNode | TextNode:
+        """Where to edit: mostly in the first few containers, so that they grow and are fought over."""
+        nodes = [*site.tree.nodes.values()]
+        if self.rng.random() < 0.2 or len(nodes) < 3:
+            return self.rng.choice(nodes)
+        return self.rng.choice(nodes[1:4])
 
     def _op(self, node: MapNode | ListNode | TextNode) -> Op:
         if isinstance(node, MapNode):
@@ -116,6 +123,8 @@ class History:
 
     def _map_op(self, node: MapNode) -> Op:
         key = self.rng.choice(KEYS)
+        if isinstance(node.entries.get(key), ContainerRef) and self.rng.random() < 0.85:
+            return MapSet(node.id, "spared", key)
         if self.rng.random() < 0.2:
             return MapDelete(node.id, key)
         if self.kinds and self.rng.random() < (0.6 if node.id == ROOT else 0.15):

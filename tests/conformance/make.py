@@ -31,12 +31,12 @@ RECIPES: list[tuple[str, int, list[ContainerKind], int, float]] = [
     ("scalars in the root", 1, [], 40, 0.0),
     ("nested maps and objects", 2, [MAP, OBJECT], 60, 0.3),
     ("shared containers at few keys", 3, [MAP, OBJECT, LIST], 60, 1.0),
-    ("one list", 4, [LIST], 30, 0.5),
-    ("lists with moves, sets and deletes", 5, [LIST], 80, 0.2),
+    ("one list", 4, [LIST], 60, 1.0),
+    ("lists with moves, sets and deletes", 5, [LIST], 120, 0.2),
     ("lists of lists", 6, [LIST, LIST, MAP], 90, 0.1),
-    ("one text", 7, [TEXT], 30, 1.0),
+    ("one text", 7, [TEXT], 50, 1.0),
     ("texts", 8, [TEXT], 70, 0.5),
-    ("everything", 9, [OBJECT, MAP, LIST, TEXT], 80, 0.3),
+    ("everything", 9, [OBJECT, MAP, LIST, TEXT], 100, 0.3),
     ("everything, longer", 10, [OBJECT, MAP, LIST, TEXT], 200, 0.3),
 ]
 
