@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import re
 from typing import Any
 
@@ -152,6 +154,10 @@ class CollabKernelServer(ExtensionApp):
     async def stop_extension(self) -> None:
         """Called first of all at SIGTERM, with the loop still running and the sockets still open."""
         await self.service.stop()
+        # The interpreter's last garbage collections walk through everything that was imported, only to free what the
+        # exit frees anyway: 0.5 to 1.5 s of the two that a stop may take, on two busy cores; 0.05 s without them.
+        atexit.unregister(gc.freeze)
+        atexit.register(gc.freeze)
 
 
 def _kernel_url(serverapp: ServerApp) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -152,6 +153,13 @@ class RunningServer:
         # Entered here and closed by the member's own end: tests open sockets that outlive a block.
         return Member(connect(url, open_timeout=20, **options).__enter__())
 
+    def open_raw(self, room: str, **headers: str) -> socket.socket:
+        """The line of an upgrade request that was sent; nothing reads the answer."""
+        host, port = self.origin.removeprefix("http://").split(":")
+        line = socket.create_connection((host, int(port)), timeout=20)
+        line.sendall(upgrade_request(f"/base/collabkernel/api/rooms/{room}/ws", f"{host}:{port}", headers))
+        return line
+
     def join(self, room: str, query: str = "", **options: Any) -> Member:
         """A WebSocket in a room, welcomed."""
         member = self.open(room, query, **options)
@@ -188,6 +196,20 @@ class RunningServer:
         return took_s
 
 
+def upgrade_request(path: str, host: str, headers: dict[str, str]) -> bytes:
+    """A WebSocket upgrade as it is on the wire."""
+    all_headers = {
+        "Host": host,
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec-WebSocket-Protocol": "collabkernel.v1",
+    } | {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in all_headers.items()), "", ""]
+    return "\r\n".join(lines).encode()
+
+
 def xsrf_headers() -> dict[str, str]:
     """What a page of the server's own origin sends with a POST."""
     return {"Cookie": "_xsrf=0123456789abcdef", "X_XSRFToken": "0123456789abcdef"}
@@ -196,8 +218,8 @@ def xsrf_headers() -> dict[str, str]:
 class Member:
     """One socket in a room, speaking the protocol."""
 
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
+    def __init__(self, connection: ClientConnection) -> None:
+        self.socket = connection
         self.counter = 1
         self.seen: list[ServerMessage] = []
 

@@ -44,10 +44,10 @@ class Writer(threading.Thread):
 
 @pytest.fixture(scope="module")
 def stopped(start_server: StartServer) -> Iterator[tuple[RunningServer, list[Writer], float]]:
-    """A server that was stopped by SIGTERM while 20 clients were writing, and one that reads nothing was connected."""
+    """A server that was stopped by SIGTERM while 20 clients were writing, and one was connected that reads nothing."""
     server = start_server()
     writers = [Writer(server.join(f"stop-{number % 3}"), number) for number in range(CLIENTS)]
-    silent = server.open("stop-0")
+    silent = server.open_raw("stop-0", X_Person="silent")
     for writer in writers:
         writer.start()
     assert all(writer.has_ack.wait(20) for writer in writers)
@@ -55,7 +55,7 @@ def stopped(start_server: StartServer) -> Iterator[tuple[RunningServer, list[Wri
     for writer in writers:
         writer.join(20)
     yield server, writers, took_s
-    silent.socket.close()
+    silent.close()
 
 
 def test_sigterm_with_writing_clients_ends_within_two_seconds(

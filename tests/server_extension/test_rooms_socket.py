@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import socket as sockets
+from typing import BinaryIO
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from collabkernel.wire.messages import Role
-from tests.server_extension.running_server import RunningServer
+from tests.server_extension.running_server import RunningServer, upgrade_request
+
+
+def read_answer(answers: BinaryIO) -> tuple[int, bytes]:
+    """Status and body of one HTTP answer on a line that stays open."""
+    status = int(answers.readline().split()[1])
+    length = 0
+    while (header := answers.readline()) != b"\r\n":
+        if header.lower().startswith(b"content-length:"):
+            length = int(header.split(b":")[1])
+    return status, answers.read(length)
 
 
 def refusal(server: RunningServer, room: str, query: str = "", **options: object) -> tuple[int, bytes]:
@@ -181,22 +191,13 @@ def test_full_room_says_when_to_come_back(server: RunningServer) -> None:
 
 def test_unauthenticated_upgrades_leave_nothing_behind(server: RunningServer) -> None:
     before = server.request("GET", "collabkernel/api/info").json
-    host, port = server.origin.removeprefix("http://").split(":")
-    with sockets.create_connection((host, int(port)), timeout=20) as line:
+    host = server.origin.removeprefix("http://")
+    with server.open_raw("flood-0") as line:
         answers = line.makefile("rb")
-        for number in range(1500):
-            line.sendall(
-                f"GET /base/collabkernel/api/rooms/flood-{number}/ws HTTP/1.1\r\nHost: {host}:{port}\r\n"
-                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-                "Sec-WebSocket-Protocol: collabkernel.v1\r\n\r\n".encode()
-            )
-            assert answers.readline().split()[1] == b"403"
-            length = 0
-            while (header := answers.readline()) != b"\r\n":
-                if header.lower().startswith(b"content-length:"):
-                    length = int(header.split(b":")[1])
-            answers.read(length)
+        for number in range(1, 1501):
+            status, body = read_answer(answers)
+            assert (status, b"access-denied" in body) == (403, True)
+            line.sendall(upgrade_request(f"/base/collabkernel/api/rooms/flood-{number}/ws", host, {}))
     after = server.request("GET", "collabkernel/api/info").json
 
     assert (after["rooms_loaded"], after["sessions"]) <= (before["rooms_loaded"], before["sessions"])
