@@ -81,6 +81,11 @@ export class LiveTree {
     return this.nodes.get(keyOf(id));
   }
 
+  /** Every container, also those that are detached. */
+  all(): IterableIterator<Node> {
+    return this.nodes.values();
+  }
+
   /** Keys and indexes from the root to the container; undefined when it is detached. */
   path(id: OpId): (string | number)[] | undefined {
     const steps: (string | number)[] = [];
