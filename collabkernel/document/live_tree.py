@@ -150,12 +150,12 @@ class LiveTree:
         """Make an empty tree.
 
         Args:
-            client_id: Yjs client id of local text edits, the replica's site; 0 where nothing is edited locally: then
-                changes of texts are not told, which costs a walk over the whole text.
+            client_id: Yjs client id of local text edits, the replica's site; 0 where nothing is edited locally.
             depth_max: Levels of nesting above which operations are refused; None where the log was judged already.
         """
         self.client_id = client_id
-        self.is_edited_here = client_id != 0
+        self.tells_changes = True
+        """Whether ``apply`` tells what changed, which for a text is a walk over all of it. Servers do without."""
         self.depth_max = depth_max
         self.size_bytes = 0
         self.nodes: dict[OpId, Node] = {ROOT: MapNode(ROOT, ContainerKind.OBJECT, None, 0)}
@@ -280,23 +280,10 @@ class LiveTree:
         node = self.nodes.get(op.target)
         if node is None:
             raise UnknownTargetError(f"there is no container {op.target.site}.{op.target.counter} in this room")
-        match op:
-            case MapSet() if isinstance(node, MapNode):
-                return self._set_key(node, op_id, stamp, op)
-            case MapDelete() if isinstance(node, MapNode):
-                return self._delete_key(node, stamp, op)
-            case TextEdit() if isinstance(node, TextNode):
-                return self._edit_text(node, op_id, op)
-            case ListInsert() if isinstance(node, ListNode):
-                return self._insert(node, op_id, stamp, op)
-            case ListDelete() if isinstance(node, ListNode):
-                return self._delete_element(node, op)
-            case ListMove() if isinstance(node, ListNode):
-                return self._move(node, op_id, stamp, op)
-            case ListSet() if isinstance(node, ListNode):
-                return self._set_element(node, op_id, stamp, op)
-            case _:
-                raise _wrong_kind(node, op)
+        node_class, apply = _APPLY[type(op)]
+        if node.__class__ is not node_class:
+            raise _wrong_kind(node, op)
+        return apply(self, node, op_id, stamp, op)
 
     def _set_key(self, node: MapNode, op_id: OpId, stamp: Stamp, op: MapSet) -> Change | None:
         entries, key, value = node.entries, op.key, op.value
@@ -315,9 +302,9 @@ class LiveTree:
             old = cast(StoredValue, register[1])
             self.size_bytes -= value_bytes(old)
         self.size_bytes += value_bytes(stored)
-        return Change(node.id, "set", key, old, stored)
+        return Change(node.id, "set", key, old, stored) if self.tells_changes else None
 
-    def _delete_key(self, node: MapNode, stamp: Stamp, op: MapDelete) -> Change | None:
+    def _delete_key(self, node: MapNode, _op_id: OpId, stamp: Stamp, op: MapDelete) -> Change | None:
         register = node.entries.register(op.key)
         if not node.entries.apply_delete(op.key, stamp):
             return None
@@ -330,15 +317,19 @@ class LiveTree:
         return Change(node.id, "delete", op.key, old)
 
     def _insert(self, node: ListNode, op_id: OpId, stamp: Stamp, op: ListInsert) -> Change | None:
-        if node.items.knows(op_id):
+        items, stored = node.items, op.value
+        if isinstance(stored, NewContainer):
+            if items.knows(op_id):
+                return None
+            items.check_slot(op.parent, op.side)
+            stored = self._element_value(stored, node, op_id, op_id)
+        index = items.insert(op_id, stamp, op.parent, op.side, stored)
+        if index is None:
             return None
-        node.items.check_slot(op.parent, op.side)
-        stored = self._element_value(op.value, node, op_id, op_id)
-        index = node.items.insert(op_id, stamp, op.parent, op.side, stored)
         self.size_bytes += REGISTER_BYTES + value_bytes(stored)
-        return Change(node.id, "insert", index, ABSENT, stored)
+        return Change(node.id, "insert", index, ABSENT, stored) if self.tells_changes else None
 
-    def _delete_element(self, node: ListNode, op: ListDelete) -> Change | None:
+    def _delete_element(self, node: ListNode, _op_id: OpId, _stamp: Stamp, op: ListDelete) -> Change | None:
         old = self._value_of(node, op.element)
         index = node.items.delete(op.element)
         if index is None or isinstance(old, Absent):
@@ -373,12 +364,12 @@ class LiveTree:
             return cast(StoredValue, node.items.value_of(element))
         return ABSENT
 
-    def _edit_text(self, node: TextNode, op_id: OpId, op: TextEdit) -> Change | None:
+    def _edit_text(self, node: TextNode, op_id: OpId, _stamp: Stamp, op: TextEdit) -> Change | None:
         rope = node.rope
         if rope.covers(op.update, op_id.site):
             return None
         self.size_bytes += len(op.update)
-        if not self.is_edited_here:
+        if not self.tells_changes:
             rope.apply(op.update, op_id.site)
             return None
         delta = rope.apply_with_delta(op.update, op_id.site)
@@ -434,3 +425,15 @@ class LiveTree:
         self.nodes[id] = node
         self.size_bytes += REGISTER_BYTES
         return node
+
+
+_APPLY: dict[type, tuple[type, Callable[..., Change | None]]] = {
+    MapSet: (MapNode, LiveTree._set_key),
+    MapDelete: (MapNode, LiveTree._delete_key),
+    ListInsert: (ListNode, LiveTree._insert),
+    ListDelete: (ListNode, LiveTree._delete_element),
+    ListMove: (ListNode, LiveTree._move),
+    ListSet: (ListNode, LiveTree._set_element),
+    TextEdit: (TextNode, LiveTree._edit_text),
+}
+"""Which kind of node each operation fits, and how it is applied there."""

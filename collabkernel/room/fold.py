@@ -22,6 +22,7 @@ class Fold:
 
     def __init__(self, tree: LiveTree | None = None, seq: int = 0, hlc: int = 0) -> None:
         self.tree = tree or LiveTree()
+        self.tree.tells_changes = False
         self.seq = seq
         self.hlc = hlc
 
@@ -37,8 +38,8 @@ class Fold:
     def apply_rows(self, rows: Sequence[OpRow]) -> None:
         """Apply the rows that follow ``seq``. They were judged before they were stored."""
         apply = self.tree.apply
-        for row in rows:
-            apply(OpId(row.site, row.counter), Stamp(row.hlc, row.site), decode_op(row.payload))
+        for _, site, counter, _, _, hlc, _, _, payload in rows:
+            apply(OpId(site, counter), Stamp(hlc, site), decode_op(payload))
         if rows:
             assert rows[0].seq == self.seq + 1
             self.seq = rows[-1].seq

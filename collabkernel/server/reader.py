@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from collabkernel.room.fold import LIVE, Fold, envelopes_of_rows
-from collabkernel.storage.base import SnapshotRow, Storage
+from collabkernel.storage.base import OpRow, SnapshotRow, Storage
 from collabkernel.wire.frames import ops_part, snapshot_part
 
 CACHED_PARTS = 64
 """Encoded snapshots and catch-ups kept for joiners who come together, over all rooms."""
+
+
+def _apply(fold: Fold, rows: Sequence[OpRow]) -> None:
+    """Fold rows without the garbage collector: what they make stays, and looking at it again is a third of the time."""
+    gc.disable()
+    try:
+        fold.apply_rows(rows)
+    finally:
+        gc.enable()
 
 
 class Reader:
@@ -34,7 +45,7 @@ class Reader:
         if snapshot is not None:
             fold = Fold.from_parts(snapshot.parts)
         async for rows in self._storage.read_ops(room_id, fold.seq):
-            fold.apply_rows(rows)
+            _apply(fold, rows)
             await asyncio.sleep(0)  # other rooms go on while a long log is read
         return fold, snapshot.seq if snapshot else 0
 
@@ -85,7 +96,7 @@ class Reader:
         def encode() -> dict[str, bytes]:
             fold = Fold.from_parts(last.parts) if last else Fold()
             for rows in chunks:
-                fold.apply_rows(rows)
+                _apply(fold, rows)
             return fold.to_parts()
 
         parts = await asyncio.to_thread(encode)
