@@ -178,7 +178,7 @@ class RgaList:
             LocalProtocolError: If something hangs from the slot that the op made.
         """
         before, made = token
-        slot = None if made is None else self._slots[made]
+        slot = None if made is None else self._slots.get(made)  # Not there: the op was refused.
         if slot is not None and (slot.first_left or slot.last_right):
             raise LocalProtocolError(f"cannot take back {made}: other slots hang from it; take those back first")
         if before is not None:

@@ -12,6 +12,7 @@ What is measured, so that the figures are read aright:
   one open transaction. Their remote inserts are one binary update each, decoding included: they have no other way.
 - A *typed* list was filled from its start to its end, which Yjs keeps as one block; an *edited* one was filled from its
   end to its start, so that each element is a block of its own, as after inserts here and there. Unless named, typed.
+- A *hostile* insert hangs a second child on a random slot of one long chain, behind all the rest of the chain.
 - ``text insert`` of ``collabkernel`` is its rope: pycrdt inside, and the update for the wire made and recorded.
 - pycrdt has no move; loro sets and moves in its movable list alone.
 
@@ -33,7 +34,7 @@ import loro
 import pycrdt
 from rich.console import Console
 
-from collabkernel.crdt.ids import OpId, Stamp
+from collabkernel.crdt.ids import OpId, Side, Stamp
 from collabkernel.crdt.lww import LwwMap
 from collabkernel.crdt.rga import RgaList
 from collabkernel.crdt.text import TextRope
@@ -68,8 +69,8 @@ def _label(size: int) -> str:
 
 def _cost(name: str, system: str, steps: Sequence[Step], batch: int) -> Row:
     means_us = []
+    gc.collect()
     for start in range(0, len(steps), batch):
-        gc.collect()
         means_us.append(_mean_us(steps[start : start + batch]))
     return row(name, means_us[1:], "us", system)  # The first one warms up.
 
@@ -142,6 +143,15 @@ def _our_remote_insert(size: int, count: int, rng: Random) -> list[Step]:
         twin.items.insert(op_id, stamp, parent, side, value)
         steps.append(partial(here.items.insert, op_id, stamp, parent, side, value))
     return steps
+
+
+def _our_hostile_insert(size: int, count: int, rng: Random) -> list[Step]:
+    ours = _OurList(size)
+    parents = [slot.slot for slot in ours.items.slots()]
+    return [
+        partial(ours.items.insert, OpId(2, i), Stamp(i, 2), rng.choice(parents), Side.RIGHT, i)
+        for i in range(1, count + 1)
+    ]
 
 
 def _our_move(size: int, count: int, rng: Random) -> list[Step]:
@@ -313,6 +323,7 @@ _CASES: dict[str, dict[str, Prepare]] = {
         LORO_MOVABLE: partial(_loro_insert, is_movable=True, is_edited=True),
     },
     "list remote insert": {OURS: _our_remote_insert, PYCRDT: _yrs_remote_insert, LORO: _loro_remote_insert},
+    "list hostile insert": {OURS: _our_hostile_insert},
     "list move": {OURS: _our_move, LORO_MOVABLE: _loro_move},
     "list set": {OURS: _our_set, PYCRDT: _yrs_set, LORO_MOVABLE: _loro_set},
     "list delete": {
@@ -328,7 +339,7 @@ _CASES: dict[str, dict[str, Prepare]] = {
 def _map_apply(runs: int) -> Row:
     """Decoded sets, most of them to keys that are there, into one map."""
     rng = Random(SEED)
-    ops = [(f"key{rng.randrange(10_000)}", Stamp(i, 1), i) for i in range(100_000)]
+    ops = [(f"key{rng.randrange(10_000)}", Stamp(i, 1), i) for i in range(20_000)]
     rates = []
     for _ in range(runs):
         apply_set = LwwMap().apply_set

@@ -440,6 +440,18 @@ def test_revert_of_an_op_that_changes_nothing_changes_nothing():
     assert state(replica.items) == before
 
 
+def test_revert_of_an_op_that_was_refused_changes_nothing():
+    replica = Replica(1)
+    replica.insert(0, "a")
+    before = state(replica.items)
+    token = replica.items.revert_token(OpId(2, 1), OpId(2, 1))
+    with pytest.raises(UnknownReferenceError):
+        replica.items.insert(OpId(2, 1), Stamp(5, 2), OpId(7, 7), RIGHT, "b")
+    replica.items.revert(token)
+
+    assert state(replica.items) == before
+
+
 def test_revert_out_of_order_is_refused():
     replica = Replica(1)
     token = replica.items.revert_token(OpId(1, 1), OpId(1, 1))
