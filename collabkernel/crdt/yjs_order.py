@@ -52,13 +52,16 @@ class _Piece:
 class YjsOrder:
     """The list. What ``insert`` brings is staged until ``commit``, and ``rollback`` takes it out again."""
 
-    __slots__ = ("_first", "_pieces", "_staged", "_starts")
+    __slots__ = ("_first", "_pieces", "_rests", "_staged", "_starts")
 
     def __init__(self) -> None:
         self._first: _Piece | None = None
         self._pieces: dict[int, list[_Piece]] = {}
         self._starts: dict[int, list[int]] = {}
         self._staged: Reference | None = None
+        """Client and first clock of what was inserted since the last commit."""
+        self._rests: list[_Piece] = []
+        """Pieces that were cut off others since; a refused update must not leave the list longer than it was."""
 
     def insert(
         self, client: int, clock: int, length: int, origin: Reference | None, right_origin: Reference | None
@@ -90,6 +93,7 @@ class YjsOrder:
     def commit(self) -> None:
         """Keep what was inserted."""
         self._staged = None
+        self._rests.clear()
 
     def rollback(self) -> None:
         """Take out what was inserted since the last commit, all of it of one client."""
@@ -107,6 +111,10 @@ class YjsOrder:
         else:
             self._pieces.pop(client, None)
             self._starts.pop(client, None)
+        for rest in reversed(self._rests):
+            if rest.client != client or rest.start < clock:
+                self._join(rest)
+        self._rests.clear()
 
     def to_list(self) -> list[tuple[int, int, int]]:
         """All pieces in order, as (client, first clock, length)."""
@@ -140,7 +148,16 @@ class YjsOrder:
         index = bisect_right(starts, clock)
         starts.insert(index, clock)
         self._pieces[piece.client].insert(index, rest)
+        self._rests.append(rest)
         return rest
+
+    def _join(self, rest: _Piece) -> None:
+        assert rest.left is not None, "a rest stands behind what it was cut off"
+        rest.left.length += rest.length
+        self._unlink(rest)
+        starts = self._starts[rest.client]
+        index = bisect_right(starts, rest.start) - 1
+        del starts[index], self._pieces[rest.client][index]
 
     def _link(self, left: _Piece | None, piece: _Piece) -> None:
         piece.left = left

@@ -83,6 +83,7 @@ class YjsGrammar:
         self.client = client
         self.wrong = wrong
         self.clock = clocks.get(client, 0)
+        self._right: bytes | None = None
 
     def update(self) -> bytes:
         rng = self.rng
@@ -92,7 +93,10 @@ class YjsGrammar:
         clients = rng.choices((0, 1, 2, rng.choice(LIMITS)), (20, 75, 5 * self._is_wrong(), self._is_wrong()))[0]
         for _ in range(min(clients, 2)):
             structs += self._client()
-        out = self._uint(clients) + structs + self._deletes()
+        deletes = self._deletes()
+        if not structs and deletes == b"\x00" and not self._is_wrong():
+            clients, structs = 1, self._client()
+        out = self._uint(clients) + structs + deletes
         if self._is_wrong():
             out += rng.choice((b"\x00", b"\x01", b"\x00\x00", out))
         return out
@@ -113,7 +117,7 @@ class YjsGrammar:
 
     def _client(self) -> bytes:
         rng = self.rng
-        count = rng.choice((1, 1, 1, 2, 3, 6))
+        count = rng.choice((1, 1, 1, 1, 2, 3, 6))
         client = rng.choice((*self.clocks, 99, 0, *LIMITS)) if self._is_wrong() else self.client
         head = self._number(count) + self._uint(client) + self._number(self.clock)
         return head + b"".join(self._struct() for _ in range(count))
@@ -124,7 +128,9 @@ class YjsGrammar:
         if self._is_wrong():
             kind = rng.randrange(32)
         info = kind | rng.choice((0, 0x80, 0x80, 0x40, 0xC0, 0xC0))
-        if not any(self.clocks.values()) and self.clock == 0 and not self._is_wrong():
+        if self._right is not None and rng.random() < 0.7:
+            info = kind | 0x80 | (0x40 if self._right else 0)
+        elif not any(self.clocks.values()) and self.clock == 0 and not self._is_wrong():
             info = kind
         if self._is_wrong():
             info |= 0x20
@@ -139,15 +145,20 @@ class YjsGrammar:
         return out + self._content(kind)
 
     def _references(self, info: int) -> bytes:
-        """An origin, a right origin, or both: mostly two clocks of one client that follow each other."""
+        """An origin, a right origin, or both: own typing going on, or two clocks of one client in a row."""
+        if self._right is not None and info & 0x80 and bool(info & 0x40) == bool(self._right) and not self._is_wrong():
+            return uint(self.client) + uint(self.clock - 1) + self._right
         if info & 0xC0 != 0xC0 or self._is_wrong():
-            return b"".join(self._reference() for bit in (0x80, 0x40) if info & bit)
+            found = b"".join(self._reference() for bit in (0x80, 0x40) if info & bit)
+            self._right = found if info & 0xC0 == 0x40 else b""
+            return found
         pairs = [client for client, end in self.clocks.items() if end > 1]
         if not pairs or self.rng.random() < 0.2:
             return self._reference() + self._reference()
         client = self.rng.choice(pairs)
         clock = self.rng.randrange(self.clocks[client] - 1)
-        return b"".join(self._uint(client) + self._uint(end) for end in (clock, clock + 1))
+        self._right = self._uint(client) + self._uint(clock + 1)
+        return self._uint(client) + self._uint(clock) + self._right
 
     def _reference(self) -> bytes:
         rng = self.rng
