@@ -108,11 +108,13 @@ bench: $(VENV)/installed-dev ## Measure: BENCH=NAME for one; results in build/be
 	@$(BIN)/python -m tests.benchmarks run $(BENCH) $(ARGS)
 
 .PHONY: lint
-lint: $(VENV)/installed-dev ## Check style, types and the floor plan of imports
+lint: $(VENV)/installed-node ## Check style, types, the floor plan of imports, and that the bundle is current
 	@echo '» ruff check';  $(BIN)/ruff check .
 	@echo '» ruff format'; $(BIN)/ruff format --check .
 	@echo '» mypy';        $(BIN)/mypy
-	@echo '» import floors'; $(BIN)/lint-imports
+	@echo '» import floors'; $(BIN)/lint-imports --no-logo
+	@echo '» TypeScript types'; $(NPM) run --silent typecheck
+	@echo '» bundle'; $(NPM) run --silent check
 
 .PHONY: format
 format: $(VENV)/installed-dev ## Put the code into its form
