@@ -1,0 +1,100 @@
+"""What a server needs to tell others what it has stored: channels by room, lossy, in a publisher's order."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from collabkernel.errors import MalformedFrameError
+
+_HEADER = struct.Struct(">B16sQQ")
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OpsStoredMessage:
+    """Operations that a server has stored, for the other servers that hold a replica of the room.
+
+    Layout, big-endian:
+
+    ====== ===== ==========================================================
+    offset bytes
+    ====== ===== ==========================================================
+    0      1     1, the version
+    1      16    ``origin``
+    17     8     ``first_seq``
+    25     8     ``last_seq``
+    33     ...   ``parts``: encoded ops of a server frame (``wire.frames``)
+    ====== ===== ==========================================================
+    """
+
+    origin: bytes
+    """16 bytes that name the server; it passes over its own messages."""
+    first_seq: int
+    last_seq: int
+    """Both inclusive. A receiver whose log ends before ``first_seq - 1`` reads what is between from storage."""
+    parts: bytes
+
+    def encode(self) -> bytes:
+        """The message for ``Bus.publish``."""
+        assert len(self.origin) == 16, "an origin is 16 bytes"
+        assert 1 <= self.first_seq <= self.last_seq, "a message has operations"
+        return _HEADER.pack(_VERSION, self.origin, self.first_seq, self.last_seq) + self.parts
+
+    @classmethod
+    def decode(cls, message: bytes) -> OpsStoredMessage:
+        """The message that a subscriber got.
+
+        Raises:
+            MalformedFrameError: If it is none.
+        """
+        if len(message) < _HEADER.size:
+            raise MalformedFrameError(f"a bus message of {len(message)} bytes is shorter than its header")
+        version, origin, first_seq, last_seq = _HEADER.unpack_from(message)
+        if version != _VERSION:
+            raise MalformedFrameError(f"a bus message of version {version}; this server speaks {_VERSION}")
+        if not 1 <= first_seq <= last_seq:
+            raise MalformedFrameError(f"a bus message with seqs {first_seq} to {last_seq}")
+        return cls(origin, first_seq, last_seq, message[_HEADER.size :])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subscription:
+    """One subscriber of one room; ``Bus.unsubscribe`` ends it."""
+
+    room_id: str
+    on_message: Callable[[bytes], None]
+    """Called with each message, in the order of its publisher."""
+    on_gap: Callable[[], None]
+    """Called when messages may have been lost: the log has what they said."""
+
+
+class Bus(Protocol):
+    """Fan-out between servers. Nothing that must not be lost goes over it: storage has the log.
+
+    Every subscriber of a room gets every message of every publisher, its own server's too, from the moment that
+    ``subscribe`` returns. A publisher's messages arrive in order, none twice. A message may be lost (a slow subscriber,
+    a lost connection); the subscriber's ``on_gap`` is then called, before any later message. Both callbacks run on the
+    event loop, never inside ``publish`` or ``subscribe``, and must not block.
+
+    ``memory.MemoryBus`` is the twin for one process. The suite ``tests/contract/test_bus.py`` holds for all.
+    """
+
+    async def open(self) -> None:
+        """Connect."""
+
+    async def close(self) -> None:
+        """End all subscriptions and disconnect; nothing is delivered afterwards."""
+
+    async def publish(self, room_id: str, message: bytes) -> None:
+        """Hand a message to every subscriber of the room; it may be lost. Never waits for a slow one."""
+
+    async def subscribe(
+        self, room_id: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
+    ) -> Subscription:
+        """Subscribe to a room."""
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription; nothing is delivered to it afterwards. Ending it twice is fine."""
