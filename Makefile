@@ -109,12 +109,14 @@ bench: $(VENV)/installed-dev ## Measure: BENCH=NAME for one; results in build/be
 
 .PHONY: lint
 lint: $(VENV)/installed-node ## Check style, types, the floor plan of imports, and that the bundle is current
-	@echo '» ruff check';  $(BIN)/ruff check .
-	@echo '» ruff format'; $(BIN)/ruff format --check .
-	@echo '» mypy';        $(BIN)/mypy
-	@echo '» import floors'; $(BIN)/lint-imports --no-logo
-	@echo '» TypeScript types'; $(NPM) run --silent typecheck
-	@echo '» bundle'; $(NPM) run --silent check
+	@failed=; check() { printf '» %s\n' "$$1"; bash -c "$$2" || failed="$$failed, $$1"; }; \
+	check 'ruff check' '$(BIN)/ruff check .'; \
+	check 'ruff format' '$(BIN)/ruff format --check .'; \
+	check 'mypy' '$(BIN)/mypy'; \
+	check 'import floors' '$(BIN)/lint-imports --no-logo'; \
+	check 'TypeScript types' '$(NPM) run --silent typecheck'; \
+	check 'bundle' '$(NPM) run --silent check'; \
+	if [ -n "$$failed" ]; then echo "failed:$${failed#,}"; exit 1; fi; echo 'all checks passed'
 
 .PHONY: format
 format: $(VENV)/installed-dev ## Put the code into its form
