@@ -184,3 +184,12 @@ def test_servers_own_token_works_as_everywhere_in_jupyter(server: RunningServer)
     answer = server.request("POST", API + "auth_ticket", {"room": "rest-k"}, person=None, **header)
 
     assert answer.status == 200
+
+
+def test_metrics_are_among_jupyters_own(server: RunningServer) -> None:
+    fill(server, "rest-metrics", title="Plan")
+
+    text = server.request("GET", "metrics").body.decode()
+
+    for name in ("storage_op_rtt_ms", "storage_op_rate", "oplog_lag"):
+        assert name in text
