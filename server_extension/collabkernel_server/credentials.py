@@ -16,10 +16,21 @@ import secrets
 from pathlib import Path
 
 from jupyter_server.auth import User
+from jupyter_server.utils import check_pid
 
 URL_VARIABLE = "COLLABKERNEL_URL"
 TOKEN_FILE_VARIABLE = "COLLABKERNEL_TOKEN_FILE"
+_FILE = re.compile(r"collabkernel-(\d{1,9})-[0-9a-f]+\.token")
 _AUTHORIZATION = re.compile(r"(?:token|bearer)\s+(\S+)\s*", re.IGNORECASE)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the files of servers that were killed; their tokens open nothing any more."""
+    for path in folder.glob("collabkernel-*.token"):
+        match = _FILE.fullmatch(path.name)
+        if match is not None and not check_pid(int(match.group(1))):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 class KernelCredential:
@@ -39,6 +50,7 @@ class KernelCredential:
         """
         token = secrets.token_urlsafe(32)
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sweep(self.path.parent)
         # O_EXCL and the mode at creation: at no moment can another user read it or have put a file of his there.
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:

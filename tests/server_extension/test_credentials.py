@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,24 @@ def test_withdrawn_token_is_worthless_and_the_environment_as_before(credential: 
 def test_unpublished_credential_knows_nobody(credential: KernelCredential) -> None:
     assert credential.user_of("token ") is None
     assert credential.user_of("token x") is None
+
+
+def test_files_of_killed_servers_are_swept_and_those_of_living_ones_kept(credential: KernelCredential) -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    folder = credential.path.parent
+    folder.mkdir()
+    dead, living, other = (
+        folder / name
+        for name in (
+            f"collabkernel-{child.pid}-ab12.token",
+            f"collabkernel-{os.getpid()}-ab12.token",
+            "collabkernel-x.token",
+        )
+    )
+    for path in (dead, living, other):
+        path.write_text("")
+    credential.publish("http://127.0.0.1:8888/")
+
+    assert [path.exists() for path in (dead, living, other)] == [False, True, True]
+    credential.withdraw()
