@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -41,7 +42,7 @@ def row(name: str, runs: Sequence[float], unit: str, system: str = "collabkernel
 def percentile(values: Sequence[float], percent: float) -> float:
     """The value below which ``percent`` of the sorted values are (nearest rank)."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def machine_rows() -> list[Row]:
