@@ -45,7 +45,8 @@ REJECT_CODES = frozenset({
     "access-denied", "bad-resume", "bad-ticket", "closed", "counter-gap", "degraded", "detached", "fenced",
     "frame-too-large", "invalid-operation", "invalid-room-name", "invalid-value", "invalid-yjs-update", "limit",
     "local-error", "malformed-frame", "protocol-error", "rate", "read-only", "room-not-found", "server-stopping",
-    "slow-consumer", "storage-error", "superseded", "too-deep", "too-large", "too-many", "unknown-reference", "unknown-target", "wrong-target-kind",
+    "slow-consumer", "storage-error", "superseded", "too-deep", "too-large", "too-many", "unknown-reference",
+    "unknown-target", "wrong-target-kind",
 })  # fmt: skip
 """The label values of ``rejects``; any other code counts as ``other``, so that the label stays bounded."""
 

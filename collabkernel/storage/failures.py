@@ -25,6 +25,7 @@ _SQLITE_ADVICE = {
 }
 _POSTGRES_ADVICE = {
     "28": "the server refused this user; check the name and password in the URL",
+    "3F": "this user has no schema; create one, or set its search_path",
     "3D": "the server has no such database; create it, or check the name in the URL",
     "42501": "this user may not do that; grant it CREATE, SELECT, INSERT, UPDATE and DELETE on the schema",
     "53100": "the server's disk is full; free some space, nothing acknowledged was lost",
@@ -39,7 +40,7 @@ def explain(error: Exception, url: URL) -> StorageError:
     """The error to raise for a database's error."""
     shown = url.render_as_string(hide_password=True)
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    advice = _advice(cause)
+    advice = _advice(cause, url)
     detail = str(cause).strip() or type(cause).__name__
     return StorageError(f"{shown}: {advice} ({detail})" if advice else f"{shown}: {detail}")
 
@@ -61,7 +62,7 @@ def unknown_kind(url: URL) -> StorageError:
     return StorageError(f"{shown}: collabkernel stores rooms in sqlite:///FILE, postgresql://HOST/NAME or memory://")
 
 
-def _advice(cause: BaseException) -> str | None:
+def _advice(cause: BaseException, url: URL) -> str | None:
     code = _sqlite_code(cause)
     if code is not None:
         return _SQLITE_ADVICE.get(code)
@@ -71,6 +72,8 @@ def _advice(cause: BaseException) -> str | None:
         return next((advice for prefix, advice in _POSTGRES_ADVICE.items() if sqlstate.startswith(prefix)), None)
     if isinstance(cause, PoolTimeoutError):
         return "all connections are busy; the database is too slow for this load"
+    if isinstance(cause, OSError) and url.get_backend_name() == "sqlite":
+        return "the file cannot be made; check that its folder is one and is writable for this user"
     if isinstance(cause, OSError):
         return "cannot reach the database; check that it runs, and the host and port in the URL"
     return None
