@@ -1,1 +1,1 @@
-"""The client replica and its two faces, asyncio and blocking."""
+"""The client: a pure replica, live values on it, and its two faces, asyncio and blocking."""

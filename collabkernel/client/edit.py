@@ -13,6 +13,7 @@ from collabkernel.crdt.clock import HybridLogicalClock
 from collabkernel.crdt.ids import OpId, Stamp
 from collabkernel.crdt.lww import TOMBSTONE
 from collabkernel.crdt.text import Attributes, TextRope, TextStep
+from collabkernel.crdt.text import Mark as TextMark
 from collabkernel.crdt.text_delta import Delta
 from collabkernel.document.live_tree import (
     ABSENT,
@@ -147,8 +148,8 @@ class Edit:
         assert isinstance(node, TextNode), "only texts are edited so"
         rope = node.rope
         if self._is_batch or size_bytes >= TEXT_CHECKPOINT_FROM_BYTES:
-            checkpoint, tree_bytes = rope.checkpoint(), self._tree.size_bytes
-            self._undos.append(lambda: self._restore_rope(rope, checkpoint, tree_bytes))
+            mark, tree_bytes = rope.mark(), self._tree.size_bytes
+            self._undos.append(lambda: self._rewind_rope(rope, mark, tree_bytes))
         update, delta = change(rope)
         if not update:
             return None
@@ -201,8 +202,8 @@ class Edit:
         self.done[-1] = done
         return done
 
-    def _restore_rope(self, rope: TextRope, checkpoint: bytes, tree_bytes: int) -> None:
-        rope.restore(checkpoint)
+    def _rewind_rope(self, rope: TextRope, mark: TextMark, tree_bytes: int) -> None:
+        rope.rewind(mark)
         self._tree.size_bytes = tree_bytes
 
     def mark(self) -> Mark:

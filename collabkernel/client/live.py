@@ -233,8 +233,7 @@ def get_or_create(parent: Live, key: str, kind: ContainerKind, as_type: object) 
             parent._attached(tree)
             register = node.entries.register(key)
             new = NewContainer(kind, shared=True, after=None if register is None else register[0])
-            # Nobody would call it an edit to look at a list, so it is no undo step.
-            with context.editing(is_undoable=False) as edit:
+            with context.editing() as edit:
                 edit.perform(MapSet(node.id, key, new))
             value = node.entries.get(key)
         if not isinstance(value, ContainerRef) or value.kind is not kind:

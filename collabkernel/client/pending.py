@@ -27,6 +27,8 @@ class PendingEnvelope:
     payload: bytes
     """Its encoded body."""
     acked_seq: int | None = None
+    is_applied: bool = True
+    """Whether the whole of it is in the tree; one from a stored queue is not, until the room's state has come."""
     is_refused: bool = False
     """For good; kept until the snapshot that follows a refusal has come."""
 
@@ -47,7 +49,7 @@ class PendingEnvelope:
 class PendingQueue:
     """Envelopes in counter order.
 
-    Invariants: counters are contiguous from the first to ``next_counter``; ``_sent_below`` is the counter below which
+    Invariants: counters rise, and all are below ``next_counter``; ``_sent_below`` is the counter below which
     everything unanswered has been sent on the present connection.
     """
 
@@ -84,10 +86,10 @@ class PendingQueue:
         first = self.first_unanswered()
         return first is None or first.envelope.counter > counter
 
-    def add(self, envelope: Envelope, payload: bytes) -> PendingEnvelope:
+    def add(self, envelope: Envelope, payload: bytes, is_applied: bool = True) -> PendingEnvelope:
         """Queue an envelope that continues the counters."""
-        assert envelope.counter == self.next_counter, "envelopes are queued in counter order"
-        entry = PendingEnvelope(envelope, payload)
+        assert envelope.counter >= self.next_counter, "envelopes are queued in counter order"
+        entry = PendingEnvelope(envelope, payload, is_applied=is_applied)
         self._entries.append(entry)
         self._entry_by_counter[envelope.counter] = entry
         self.next_counter = envelope.last_counter + 1

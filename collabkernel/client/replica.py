@@ -108,7 +108,7 @@ class Replica:
             kind: Who edits here.
             client: Name and version for the server's operators.
             limits: What holds until the server has told its own.
-            stored: A site from an on-disk queue; its envelopes are sent, and shown once the room's state has come.
+            stored: A site from an on-disk queue; its envelopes are sent, and shown when the room's state has come.
         """
         self.kind = kind
         self.client = client
@@ -126,6 +126,8 @@ class Replica:
         """Welcomed on the present connection."""
         self.is_caught_up = False
         self.is_degraded = False
+        self._has_state = False
+        """Caught up once, on whatever connection."""
         self.server_offset_ms = 0
         """Server time minus local time."""
         self.presence_by_site: dict[int, PresenceEntry] = {}
@@ -142,7 +144,7 @@ class Replica:
         self._deferred: list[tuple[ServerMessage, int]] = []
         if stored is not None:
             for envelope in stored.envelopes:
-                self.pending.add(envelope, envelope_bytes(envelope))
+                self.pending.add(envelope, envelope_bytes(envelope), is_applied=False)
                 self._clock.observe(envelope.hlc + len(envelope.ops), 0)
             self.pending.next_counter = max(self.pending.next_counter, stored.next_counter)
 
@@ -172,6 +174,12 @@ class Replica:
         """Whether an edit is open."""
         return self._edit is not None
 
+    @property
+    def edit(self) -> Edit:
+        """The open edit."""
+        assert self._edit is not None, "there is no edit open"
+        return self._edit
+
     def begin(self, now_ms: int, is_batch: bool = False, hlc: int | None = None) -> Edit:
         """Open an edit; close it by ``commit`` or ``roll_back``.
 
@@ -186,7 +194,8 @@ class Replica:
             TooManyError: The queue of unanswered envelopes is full.
         """
         assert self._edit is None, "edits do not nest here"
-        if not self.site:
+        # Before the state has come, "make a list where there is none" would hide the list that is there.
+        if not self._has_state:
             raise ClosedError("the room was not joined yet: edit after connect() has returned")
         if self.role is not Role.WRITER:
             raise ReadOnlyError("you may read this room but not write to it; ask its owner for the right to write")
@@ -304,7 +313,10 @@ class Replica:
     def _check_caught_up(self, now_ms: int) -> Iterable[Notification]:
         if self.through < self._goal_seq or self._is_awaiting_snapshot:
             return
-        self.is_caught_up = True
+        self.is_caught_up = self._has_state = True
+        for entry in self.pending:
+            if not entry.is_applied:
+                self._put_on(entry)
         if self._orphans is not None:
             orphans, self._orphans = self._orphans, None
             yield from self._adopt(orphans, now_ms)
@@ -324,9 +336,10 @@ class Replica:
         self._clock.observe(envelope.hlc + len(envelope.ops) - 1, max(0, now_ms + self.server_offset_ms))
         if stored.site == self.site and envelope.counter in self.pending:
             entry = self.pending.confirm(envelope.counter, stored.seq)
-            if entry is not None and entry.envelope.hlc != envelope.hlc:
-                self._want_resync()
-            return
+            if entry is not None and entry.is_applied:
+                if entry.envelope.hlc != envelope.hlc:
+                    self._want_resync()
+                return
         changed = self._apply(stored)
         if changed is not None:
             yield changed
@@ -379,13 +392,14 @@ class Replica:
 
     def _put_on(self, entry: PendingEnvelope) -> None:
         """Apply a pending envelope to a new tree. What does not fit it is not shown; the server's verdict is coming."""
+        entry.is_applied = True
         for i, op in enumerate(entry.envelope.ops):
             if isinstance(op, TextEdit) and self._is_known_text(op, self.site):
                 continue
             try:
                 self.tree.apply(entry.op_id(self.site, i), entry.stamp(self.site, i), op)
             except (RemoteProtocolError, LimitError):
-                continue
+                entry.is_applied = False
 
     def _adopt(self, orphans: Orphans, now_ms: int) -> Iterable[Notification]:
         """Make again, under this site, what the server did not store of the old one."""
@@ -395,7 +409,7 @@ class Replica:
             for plan in reissue(orphans, self.tree):
                 self.begin(now_ms, is_batch=True, hlc=plan.hlc)
                 try:
-                    plan.make(self._opened(), new_id_by_old)
+                    plan.make(self.edit, new_id_by_old)
                 except CollabKernelError as error:
                     self.roll_back()
                     yield Refused(RejectedError(error.code, str(error)), plan.counter, plan.targets)
@@ -410,10 +424,6 @@ class Replica:
         changed = changed_containers(before, self.tree)
         if changed:
             yield Reset(changed)
-
-    def _opened(self) -> Edit:
-        assert self._edit is not None
-        return self._edit
 
     # -- answers
 
@@ -468,6 +478,18 @@ class Replica:
     def send_at_ms(self) -> int:
         """Not before this time will ``outgoing`` give envelopes; 0 for at once."""
         return self.pending.resume_sending_at_ms
+
+    def goal(self) -> tuple[int, int]:
+        """What ``is_settled`` needs to tell later whether all that is pending now was judged."""
+        return self.site, self.pending.next_counter - 1
+
+    def is_settled(self, goal: tuple[int, int]) -> bool:
+        """Whether the server has judged all that was pending when ``goal`` was asked for."""
+        site, counter = goal
+        if self._orphans is not None:
+            return False
+        # After joining anew the old counters mean nothing; then all that is pending counts.
+        return self.pending.is_settled(counter) if site == self.site else self.is_saved
 
     @property
     def is_saved(self) -> bool:

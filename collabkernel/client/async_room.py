@@ -1,0 +1,114 @@
+"""The asyncio face of a room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from collabkernel.client.backoff import Chance
+from collabkernel.client.connection import Connection
+from collabkernel.client.file_room import QueuedRoom
+from collabkernel.client.queue_file import QueueFile
+from collabkernel.client.relay import Relay
+from collabkernel.client.replica import Replica
+from collabkernel.client.transport import Connector
+from collabkernel.limits import Limits
+
+FLUSH_TIMEOUT_S = 10.0
+CLOSE_FLUSH_S = 5.0
+"""How long leaving a room waits for its last edits to be saved."""
+
+
+class AsyncRoom(QueuedRoom):
+    """A room on the running event loop. ``async with aio.connect(...) as room`` gives one.
+
+    Reading and changing live values never waits; ``flush`` and ``close`` do. All from the loop's own thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        replica: Replica,
+        connector: Connector,
+        limits: Limits,
+        rng: Chance,
+        now_ms: Callable[[], int],
+        queue: QueueFile | None = None,
+    ) -> None:
+        super().__init__(name, replica, limits, now_ms, queue)
+        self._connector = connector
+        self._connection = Connection(self, connector, limits, rng, now_ms)
+        self._relays: set[Relay] = set()
+
+    def _wake(self) -> None:
+        self._connection.wake()
+
+    async def join(self, timeout_s: float) -> None:
+        """Connect, and wait until the room's state is here.
+
+        Raises:
+            CollabKernelError: Why that was not possible in time; the room is closed then.
+        """
+        self._connection.start()
+        try:
+            await self._connection.wait_live(timeout_s)
+        except BaseException:
+            await self._shut()
+            raise
+
+    async def flush(self, timeout_s: float = FLUSH_TIMEOUT_S) -> None:
+        """Wait until every edit made so far is acknowledged as durable.
+
+        Raises:
+            RejectedError: The server refused one of them since the last flush; it is rolled back here.
+            ClosedError: The room is closed.
+            TimeoutError: The server did not answer in time; the edits stay queued.
+        """
+        await self._connection.flush(timeout_s)
+
+    async def browser_ticket(self, origin: str = "") -> dict[str, str]:
+        """A fresh one-use ``{"url", "ticket"}`` with which a browser opens its own WebSocket to this room.
+
+        Raises:
+            CollabKernelError: The server gives none, or this is a ``memory://`` room.
+        """
+        return await self._connector.ticket(origin)
+
+    def open_relay(self, on_frame: Callable[[bytes], None], on_close: Callable[[str], None]) -> Relay:
+        """A second raw line to this room, for a browser that cannot open its own: frames pass unread."""
+
+        def closed(reason: str) -> None:
+            self._relays.discard(relay)
+            on_close(reason)
+
+        relay = Relay(self._connector, on_frame, closed)
+        self._relays.add(relay)
+        relay.start()
+        return relay
+
+    async def close(self, flush_s: float = CLOSE_FLUSH_S) -> None:
+        """Save what is not saved yet, for at most ``flush_s``, and leave; idempotent."""
+        if self.status == "closed":
+            return
+        if self.status == "live" and self.sync_status != "saved":
+            try:
+                await self._connection.flush(flush_s)
+            except TimeoutError as error:
+                self._warn_unsaved(error)
+        await self._shut()
+
+    async def _shut(self) -> None:
+        for relay in tuple(self._relays):
+            relay.close()
+            await relay.wait_closed()
+        await self._connection.close()
+        self._close_queue()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()

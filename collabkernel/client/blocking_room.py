@@ -1,0 +1,224 @@
+"""The blocking face of a room: its own thread with an event loop does the I/O.
+
+So it works in scripts, and in notebooks whose kernel runs a loop of its own; the room stays up to date while a cell
+runs, and while none does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from collabkernel.client.async_room import CLOSE_FLUSH_S, FLUSH_TIMEOUT_S
+from collabkernel.client.backoff import Chance
+from collabkernel.client.connection import Connection
+from collabkernel.client.file_room import QueuedRoom
+from collabkernel.client.queue_file import QueueFile
+from collabkernel.client.relay import Relay
+from collabkernel.client.replica import Replica
+from collabkernel.client.transport import Connector
+from collabkernel.errors import ClosedError, LocalProtocolError
+from collabkernel.limits import Limits
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """A daemon thread that runs an event loop."""
+
+    def __init__(self, name: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller is on this very thread."""
+        return threading.current_thread() is self._thread
+
+    def post(self, call: Callable[..., object], *arguments: Any) -> None:
+        """Run something on the loop, soon; nothing happens once it has ended."""
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(call, *arguments)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and wait for it.
+
+        Raises:
+            LocalProtocolError: From the loop's own thread, which cannot wait for itself.
+        """
+        if self.is_current:
+            work.close()
+            raise LocalProtocolError("a callback cannot wait for its own room: start a thread, or use aio.connect")
+        if self.loop.is_closed():
+            work.close()
+            raise ClosedError("the room is closed")
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return future.result()
+        except CancelledError as error:
+            raise ClosedError("the room was closed meanwhile") from error
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        """End the loop and the thread."""
+        self.post(self.loop.stop)
+        if not self.is_current:
+            self._thread.join(timeout=5)
+
+
+class RelayHandle:
+    """A relay as any thread may use it."""
+
+    def __init__(self, thread: LoopThread, relay: Relay) -> None:
+        self._thread = thread
+        self._relay = relay
+
+    def send(self, frame: bytes) -> None:
+        """Pass a frame on to the server."""
+        self._thread.post(self._relay.send, frame)
+
+    def close(self) -> None:
+        """Close the line; ``on_close`` is told."""
+        self._thread.post(self._relay.close)
+
+
+class BlockingRoom(QueuedRoom):
+    """A room for scripts and notebooks. ``with connect(...) as room`` leaves it at the end; else the exit does.
+
+    Safe from any thread. Callbacks of remote changes run on the room's own thread, unless another is running callbacks
+    already; a callback cannot ``flush``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        replica: Replica,
+        connector: Connector,
+        limits: Limits,
+        rng: Chance,
+        now_ms: Callable[[], int],
+        queue: QueueFile | None = None,
+    ) -> None:
+        super().__init__(name, replica, limits, now_ms, queue)
+        self._connector = connector
+        self._thread = LoopThread(f"collabkernel {name}")
+        self._connection = self._thread.run(self._make_connection(limits, rng, now_ms))
+        self._relays: set[Relay] = set()
+        atexit.register(self.close)
+
+    async def _make_connection(self, limits: Limits, rng: Chance, now_ms: Callable[[], int]) -> Connection:
+        return Connection(self, self._connector, limits, rng, now_ms)
+
+    def _wake(self) -> None:
+        # The loop wakes by a write to a socket; on its own thread that is not needed.
+        if self._thread.is_current:
+            self._connection.wake()
+        else:
+            self._thread.post(self._connection.wake)
+
+    def join(self, timeout_s: float) -> None:
+        """Connect, and wait until the room's state is here.
+
+        Raises:
+            CollabKernelError: Why that was not possible in time; the room is closed then.
+        """
+        try:
+            self._thread.run(self._join(timeout_s))
+        except BaseException:
+            self._end()
+            raise
+
+    async def _join(self, timeout_s: float) -> None:
+        self._connection.start()
+        await self._connection.wait_live(timeout_s)
+
+    def flush(self, timeout_s: float = FLUSH_TIMEOUT_S) -> None:
+        """Wait until every edit made so far is acknowledged as durable.
+
+        Raises:
+            RejectedError: The server refused one of them since the last flush; it is rolled back here.
+            ClosedError: The room is closed.
+            TimeoutError: The server did not answer in time; the edits stay queued.
+            LocalProtocolError: Inside a batch, whose edits are not sent yet, or from a callback on the room's thread.
+        """
+        if self.replica.is_editing and self._depth:
+            raise LocalProtocolError("a batch is sent at its end: flush after it")
+        self._thread.run(self._connection.flush(timeout_s))
+
+    def browser_ticket(self, origin: str = "") -> dict[str, str]:
+        """A fresh one-use ``{"url", "ticket"}`` with which a browser opens its own WebSocket to this room.
+
+        Raises:
+            CollabKernelError: The server gives none, or this is a ``memory://`` room.
+        """
+        return self._thread.run(self._connector.ticket(origin))
+
+    def open_relay(self, on_frame: Callable[[bytes], None], on_close: Callable[[str], None]) -> RelayHandle:
+        """A second raw line to this room, for a browser that cannot open its own: frames pass unread.
+
+        Args:
+            on_frame: Gets each frame of the server, on the room's thread.
+            on_close: Gets the reason when the line is closed, on the room's thread.
+        """
+
+        def closed(reason: str) -> None:
+            self._relays.discard(relay)
+            on_close(reason)
+
+        relay = Relay(self._connector, on_frame, closed)
+        self._relays.add(relay)
+        self._thread.post(relay.start)
+        return RelayHandle(self._thread, relay)
+
+    def close(self, flush_s: float = CLOSE_FLUSH_S) -> None:
+        """Save what is not saved yet, for at most ``flush_s``, and leave; idempotent."""
+        if self.status == "closed":
+            return
+        if self.status == "live" and self.sync_status != "saved" and not self._thread.is_current:
+            try:
+                self._thread.run(self._connection.flush(flush_s))
+            except (TimeoutError, ClosedError) as error:
+                self._warn_unsaved(error)
+        self._end()
+
+    def _end(self) -> None:
+        atexit.unregister(self.close)
+        if self._thread.is_current:
+            # From a callback: the thread cannot wait for itself, so the rest follows when the callback is done.
+            self._thread.loop.create_task(self._shut_and_stop())
+            return
+        self._thread.run(self._shut())
+        self._thread.stop()
+
+    async def _shut_and_stop(self) -> None:
+        await self._shut()
+        self._thread.stop()
+
+    async def _shut(self) -> None:
+        for relay in tuple(self._relays):
+            relay.close()
+            await relay.wait_closed()
+        await self._connection.close()
+        self._close_queue()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,512 @@
+"""What both faces of a room share: live values, batches, history, presence, and who is told of what.
+
+A lock guards the replica. Whoever changes the room holds it for a moment, a batch holds it from beginning to end, and
+callbacks run when it is free again, one at a time, in the order of the changes.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from importlib.metadata import entry_points
+from typing import Any, Literal, Self, TypeVar
+from weakref import WeakValueDictionary
+
+from collabkernel.client.edit import Done, Edit
+from collabkernel.client.events import change_of, merged
+from collabkernel.client.history import StepLog
+from collabkernel.client.live import Live
+from collabkernel.client.live_list import LiveList
+from collabkernel.client.live_map import LiveMap
+from collabkernel.client.live_object import LiveObject, record_class
+from collabkernel.client.live_text import LiveText
+from collabkernel.client.notifications import (
+    Changed,
+    EventReceived,
+    Notification,
+    PresenceChanged,
+    Refused,
+    Renamed,
+    Reset,
+)
+from collabkernel.client.observers import BatchCallback, Change, Observers
+from collabkernel.client.presence import Broadcast, Me, Other, other_of, to_json
+from collabkernel.client.replica import Replica
+from collabkernel.client.typing_rules import arm_of, item_type
+from collabkernel.crdt.ids import ROOT, OpId
+from collabkernel.document.live_tree import TextNode
+from collabkernel.document.operations import ContainerKind, ContainerRef, MapSet, NewContainer, TextEdit
+from collabkernel.errors import LocalProtocolError, RejectedError, RemoteProtocolError
+from collabkernel.limits import Limits
+from collabkernel.wire.codec import encode_client_message
+from collabkernel.wire.messages import Event, Presence, ServerMessage
+
+log = logging.getLogger("collabkernel")
+
+Status = Literal["connecting", "live", "reconnecting", "offline", "closed"]
+SyncStatus = Literal["saved", "saving", "offline"]
+R = TypeVar("R", bound=LiveObject)
+Listener = Callable[..., object]
+Others = list[Other]
+Anything = object
+"""The methods ``list`` and ``object`` hide these types from the annotations of a room."""
+VIEWS = "collabkernel.views"
+"""Entry point group of packages that show live values; the first that is installed does."""
+
+
+class History:
+    """Undo and redo of this session's own edits; others' edits stay."""
+
+    def __init__(self, room: RoomBase, steps: StepLog) -> None:
+        self._room = room
+        self._steps = steps
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to undo."""
+        return self._steps.undo_count > 0
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a step to redo."""
+        return self._steps.redo_count > 0
+
+    def undo(self) -> bool:
+        """Take back the last step of which something survives; False when there is none."""
+        return self._step(self._steps.undo)
+
+    def redo(self) -> bool:
+        """Take back the last undo; False when there is none."""
+        return self._step(self._steps.redo)
+
+    def _step(self, take: Callable[..., bool]) -> bool:
+        room = self._room
+        with room.lock:
+            if room.replica.is_editing:
+                raise LocalProtocolError("undo and redo are edits of their own: leave the batch first")
+            with room.editing(is_batch=True, is_undoable=False) as edit:
+                return take(edit, room.replica.tree)
+
+    def pause(self) -> None:
+        """Make all edits from here on one step, until ``resume``."""
+        with self._room.lock:
+            self._steps.pause()
+
+    def resume(self) -> None:
+        """Make each edit a step of its own again."""
+        with self._room.lock:
+            self._steps.resume()
+
+    def clear(self) -> None:
+        """Forget all steps."""
+        with self._room.lock:
+            self._steps.clear()
+
+
+class RoomBase:
+    """A room as its users see it. ``aio.connect`` and ``connect`` make them."""
+
+    def __init__(self, name: str, replica: Replica, limits: Limits, now_ms: Callable[[], int]) -> None:
+        self.name = name
+        """The room's name."""
+        self.replica = replica
+        self.observers = Observers()
+        self._now_ms = now_ms
+        self._lock = threading.RLock()
+        self._steps = StepLog(limits.undo_steps)
+        self.history = History(self, self._steps)
+        self.me = Me(replica, self._on_me)
+        self._presence_frame: bytes | None = None
+        self._is_presence_due = False
+        self._broadcasts: deque[bytes] = deque(maxlen=1000)
+        self._refused: RejectedError | None = None
+        self._depth = 0
+        self._is_undoable = True
+        self._bound: list[tuple[Live, int]] = []
+        self._facades: WeakValueDictionary[OpId, Live] = WeakValueDictionary()
+        self._status: Status = "connecting"
+        self._listeners: dict[str, list[Listener]] = {}
+        self._calls: deque[Listener] = deque()
+        self._is_telling = threading.Lock()
+        self._root: LiveObject = self._make_facade(ContainerRef(ROOT, ContainerKind.OBJECT), None)  # type: ignore[assignment]  # the root is a record
+
+    # -- live values
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """Guards the replica; reentrant."""
+        return self._lock
+
+    @property
+    def root(self) -> LiveObject:
+        """The record at the top of the room: ``room.root.title``, ``room.root["title"]``."""
+        return self._root
+
+    def map(self, key: str, value_type: Anything = None) -> LiveMap[Any]:
+        """The LiveMap at a key of the root, made there if there is nothing yet."""
+        made: LiveMap[Any] = self._root.map(key, value_type)
+        return made
+
+    def list(self, key: str, item_type: Anything = None) -> LiveList[Any]:
+        """The LiveList at a key of the root, made there if there is nothing yet; ``item_type`` is a record class."""
+        made: LiveList[Any] = self._root.list(key, item_type)
+        return made
+
+    def object(self, key: str, record_type: type[R] = LiveObject) -> R:  # type: ignore[assignment]  # R is LiveObject then
+        """The record at a key of the root, made there if there is nothing yet."""
+        made: R = self._root.object(key, record_type)
+        return made
+
+    def text(self, key: str) -> LiveText:
+        """The LiveText at a key of the root, made there if there is nothing yet."""
+        made: LiveText = self._root.text(key)
+        return made
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole room as plain Python."""
+        with self._lock:
+            return self.replica.tree.to_json()
+
+    def facade(self, ref: ContainerRef, as_type: Anything = None) -> Live:
+        """The facade of a container; asked for with a type, it has that type from then on."""
+        arm = arm_of(as_type, ref.kind)
+        known = self._facades.get(ref.id)
+        record = record_class(arm) if ref.kind is ContainerKind.OBJECT else None
+        if known is None or (record is not None and not isinstance(known, record)):
+            known = self._make_facade(ref, record)
+        inner = item_type(as_type, ref.kind)
+        if inner is not None and isinstance(known, LiveList | LiveMap):
+            known._item_type = inner
+        return known
+
+    def _make_facade(self, ref: ContainerRef, record: type[LiveObject] | None) -> Live:
+        made: Live
+        match ref.kind:
+            case ContainerKind.LIST:
+                made = LiveList()
+            case ContainerKind.MAP:
+                made = LiveMap()
+            case ContainerKind.TEXT:
+                made = LiveText()
+            case ContainerKind.OBJECT:
+                made = _blank(record or LiveObject)
+        self.bind(made, ref.id)
+        return made
+
+    def bind(self, draft: Live, id: OpId) -> None:
+        """A draft has become a container."""
+        draft._context, draft._id = self, id
+        self._facades[id] = draft
+        if self._depth:
+            self._bound.append((draft, self._depth))
+
+    def view(self, live: Live) -> Any:
+        """The widget that shows a live value; None when no package brings one."""
+        for entry_point in entry_points(group=VIEWS):
+            try:
+                return entry_point.load()(live)
+            except ImportError as error:
+                log.debug("the view %s is not installed: %s", entry_point.value, error)
+        return None
+
+    # -- editing
+
+    @contextmanager
+    def editing(self, is_batch: bool = False, is_undoable: bool = True) -> Iterator[Edit]:
+        """An edit, which joins the open one of this thread; what fails in it is taken back."""
+        with self._lock:
+            is_outer = self._depth == 0
+            if is_outer:
+                self.replica.begin(self._now_ms(), is_batch)
+                self._is_undoable = is_undoable
+            edit = self.replica.edit
+            mark = edit.mark()
+            bound = len(self._bound)
+            self._depth += 1
+            try:
+                yield edit
+            except BaseException:
+                edit.roll_back(mark)
+                self._unbind(bound)
+                if is_outer:
+                    self.replica.roll_back()
+                raise
+            else:
+                if is_outer:
+                    self._commit()
+            finally:
+                self._depth -= 1
+                if is_outer:
+                    self._bound.clear()
+                    self._receive_deferred()
+        if is_outer:
+            self.run_callbacks()
+
+    @contextmanager
+    def batch(self) -> Iterator[Self]:
+        """Make all edits in a ``with`` block one: one envelope, one undo step, one notification.
+
+        An exception takes all of them back. Batches nest; the outermost counts. Other threads' edits, and what others
+        in the room do, wait until its end.
+        """
+        with self.editing(is_batch=True):
+            yield self
+
+    def _commit(self) -> None:
+        committed = self.replica.commit()
+        if committed is None:
+            return
+        undoable = [done for done in committed.done if not _is_shared(done)] if self._is_undoable else []
+        if undoable:
+            self._forget(self._steps.record(undoable))
+        self._on_committed(committed.entry.payload)
+        changes = tuple(done.change for done in committed.done if done.change is not None)
+        if changes:
+            self._tell([Changed(changes, self.replica.actor, self.replica.site, is_remote=False)])
+
+    def _receive_deferred(self) -> None:
+        try:
+            self._tell(self.replica.receive_deferred())
+        except RemoteProtocolError as error:
+            self._on_broken(error)
+
+    def _on_broken(self, error: RemoteProtocolError) -> None:
+        """The server broke the protocol; the faces connect again."""
+
+    def _on_committed(self, payload: bytes) -> None:
+        """An envelope is pending; the faces send it."""
+
+    def _forget(self, dropped: Iterable[Done]) -> None:
+        """Let the ropes go of deleted text that no undo brings back."""
+        for done in dropped:
+            if isinstance(done.op, TextEdit) and done.step is not None:
+                node = self.replica.tree.nodes.get(done.op.target)
+                if isinstance(node, TextNode):
+                    node.rope.forget(done.step)
+
+    def _unbind(self, keep: int) -> None:
+        for draft, _ in self._bound[keep:]:
+            self._facades.pop(draft._id, None)
+            draft._context, draft._id = None, ROOT
+        del self._bound[keep:]
+
+    # -- telling
+
+    def observe(self, callback: BatchCallback) -> None:
+        """Call ``callback(changes)`` once for each batch or remote envelope, with all that it changed in the room."""
+        with self._lock:
+            self.observers.add_batch(callback)
+
+    def unobserve(self, callback: BatchCallback) -> None:
+        """Stop calling ``callback``."""
+        with self._lock:
+            self.observers.remove_batch(callback)
+
+    def on(self, name: str, callback: Listener) -> None:
+        """Call ``callback(event)`` for each broadcast of this name by others: ``payload``, ``actor``, ``site``."""
+        self._listen(f"event:{name}", callback)
+
+    def off(self, name: str, callback: Listener) -> None:
+        """Stop calling ``callback``."""
+        self._unlisten(f"event:{name}", callback)
+
+    def on_reject(self, callback: Listener) -> None:
+        """Call ``callback(error)`` when the server refuses an edit for good; it is rolled back here."""
+        self._listen("reject", callback)
+
+    def on_presence(self, callback: Listener) -> None:
+        """Call ``callback(others)`` when somebody comes, leaves, or shows something else."""
+        self._listen("presence", callback)
+
+    def on_status(self, callback: Listener) -> None:
+        """Call ``callback(status)`` when ``status`` changes."""
+        self._listen("status", callback)
+
+    def _listen(self, name: str, callback: Listener) -> None:
+        with self._lock:
+            self._listeners.setdefault(name, []).append(callback)
+
+    def _unlisten(self, name: str, callback: Listener) -> None:
+        with self._lock:
+            if callback in self._listeners.get(name, ()):
+                self._listeners[name].remove(callback)
+
+    def _tell(self, notifications: Iterable[Notification]) -> None:
+        """Queue the callbacks of what happened; under the lock, since they show the tree as it is now."""
+        for told in notifications:
+            match told:
+                case Changed():
+                    self._tell_changes(told)
+                case Reset():
+                    self._calls.extend(self.observers.calls(self._resets(told)))
+                case Renamed():
+                    self._rename(told)
+                case Refused():
+                    self._refused = self._refused or told.error
+                    log.warning("room %s: the server refused an edit: %s", self.name, told.error)
+                    self._call_listeners("reject", told.error)
+                case PresenceChanged():
+                    if self._listeners.get("presence"):
+                        self._call_listeners("presence", self.others)
+                case EventReceived():
+                    event = told.event
+                    if self._listeners.get(f"event:{event.name}"):
+                        broadcast = Broadcast(event.name, json.loads(event.payload_json), event.actor, event.site)
+                        self._call_listeners(f"event:{event.name}", broadcast)
+                case _:
+                    pass
+
+    def _tell_changes(self, told: Changed) -> None:
+        if self.observers.is_empty:
+            return
+        watched = [change for change in told.changes if self.observers.is_watched(change.target)]
+        self._calls.extend(self.observers.calls(change_of(self, change, told) for change in merged(watched)))
+
+    def _resets(self, told: Reset) -> Iterator[tuple[OpId, Change]]:
+        tree = self.replica.tree
+        for id in told.containers:
+            if self.observers.is_watched(id):
+                owner = self.facade(ContainerRef(id, tree.nodes[id].kind))
+                path = tree.path(id)
+                yield (
+                    id,
+                    Change(name=None, old=None, new=None, owner=owner, type="reset", actor="", path=path, remote=True),
+                )
+
+    def _rename(self, told: Renamed) -> None:
+        for old, new in told.new_id_by_old.items():
+            self.observers.rename(old, new)
+            facade = self._facades.pop(old, None)
+            if facade is not None:
+                facade._id = new
+                self._facades[new] = facade
+        self._steps.clear()
+
+    def _call_listeners(self, name: str, argument: Anything) -> None:
+        for callback in tuple(self._listeners.get(name, ())):
+            self._calls.append(lambda callback=callback: callback(argument))
+
+    def run_callbacks(self) -> None:
+        """Run the queued callbacks, unless another thread is at it: then it runs these as well."""
+        while self._calls and self._is_telling.acquire(blocking=False):
+            try:
+                while self._calls:
+                    call = self._calls.popleft()
+                    try:
+                        call()
+                    except Exception:
+                        log.exception("room %s: a callback failed", self.name)
+            finally:
+                self._is_telling.release()
+
+    # -- presence and broadcasts
+
+    @property
+    def others(self) -> Others:
+        """The other sessions in the room, in the order they came."""
+        with self._lock:
+            return [other_of(entry) for entry in self.replica.presence_by_site.values()]
+
+    def _on_me(self, state_json: str) -> None:
+        with self._lock:
+            self._presence_frame = encode_client_message(Presence(state_json))
+            self._is_presence_due = True
+        self._wake()
+
+    def broadcast(self, name: str, payload: Any = None) -> None:
+        """Send an event to the others who are here now; it is never stored, and lost while not connected."""
+        text = to_json(payload, "broadcast", self.replica.limits.presence_bytes)
+        with self._lock:
+            if self._status == "live":
+                self._broadcasts.append(encode_client_message(Event(name, text)))
+        self._wake()
+
+    # -- for the connection
+
+    def receive_message(self, message: ServerMessage) -> None:
+        """Take a message of the server, and queue the callbacks; under the lock."""
+        self._tell(self.replica.receive(message, self._now_ms()))
+        if message.welcome is not None:
+            # A new connection knows nothing of what this session shows.
+            self._is_presence_due = self._presence_frame is not None
+
+    def frames_to_send(self) -> builtins.list[bytes]:
+        """What is to be sent now, noted as sent; under the lock."""
+        frames = self.replica.outgoing(self._now_ms())
+        if self.replica.is_connected:
+            if self._is_presence_due and self._presence_frame is not None:
+                frames.append(self._presence_frame)
+                self._is_presence_due = False
+            frames.extend(self._broadcasts)
+            self._broadcasts.clear()
+        return frames
+
+    def take_refused(self) -> RejectedError | None:
+        """The first refusal since this was last asked."""
+        with self._lock:
+            refused, self._refused = self._refused, None
+            return refused
+
+    def keep_site(self) -> None:
+        """The site is known: a queue on disk takes note of it."""
+
+    async def sync_queue(self) -> None:
+        """Nothing may be sent before a queue on disk has it."""
+
+    def _wake(self) -> None:
+        """There is something to send."""
+
+    # -- state
+
+    @property
+    def site(self) -> int:
+        """This replica's name in the room."""
+        return self.replica.site
+
+    @property
+    def role(self) -> str:
+        """``writer`` or ``reader``."""
+        return self.replica.role.name.lower()
+
+    @property
+    def status(self) -> Status:
+        """``connecting``, ``live``, ``reconnecting`` (edits wait), ``offline`` (given up; edits wait), ``closed``."""
+        return self._status
+
+    @property
+    def sync_status(self) -> SyncStatus:
+        """``saved`` (all edits are durable), ``saving``, or ``offline`` (edits wait for a connection)."""
+        with self._lock:
+            if self.replica.is_saved:
+                return "saved"
+        return "saving" if self._status == "live" else "offline"
+
+    def set_status(self, status: Status) -> None:
+        if status != self._status:
+            self._status = status
+            self._call_listeners("status", status)
+
+    def __repr__(self) -> str:
+        return f"<Room {self.name!r}, {self._status}, {self.sync_status}>"
+
+
+def _is_shared(done: Done) -> bool:
+    """Whether an operation only made sure that a shared container is there: nobody would call that an edit."""
+    return isinstance(done.op, MapSet) and isinstance(done.op.value, NewContainer) and done.op.value.shared
+
+
+def _blank(record: type[LiveObject]) -> LiveObject:
+    """A record without defaults, to stand for a container."""
+    made = record.__new__(record)
+    LiveObject.__init__(made) if record is LiveObject else _init_blank(made)
+    return made
+
+
+def _init_blank(made: LiveObject) -> None:
+    Live.__init__(made)
+    made._draft = {}

@@ -1,0 +1,234 @@
+"""A world of replicas around one ordered log, as small as it can be: what a server does to replicas, without a server.
+
+The log judges and stores envelopes whole, gives them seqs, and answers resends; every replica has a line to it that
+may be cut, and messages wait on the line until the test delivers them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+from collabkernel.client.replica import Replica, StoredSite
+from collabkernel.client.room_base import RoomBase
+from collabkernel.crdt.ids import OpId, Stamp
+from collabkernel.document.live_tree import LiveTree, Undo
+from collabkernel.document.operations import Envelope, StoredEnvelope
+from collabkernel.errors import CollabKernelError
+from collabkernel.limits import Limits
+from collabkernel.wire.codec import decode_client_message
+from collabkernel.wire.messages import (
+    Ack,
+    Bye,
+    ClientLimits,
+    Hello,
+    Reject,
+    Resync,
+    Role,
+    ServerMessage,
+    SessionKind,
+    Snapshot,
+    Submit,
+    Welcome,
+)
+from collabkernel.wire.state import encode_state
+
+NOW_MS = 1_700_000_000_000
+LIMITS = Limits()
+CLIENT_LIMITS = ClientLimits(
+    LIMITS.frame_bytes,
+    LIMITS.key_bytes,
+    LIMITS.value_bytes,
+    LIMITS.envelope_ops,
+    LIMITS.depth,
+    LIMITS.presence_bytes,
+    LIMITS.ops_per_s,
+)
+
+
+class Log:
+    """The room at the server: its tree, its envelopes, its verdicts."""
+
+    def __init__(self) -> None:
+        self.tree = LiveTree()
+        self.stored: list[StoredEnvelope] = []
+        self.refused: dict[tuple[int, int], Reject] = {}
+        self.refuse_counters: set[tuple[int, int]] = set()
+        """(site, counter) of envelopes to be refused for good."""
+        self.next_counter: dict[int, int] = {}
+        self.head = 0
+        self.hlc = 0
+        self.lower_to: int | None = None
+        """Lower the next envelope's stamp to this."""
+
+    def submit(self, site: int, envelope: Envelope) -> Ack | Reject:
+        """Store an envelope, or answer as before."""
+        for stored in self.stored:
+            if stored.site == site and stored.envelope.counter == envelope.counter:
+                return Ack(envelope.counter, stored.seq, stored.envelope.hlc)
+        if (site, envelope.counter) in self.refused:
+            return self.refused[site, envelope.counter]
+        expected = self.next_counter.setdefault(site, 1)
+        if envelope.counter != expected:
+            return Reject(expected, "counter-gap", f"expected {expected}", final=False)
+        self.next_counter[site] = envelope.last_counter + 1
+        if self.lower_to is not None:
+            envelope, self.lower_to = replace(envelope, hlc=self.lower_to), None
+        try:
+            if (site, envelope.counter) in self.refuse_counters:
+                raise CollabKernelError("refused by the test")
+            self._apply(site, envelope)
+        except CollabKernelError as error:
+            refusal = Reject(envelope.counter, error.code, str(error), final=True)
+            self.refused[site, envelope.counter] = refusal
+            return refusal
+        stored = StoredEnvelope(self.head + 1, site, f"user{site}", envelope)
+        self.stored.append(stored)
+        self.head = stored.last_seq
+        self.hlc = max(self.hlc, envelope.hlc + len(envelope.ops) - 1)
+        return Ack(envelope.counter, stored.seq, envelope.hlc)
+
+    def _apply(self, site: int, envelope: Envelope) -> None:
+        undos: list[Undo] = []
+        try:
+            for i, op in enumerate(envelope.ops):
+                op_id, stamp = OpId(site, envelope.counter + i), Stamp(envelope.hlc + i, site)
+                undos.append(self.tree.apply_undoable(op_id, stamp, op)[1])
+        except CollabKernelError:
+            for undo in reversed(undos):
+                undo()
+            raise
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self.head, encode_state(self.tree, self.head, self.hlc))
+
+
+class Line:
+    """A connection of one room to the log; what travels waits in ``up`` and ``down``."""
+
+    def __init__(self, log: Log, room: RoomBase, site: int) -> None:
+        self.log = log
+        self.room = room
+        self.new_site = site
+        self.site = 0
+        self.is_up = False
+        self.cursor = 0
+        self.up: deque[bytes] = deque()
+        self.down: deque[ServerMessage] = deque()
+        self.role = Role.WRITER
+        self.is_resume_refused = False
+        self.now_ms = NOW_MS
+
+    def connect(self) -> None:
+        hello = self.room.replica.hello()
+        self.is_up = True
+        self.up.clear()
+        self.down.clear()
+        if hello.resume is not None and self.is_resume_refused:
+            self.down.append(ServerMessage(bye=Bye("bad-resume", "no")))
+            return
+        self._welcome(hello)
+
+    def _welcome(self, hello: Hello) -> None:
+        is_resumed = hello.resume is not None
+        self.site = hello.resume.site if hello.resume is not None else self.new_site
+        self.cursor = hello.resume.through if hello.resume is not None else 0
+        welcome = Welcome(
+            site=self.site,
+            secret=b"" if is_resumed else b"s" * 16,
+            seq=self.log.head,
+            server_time_ms=self.now_ms,
+            role=self.role,
+            actor=f"user{self.site}",
+            name=f"User {self.site}",
+            color="",
+            limits=CLIENT_LIMITS,
+            next_counter=self.log.next_counter.get(self.site, 1),
+        )
+        self.down.append(ServerMessage(welcome=welcome))
+        if not is_resumed and self.log.head:
+            self.down.append(ServerMessage(snapshot=self.log.snapshot()))
+            self.cursor = self.log.head
+        self.flush()
+
+    def cut(self) -> None:
+        self.is_up = False
+        self.up.clear()
+        self.down.clear()
+        self.room.replica.disconnected()
+
+    def flush(self) -> None:
+        """Show the session what the log has beyond its cursor."""
+        ops = tuple(stored for stored in self.log.stored if stored.seq > self.cursor)
+        if self.is_up and ops:
+            self.cursor = ops[-1].last_seq
+            self.down.append(ServerMessage(ops=ops, through=self.cursor))
+
+    def send(self) -> None:
+        """Put what the replica wants to send on the line."""
+        if self.is_up:
+            self.up.extend(self.room.replica.outgoing(self.now_ms))
+
+    def serve_one(self) -> None:
+        """Let the log take one frame."""
+        if not self.up:
+            return
+        match decode_client_message(self.up.popleft(), LIMITS):
+            case Submit() as submit:
+                for envelope in submit.envelopes:
+                    answer = self.log.submit(self.site, envelope)
+                    part = {"acks": (answer,)} if isinstance(answer, Ack) else {"rejects": (answer,)}
+                    self.down.append(ServerMessage(**part))
+            case Resync():
+                self.flush()
+                self.cursor = self.log.head
+                self.down.append(ServerMessage(snapshot=self.log.snapshot()))
+
+    def deliver_one(self) -> None:
+        """Give the replica one message, as a connection does."""
+        if not self.down:
+            return
+        with self.room.lock:
+            self.room.receive_message(self.down.popleft())
+        self.room.run_callbacks()
+
+
+def make_room(stored: StoredSite | None = None) -> RoomBase:
+    """A room that has not joined."""
+    replica = Replica(SessionKind.SCRIPT, "test", LIMITS, stored)
+    return RoomBase("test", replica, LIMITS, lambda: NOW_MS)
+
+
+class World:
+    """Some rooms and their log."""
+
+    def __init__(self, count: int) -> None:
+        self.log = Log()
+        self.rooms = [make_room() for _ in range(count)]
+        self.lines = [Line(self.log, room, 101 + i) for i, room in enumerate(self.rooms)]
+        for line in self.lines:
+            line.connect()
+        self.settle()
+
+    def settle(self) -> None:
+        """Connect everybody and let everything arrive."""
+        for line in self.lines:
+            if not line.is_up:
+                line.connect()
+        for _ in range(1000):
+            for line in self.lines:
+                line.send()
+                line.flush()
+            if not any(line.up or line.down for line in self.lines):
+                return
+            for line in self.lines:
+                while line.up:
+                    line.serve_one()
+                line.flush()
+                while line.down:
+                    line.deliver_one()
+        raise AssertionError("the world does not come to rest")
+
+    def states(self) -> list[bytes]:
+        """The encoded state of each replica, without what differs on purpose (seq, clock)."""
+        return [encode_state(room.replica.tree, 0, 0) for room in self.rooms]
