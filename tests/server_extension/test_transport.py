@@ -3,107 +3,154 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 from collabkernel_server.transport import SocketTransport
-from tornado.websocket import WebSocketClosedError
+from tornado.iostream import IOStream
+
+MEGABYTE = b"x" * (1 << 20)
+
+
+class Connection:
+    """The two things of Tornado's WebSocket protocol that a transport looks at, on a real stream."""
+
+    def __init__(self, stream: IOStream) -> None:
+        self.stream = stream
+
+    def is_closing(self) -> bool:
+        return self.stream.closed()
 
 
 class Socket:
-    """The two methods of a WebSocketHandler that a transport calls; the test says when the wire takes a frame."""
+    """A WebSocket handler as far as a transport goes, on a real socket pair with ``far`` at the other end."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.writes: list[tuple[bytes, asyncio.Future[None]]] = []
+        near, self.far = socket.socketpair()
+        self.ws_connection: Connection | None = Connection(IOStream(near))
         self.closed_with: tuple[int, str] | None = None
-
-    def write_message(self, frame: bytes, binary: bool) -> asyncio.Future[None]:
-        assert binary
-        if self.closed_with is not None:
-            raise WebSocketClosedError
-        future = self.loop.create_future()
-        self.writes.append((frame, future))
-        return future
 
     def close(self, code: int, reason: str) -> None:
         self.closed_with = code, reason
-
-    def take(self, settle: Callable[[asyncio.Future[None]], None]) -> None:
-        _, future = self.writes.pop(0)
-        settle(future)
-        self.loop.run_until_complete(asyncio.wait([future]))
+        self.ws_connection = None
 
 
-@pytest.fixture
-def socket() -> Socket:
-    return Socket()
+@asynccontextmanager
+async def sockets() -> AsyncIterator[tuple[Socket, IOStream, SocketTransport, asyncio.Event]]:
+    near = Socket()
+    stream = near.ws_connection.stream  # type: ignore[union-attr]  # it is open
+    far = IOStream(near.far)
+    transport = SocketTransport(near, high_bytes=2 << 20, low_bytes=1 << 20)  # type: ignore[arg-type]  # what it uses
+    drained = asyncio.Event()
+    transport.on_drained = drained.set
+    try:
+        yield near, far, transport, drained
+    finally:
+        far.close()
+        stream.close()
 
 
-@pytest.fixture
-def drained() -> list[str]:
-    return []
+async def taken(transport: SocketTransport) -> None:
+    """Let the loop turn until the socket has taken everything, or is gone."""
+    while transport.buffered_bytes:  # noqa: ASYNC110  # a transport has no event for it
+        await asyncio.sleep(0)
 
 
-@pytest.fixture
-def transport(socket: Socket, drained: list[str]) -> SocketTransport:
-    transport = SocketTransport(socket, high_bytes=10, low_bytes=4)  # type: ignore[arg-type]  # the part it uses
-    transport.on_drained = lambda: drained.append("drained")
-    return transport
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(scenario())  # type: ignore[arg-type]  # each is a coroutine function
 
 
-def test_buffered_bytes_are_those_not_taken(transport: SocketTransport, socket: Socket) -> None:
-    transport.send(b"12345")
-    transport.send(b"678")
-    assert transport.buffered_bytes == 8
+@pytest.mark.parametrize(
+    ("size", "header"),
+    [
+        (0, "82 00"),
+        (125, "82 7d"),
+        (126, "82 7e 00 7e"),
+        (65535, "82 7e ff ff"),
+        (65536, "82 7f 00 00 00 00 00 01 00 00"),
+    ],
+)
+def test_frame_is_one_unmasked_binary_message(size: int, header: str) -> None:
+    async def scenario() -> None:
+        async with sockets() as (_, far, transport, _):
+            transport.send(b"x" * size)
+            expected = bytes.fromhex(header) + b"x" * size
+            assert await far.read_bytes(len(expected)) == expected
+            assert transport.buffered_bytes == 0
 
-    socket.take(lambda future: future.set_result(None))
-    assert transport.buffered_bytes == 3
-
-
-def test_drained_is_told_once_at_the_low_mark_and_only_after_the_high_one(
-    transport: SocketTransport, socket: Socket, drained: list[str]
-) -> None:
-    transport.send(b"1234")
-    socket.take(lambda future: future.set_result(None))
-    assert drained == []
-
-    for _ in range(3):
-        transport.send(b"1234")
-    for _ in range(3):
-        socket.take(lambda future: future.set_result(None))
-    assert drained == ["drained"]
+    run(scenario)
 
 
-def test_socket_that_closes_under_a_write_is_quiet(
-    transport: SocketTransport, socket: Socket, drained: list[str]
-) -> None:
-    transport.send(b"x" * 20)
-    socket.take(lambda future: future.set_exception(WebSocketClosedError()))
+def test_buffered_bytes_are_those_not_taken() -> None:
+    async def scenario() -> None:
+        async with sockets() as (_, far, transport, drained):
+            for _ in range(4):
+                transport.send(MEGABYTE)
+            assert 3 << 20 <= transport.buffered_bytes <= 4 << 20
+            await far.read_bytes(4 * (10 + len(MEGABYTE)))
+            await drained.wait()
+            assert transport.buffered_bytes <= 1 << 20
 
-    assert transport.buffered_bytes == 0
-    assert drained == []
+    run(scenario)
 
 
-def test_send_after_close_is_nothing(transport: SocketTransport) -> None:
-    transport.close("server-stopping", "bye")
-    transport.send(b"x")
+def test_drained_is_not_told_below_the_high_mark() -> None:
+    async def scenario() -> None:
+        async with sockets() as (_, far, transport, drained):
+            transport.send(MEGABYTE)
+            assert transport.buffered_bytes > 0
+            await far.read_bytes(10 + len(MEGABYTE))
+            await taken(transport)
+            assert not drained.is_set()
 
-    assert transport.buffered_bytes == 0
+    run(scenario)
+
+
+def test_socket_that_breaks_under_a_write_is_quiet(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with sockets() as (_, far, transport, drained):
+            for _ in range(4):
+                transport.send(MEGABYTE)
+            far.close()
+            await taken(transport)
+            transport.send(MEGABYTE)
+            assert transport.buffered_bytes == 0
+            assert not drained.is_set()
+
+    run(scenario)
+    assert caplog.text == ""
+
+
+def test_send_after_close_is_nothing() -> None:
+    async def scenario() -> None:
+        async with sockets() as (_, _, transport, _):
+            transport.close("server-stopping", "bye")
+            transport.send(b"x")
+            assert transport.buffered_bytes == 0
+
+    run(scenario)
 
 
 @pytest.mark.parametrize(
     ("code", "status"),
     [("server-stopping", 1012), ("slow-consumer", 1013), ("superseded", 4001), ("room-deleted", 4004), ("what", 1008)],
 )
-def test_close_status(transport: SocketTransport, socket: Socket, code: str, status: int) -> None:
-    transport.close(code, "why")
+def test_close_status(code: str, status: int) -> None:
+    async def scenario() -> None:
+        async with sockets() as (near, _, transport, _):
+            transport.close(code, "why")
+            assert near.closed_with == (status, f"{code}: why")
 
-    assert socket.closed_with == (status, f"{code}: why")
+    run(scenario)
 
 
-def test_long_reason_is_cut_to_what_a_close_frame_holds(transport: SocketTransport, socket: Socket) -> None:
-    transport.close("what", "é" * 200)
+def test_long_reason_is_cut_to_what_a_close_frame_holds() -> None:
+    async def scenario() -> None:
+        async with sockets() as (near, _, transport, _):
+            transport.close("what", "é" * 200)
+            assert near.closed_with is not None
+            assert 120 <= len(near.closed_with[1].encode()) <= 123
 
-    assert socket.closed_with is not None
-    assert 120 <= len(socket.closed_with[1].encode()) <= 123
+    run(scenario)
