@@ -77,7 +77,7 @@ run: $(VENV)/installed-run ## Start JupyterLab with live rooms, and print the UR
 # ---------------------------------------------------------------- checks
 
 .PHONY: test
-test: $(VENV)/installed-dev test-widgets ## Run all tests but the browser's and the long ones
+test: $(VENV)/installed-dev ## Run all tests but the browser's and the long ones
 	@echo '» Python tests'
 	@$(PYTEST) -m 'not browser and not long'
 
