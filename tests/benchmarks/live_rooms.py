@@ -27,7 +27,7 @@ from collabkernel.wire.messages import Hello, SessionKind
 from tests.benchmarks.load import FRAME_BYTES_MAX, SUBPROTOCOL, LoadResult, Plan
 from tests.benchmarks.report import Row, percentile, row
 from tests.benchmarks.room_log import store_log
-from tests.benchmarks.server_process import Server, running_server
+from tests.benchmarks.server_process import TOKEN, Server, running_server
 
 COLD_OPS = 100_000
 CLIENTS = (1, 10, 100)
@@ -93,10 +93,11 @@ def sdk_flushes(is_quick: bool, advance: Advance) -> Iterator[Row]:
 
 async def _time_edits(server: Server, edits: int) -> list[float]:
     rtt_ms = []
-    async with collabkernel.aio.connect("sdk", url=server.url, token="benchmark") as room:
+    async with collabkernel.aio.connect("sdk", url=server.url, token=TOKEN) as room:
+        state = room.map("state")
         for i in range(edits):
             start_s = time.perf_counter()
-            room["count"] = i
+            state["count"] = i
             await room.flush()
             rtt_ms.append((time.perf_counter() - start_s) * 1000)
     return rtt_ms
