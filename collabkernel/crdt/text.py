@@ -54,6 +54,15 @@ class TextUndo(NamedTuple):
     delta: Delta
 
 
+class Mark(NamedTuple):
+    """A text by the updates that made it."""
+
+    base: bytes
+    """An encoded state, or nothing."""
+    since: tuple[tuple[int, bytes], ...]
+    """(client, update) after it."""
+
+
 class TextRope:
     """One replica of one text.
 
@@ -69,12 +78,12 @@ class TextRope:
         self._is_ascii = True
         self._has_embeds = False
         self._base = b""
-        self._since: list[bytes] = []
+        self._since: list[tuple[int, bytes]] = []
         self._since_bytes = 0
         self._units: str | None = ""
         self._encoded: bytes | None = None
         self._step: TextStep | None = None
-        self._doc, self._text = self._build(())
+        self._doc, self._text = self._build(Mark(b"", ()))
 
     @classmethod
     def from_state(cls, state: bytes, client_id: int, *, records_steps: bool = True) -> TextRope:
@@ -173,7 +182,7 @@ class TextRope:
         """
         found = self._state.check(update, client)
         self._apply(update)
-        self._accept(update, found)
+        self._accept(update, found, client)
 
     def apply_with_delta(self, update: bytes, client: int) -> Delta:
         """As ``apply``, and tell what changed. Not for servers: it costs a walk over the whole text."""
@@ -181,7 +190,7 @@ class TextRope:
 
         def run() -> None:
             self._apply(update)
-            self._accept(update, found)
+            self._accept(update, found, client)
 
         return self._observed(run)
 
@@ -217,32 +226,47 @@ class TextRope:
 
     # Going back before anything was sent
 
-    def checkpoint(self) -> bytes:
-        """What ``restore`` takes."""
-        return self.encode_state()
+    def mark(self) -> Mark:
+        """Where ``rewind`` goes back to. Costs next to nothing: it names the updates that made the text."""
+        return Mark(self._base, tuple(self._since))
+
+    def rewind(self, mark: Mark) -> None:
+        """Become the text of a mark, in place; O(text). Edits since must not have been sent: clocks are used again.
+
+        Steps taken before still undo insertions, but text deleted before the mark does not come back.
+        """
+        state, is_ascii, has_embeds = YjsState(), True, False
+        made_by: list[tuple[int | None, bytes]] = [(None, mark.base)] if mark.base else []
+        for client, update in [*made_by, *mark.since]:
+            found = state.check(update, client)
+            state.commit(found)
+            is_ascii, has_embeds = is_ascii and found.is_ascii, has_embeds or found.embeds > 0
+        doc, text = self._build(mark)
+        self._doc, self._text, self._state = doc, text, state
+        self._is_ascii, self._has_embeds = is_ascii, has_embeds
+        self._base, self._since = mark.base, list(mark.since)
+        self._since_bytes = sum([len(update) for _, update in mark.since])
+        self._units = self._encoded = self._step = None
 
     def restore(self, state: bytes) -> None:
-        """Become the text of a checkpoint, in place. Edits since then must not have been sent: clocks are used again.
+        """Become the text of ``encode_state``, in place.
 
-        Steps taken before still undo insertions, but text deleted before the checkpoint does not come back.
+        Raises:
+            InvalidYjsUpdateError: The bytes are no state of a text.
         """
-        fresh = YjsState()
-        found = fresh.check(state, None)
-        doc, text = self._build((state,))
-        fresh.commit(found)
-        self._doc, self._text, self._state = doc, text, fresh
-        self._is_ascii = found.is_ascii
-        self._has_embeds = found.embeds > 0
-        self._base, self._since, self._since_bytes = state, [], 0
-        self._units = self._encoded = self._step = None
+        if not state:
+            raise InvalidYjsUpdateError("a stored text has at least two bytes")
+        self.rewind(Mark(state, ()))
 
     # Inside
 
-    def _build(self, updates: Sequence[bytes]) -> tuple[Doc[Text], Text]:
+    def _build(self, mark: Mark) -> tuple[Doc[Text], Text]:
         # One guid for all, because a StackItem names its document by it and has to survive a rebuild.
         doc: Doc[Text] = Doc(client_id=self.client_id, guid=ROOT_NAME)
         text = doc.get(ROOT_NAME, type=Text)
-        for update in updates:
+        if mark.base:
+            _apply_to(doc, mark.base)
+        for _, update in mark.since:
             _apply_to(doc, update)
         return doc, text
 
@@ -255,22 +279,22 @@ class TextRope:
             raise
 
     def _rebuild(self) -> None:
-        self._doc, self._text = self._build((self._base, *self._since) if self._base else self._since)
+        self._doc, self._text = self._build(self.mark())
         self._units = self._encoded = None
 
-    def _accept(self, update: bytes, found: YjsUpdate) -> None:
+    def _accept(self, update: bytes, found: YjsUpdate, client: int) -> None:
         self._state.commit(found)
         self._is_ascii = self._is_ascii and found.is_ascii
         self._has_embeds = self._has_embeds or found.embeds > 0
         self._units = self._encoded = None
-        self._retain(update)
+        self._retain(update, client)
 
-    def _retain(self, update: bytes) -> None:
+    def _retain(self, update: bytes, client: int) -> None:
         """Keep what a rebuild needs: the last encoded state and the updates since.
 
         Encoding anew when those have doubled it costs O(1) an update in the long run, and three times the memory.
         """
-        self._since.append(update)
+        self._since.append((client, update))
         self._since_bytes += len(update)
         if (
             self._since_bytes > RETAINED_BYTES_MIN + 2 * len(self._base)
@@ -311,7 +335,7 @@ class TextRope:
         except InvalidYjsUpdateError as error:
             self._rebuild()
             raise InvalidValueError(f"this edit cannot be sent: {error}") from error
-        self._accept(update, found)
+        self._accept(update, found, self.client_id)
         return update
 
     def _observed(self, change: Callable[[], None]) -> Delta:

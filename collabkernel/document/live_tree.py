@@ -263,7 +263,7 @@ class LiveTree:
             made = op_id if isinstance(op, ListMove) else None
             return partial(node.items.revert, node.items.revert_token(op.element, made))
         if isinstance(node, TextNode) and isinstance(op, TextEdit):
-            return partial(node.rope.restore, node.rope.checkpoint())
+            return partial(node.rope.rewind, node.rope.mark())
         raise _wrong_kind(node, op)
 
     def apply(self, op_id: OpId, stamp: Stamp, op: Op) -> Change | None:
@@ -317,12 +317,14 @@ class LiveTree:
         return Change(node.id, "delete", op.key, old)
 
     def _insert(self, node: ListNode, op_id: OpId, stamp: Stamp, op: ListInsert) -> Change | None:
-        items, stored = node.items, op.value
-        if isinstance(stored, NewContainer):
+        items, value = node.items, op.value
+        if isinstance(value, NewContainer):
             if items.knows(op_id):
                 return None
             items.check_slot(op.parent, op.side)
-            stored = self._element_value(stored, node, op_id, op_id)
+            stored = self._element_value(value, node, op_id, op_id)
+        else:
+            stored = value
         index = items.insert(op_id, stamp, op.parent, op.side, stored)
         if index is None:
             return None
