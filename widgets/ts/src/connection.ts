@@ -22,7 +22,9 @@ export interface Channel {
 /** One way to reach the room. */
 export interface Dialer {
   readonly via: string;
-  /** Begin to open a channel; what happens is told to the handlers, never by throwing. */
+  /** How long it may take to Welcome; `CONNECT_TIMEOUT_MS` unless told. */
+  readonly timeoutMs?: number;
+  /** Begin to open a channel; what happens is told to the handlers. */
   open(handlers: ChannelHandlers): Channel;
 }
 
@@ -137,10 +139,14 @@ export class Connection {
     this.connectTimer = setTimeout(() => {
       this.channel?.close();
       handlers.onClose("the server did not answer in time");
-    }, CONNECT_TIMEOUT_MS);
+    }, this.dialer.timeoutMs ?? CONNECT_TIMEOUT_MS);
     this.channel = undefined;
-    const channel = this.dialer.open(handlers);
-    if (isCurrent) this.channel = channel;
+    try {
+      const channel = this.dialer.open(handlers);
+      if (isCurrent) this.channel = channel;
+    } catch (error) {
+      handlers.onClose(String(error));
+    }
   }
 
   private drop(): void {
@@ -229,7 +235,13 @@ export class Connection {
   }
 
   private send(message: ClientMessage): void {
-    this.channel?.send(encodeClientMessage(message));
+    const frame = encodeClientMessage(message);
+    try {
+      this.channel?.send(frame);
+    } catch (error) {
+      // A comm throws when its kernel is gone. What was not sent is still pending.
+      this.onLost(String(error));
+    }
   }
 }
 

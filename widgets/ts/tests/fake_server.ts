@@ -30,6 +30,7 @@ export class FakeServer {
   readonly sessions = new Set<FakeSession>();
   readonly sites = new Map<number, Site>();
   head = 0;
+  lastSite = 0;
   nowMs = 1_800_000_000_000;
   role: Role = Role.WRITER;
   /** Refuse for now the next so many envelopes. */
@@ -140,7 +141,7 @@ export class FakeSession {
       this.close("bad-resume");
       return;
     }
-    this.site = resume?.site ?? server.sites.size + 1;
+    this.site = resume?.site ?? ++server.lastSite;
     const site: Site = known ?? { secret: new Uint8Array(16).fill(this.site), nextCounter: 1, refusals: new Map() };
     server.sites.set(this.site, site);
     for (const other of server.sessions) if (other.site === this.site) other.close("superseded");

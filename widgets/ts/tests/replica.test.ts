@@ -213,3 +213,79 @@ it("reads containers as live values", async () => {
   expect(list.isAttached).toBe(false);
   expect(list.toJSON()).toEqual([1]);
 });
+
+describe("the connection", () => {
+  it("goes on to the next way when one throws, and comes back to the first", async () => {
+    const server = new FakeServer();
+    let isFirstBroken = true;
+    const first = server.dialer("first");
+    const broken = {
+      via: "first",
+      open: (handlers: Parameters<typeof first.open>[0]) => {
+        if (isFirstBroken) throw new Error("Cannot send");
+        return first.open(handlers);
+      },
+    };
+    const second = server.dialer("second");
+    const room = new Room("test", [broken, second]);
+    await room.ready;
+    expect(room.status.via).toBe("second");
+    isFirstBroken = false;
+    room.close();
+
+    const other = new Room("test", [broken, second]);
+    await other.ready;
+    expect(other.status.via).toBe("first");
+    other.close();
+    expect(other.status.state).toBe("closed");
+    expect(() => other.root.set("x", 1)).toThrow("closed");
+  });
+
+  it("loses nothing when a channel throws in the middle of sending", async () => {
+    const server = new FakeServer();
+    const real = server.dialer();
+    let isBroken = false;
+    const dialer = {
+      via: "relay",
+      open: (handlers: Parameters<typeof real.open>[0]) => {
+        const channel = real.open(handlers);
+        return {
+          close: () => channel.close(),
+          send: (frame: Uint8Array<ArrayBuffer>) => {
+            if (isBroken) throw new Error("Cannot send");
+            channel.send(frame);
+          },
+        };
+      },
+    };
+    const room = new Room("test", [dialer]);
+    await room.ready;
+    isBroken = true;
+    room.root.set("x", 1);
+    await settle();
+    expect(room.status.state).toBe("offline");
+    isBroken = false;
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect(room.status.pendingCount).toBe(0);
+    expect(server.tree.toJSON()).toEqual({ x: 1 });
+    room.close();
+  });
+
+  it("joins as somebody new when the server does not know the site any more, and makes the edits again", async () => {
+    const server = new FakeServer();
+    const { room, dialer } = await join(server);
+    room.root.set("kept", 1);
+    await settle();
+    server.flush();
+    server.sites.clear();
+    dialer.last?.close("the server restarts");
+    room.root.set("offline", { list: [1, 2] });
+    room.list("more").push("x");
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    server.flush();
+    expect(room.status.state).toBe("live");
+    expect(room.toJSON()).toEqual({ kept: 1, offline: { list: [1, 2] }, more: ["x"] });
+    expect(server.tree.toJSON()).toEqual(room.toJSON());
+    room.close();
+  });
+});

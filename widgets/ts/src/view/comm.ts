@@ -31,7 +31,7 @@ interface Message {
 }
 
 /** An idle kernel answers in milliseconds; a busy one may not for minutes, and then another way is tried. */
-const TICKET_TIMEOUT_MS = 4000;
+const ANSWER_TIMEOUT_MS = 4000;
 
 /** The widgets of one room on this page, any of whose kernels will do. */
 export class CommPool {
@@ -54,7 +54,7 @@ export class CommPool {
     const stop = listen(model, id, (message) => {
       if (message.kind === "ticket") resolve(message);
     });
-    const timer = setTimeout(() => reject(new Error("the kernel gave no ticket: it is busy")), TICKET_TIMEOUT_MS);
+    const timer = setTimeout(() => reject(new Error("the kernel gave no ticket: it is busy")), ANSWER_TIMEOUT_MS);
     try {
       model.send({ kind: "ticket", id });
       const { url, ticket, error } = await promise;
@@ -72,6 +72,7 @@ export class CommPool {
   relayDialer(): Dialer {
     return {
       via: "relay",
+      timeoutMs: ANSWER_TIMEOUT_MS,
       open: (handlers) => {
         let stop = (): void => {};
         let isClosed = false;
@@ -96,8 +97,13 @@ export class CommPool {
         return {
           send: (frame) => model.send({ kind: "relay-frame", id }, undefined, [frame.buffer]),
           close: () => {
-            if (!isClosed) model.send({ kind: "relay-close", id });
+            if (isClosed) return;
             close("closed here");
+            try {
+              model.send({ kind: "relay-close", id });
+            } catch {
+              // The kernel is gone, and its end of the relay with it.
+            }
           },
         };
       },

@@ -88,7 +88,16 @@ class Cell {
 function summaryOf(value: LiveMap | LiveList | LiveText): string {
   if (value.kind === Kind.TEXT) return `text, ${(value as LiveText).length} characters`;
   if (value.kind === Kind.LIST) return count((value as LiveList).length, "item");
-  return count((value as LiveMap).size, "field");
+  return nameOf(value as LiveMap) ?? count((value as LiveMap).size, "field");
+}
+
+/** What a record is known by, if it has one of the usual fields. */
+function nameOf(map: LiveMap): string | undefined {
+  for (const key of ["title", "name", "label", "text", "id"]) {
+    const value = map.get(key);
+    if (typeof value === "string" && value !== "") return value.length > 80 ? `${value.slice(0, 79)}…` : value;
+  }
+  return undefined;
 }
 
 const count = (n: number, word: string): string => `${n} ${word}${n === 1 ? "" : "s"}`;
@@ -117,7 +126,7 @@ class RowsView implements ContainerView {
     this.context = context;
     this.depth = depth;
     this.more = h("button", { type: "button", class: "ck-more", hidden: true, onclick: () => this.showMore() });
-    this.adder = new Adder(this.isList, context, (key, value) => {
+    this.adder = new Adder(this.isList, depth > 0, context, (key, value) => {
       if (live.kind === Kind.LIST) (live as LiveList).push(value);
       else (live as LiveMap).set(key, value);
     });
@@ -234,14 +243,20 @@ const TYPES: readonly (readonly [type: string, name: string])[] = [
 
 /** The line under a container that adds to it. */
 class Adder {
-  readonly element: HTMLFormElement;
+  readonly element: HTMLElement;
+  private readonly form: HTMLFormElement;
   private readonly key: HTMLInputElement;
   private readonly value: HTMLInputElement;
   private readonly type: HTMLSelectElement;
   private readonly context: ViewContext;
+  private readonly opener: HTMLButtonElement;
+  private isOpen: boolean;
 
-  constructor(isList: boolean, context: ViewContext, add: (key: string, value: Writable) => void) {
+  constructor(isList: boolean, isNested: boolean, context: ViewContext, add: (key: string, value: Writable) => void) {
     this.context = context;
+    // Nested ones open on demand: a board of fifty records would else be mostly empty fields.
+    this.isOpen = !isNested;
+    this.opener = h("button", { type: "button", class: "ck-more", onclick: () => this.open(isList) }, isList ? "+ item" : "+ field");
     this.key = h("input", { type: "text", class: "ck-field ck-key", placeholder: "name", "aria-label": "Name of the new field", autocomplete: "off", spellcheck: "false" });
     this.value = h("input", { type: "text", class: "ck-field", placeholder: isList ? "add an item" : "value", "aria-label": isList ? "New item" : "Value of the new field", autocomplete: "off", spellcheck: "false" });
     const options = TYPES.map(([type, name]) => h("option", { value: type }, name));
@@ -250,12 +265,29 @@ class Adder {
       event.preventDefault();
       context.attempt(() => this.submit(isList, add));
     };
-    this.element = h("form", { class: "ck-adder", onsubmit }, ...(isList ? [] : [this.key]), this.value, this.type, h("button", { type: "submit", class: "ck-button ck-add", title: "Add", "aria-label": "Add" }, "+"));
+    const onkeydown = (event: KeyboardEvent): void => {
+      if (event.key === "Escape" && isNested) this.shut();
+    };
+    this.form = h("form", { class: "ck-adder", onsubmit, onkeydown }, ...(isList ? [] : [this.key]), this.value, this.type, h("button", { type: "submit", class: "ck-button ck-add", title: "Add", "aria-label": "Add" }, "+"));
+    this.element = h("div", {}, this.opener, this.form);
+  }
+
+  private open(isList: boolean): void {
+    this.isOpen = true;
+    this.update();
+    (isList ? this.value : this.key).focus();
+  }
+
+  private shut(): void {
+    this.isOpen = false;
+    this.update();
+    this.opener.focus();
   }
 
   update(): void {
-    const isReadOnly = this.context.isReadOnly();
-    this.element.hidden = isReadOnly;
+    this.element.hidden = this.context.isReadOnly();
+    this.form.hidden = !this.isOpen;
+    this.opener.hidden = this.isOpen;
     this.value.disabled = !["text", "number"].includes(this.type.value);
   }
 
@@ -313,6 +345,8 @@ class TextView implements ContainerView {
       rows: "4",
       "aria-label": "Shared text",
       "data-cell": `${keyOf(live.id)}/text`,
+      // JupyterLab forbids line breaks inside cells, by a listener that it puts here at each key: ours was here first.
+      onbeforeinput: (event: InputEvent) => event.inputType === "insertLineBreak" && event.stopImmediatePropagation(),
       oninput: () => this.isComposing || this.onInput(),
       oncompositionstart: () => void (this.isComposing = true),
       oncompositionend: () => {

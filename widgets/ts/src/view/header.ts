@@ -46,7 +46,7 @@ export class Header {
       chip.title = name;
       chip.setAttribute("aria-label", name);
       chip.dataset.kind = person.kind;
-      chip.style.setProperty("--ck-who", safeColor(person.color));
+      chip.style.setProperty("--ck-who", colorOf(person));
       chips.push(chip);
     }
     const rest = people.size - chips.length;
@@ -55,9 +55,12 @@ export class Header {
   }
 }
 
-/** A colour that came over the wire goes into a style only as #rrggbb. */
-export function safeColor(color: string): string {
-  return /^#[0-9a-f]{6}$/i.test(color) ? color : "#7a7a7a";
+/** A person's colour: what came over the wire goes into a style only as #rrggbb; without one, a hue of his name. */
+export function colorOf({ color, actor }: Participant): string {
+  if (/^#[0-9a-f]{6}$/i.test(color)) return color;
+  let hash = 0;
+  for (const char of actor) hash = (Math.imul(hash, 31) + (char.codePointAt(0) as number)) >>> 0;
+  return `hsl(${hash % 360} 55% 42%)`;
 }
 
 function initials(name: string): string {

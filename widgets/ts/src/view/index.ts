@@ -7,7 +7,7 @@ import type { Notification } from "../replica.ts";
 import { containerView, type ContainerView, type ViewContext } from "./containers.ts";
 import type { Model } from "./comm.ts";
 import { h } from "./dom.ts";
-import { Header, safeColor } from "./header.ts";
+import { Header, colorOf } from "./header.ts";
 import { acquireRoom } from "./registry.ts";
 
 /** Presence is sent at most this often. */
@@ -125,8 +125,9 @@ class RootView implements ViewContext {
   /** Outline the cells in which others are. */
   private showFocus(): void {
     const whoByCell = new Map<string, { name: string; color: string }>();
-    for (const { isMe, name, color, state } of this.room.presence) {
-      if (!isMe && typeof state.focus === "string") whoByCell.set(state.focus, { name, color: safeColor(color) });
+    for (const person of this.room.presence) {
+      const { isMe, name, state } = person;
+      if (!isMe && typeof state.focus === "string") whoByCell.set(state.focus, { name, color: colorOf(person) });
     }
     for (const cell of this.root.querySelectorAll<HTMLElement>("[data-cell]")) {
       const who = whoByCell.get(cell.dataset.cell ?? "");
@@ -140,7 +141,7 @@ class RootView implements ViewContext {
 }
 
 // `render`, not `initialize`: that one runs for every model on page load, shown or not.
-export function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
+function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
   const { room, release } = acquireRoom(model);
   const root = h("div", { class: "ck-view", "data-lm-suppress-shortcuts": "true" });
   el.append(root);
