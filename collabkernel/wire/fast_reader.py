@@ -57,7 +57,7 @@ _CONTAINERS: Final = {
 """New containers by their bytes in a Value, without ``after``."""
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
     """A canonical varint below 2**64, and the offset after it."""
     byte = data[at]
     if byte < 128:
@@ -75,44 +75,51 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=4096)
-def _site_of(tagged: bytes) -> int:
-    """The site in the six bytes of a tag and a five-byte varint; 0 when they are none.
+def site_of(five_bytes: bytes) -> int:
+    """The site in a varint of just these bytes; 0 when it is none.
 
     Sites are random numbers of 32 bits, nearly all of five bytes, and a room has few: 0.1 us instead of 0.6.
     """
     try:
-        site, end = _varint(tagged, 1)
+        site, end = read_varint(five_bytes, 0)
     except NOT_READ:
         return 0
-    return site if tagged[0] == 0x08 and end == 6 and site <= SITE_MAX else 0
+    return site if end == 5 and site <= SITE_MAX else 0
 
 
-def _op_id(data: bytes, at: int, end: int) -> OpId:
-    """The body of an OpId of an operation."""
-    site = _site_of(data[at : at + 6])
+def read_site(data: bytes, at: int) -> tuple[int, int]:
+    """A site, which is not 0, and the offset after it."""
+    site = site_of(data[at : at + 5])
     if site:
-        at += 6
-    else:
-        if data[at] != 0x08:
-            raise UnusualError
-        site, at = _varint(data, at + 1)
+        return site, at + 5
+    site, at = read_varint(data, at)
+    if not 0 < site <= SITE_MAX:
+        raise UnusualError
+    return site, at
+
+
+def read_op_id(data: bytes, at: int, end: int) -> OpId:
+    """The body of an OpId of an operation."""
+    if data[at] != 0x08:
+        raise UnusualError
+    site, at = read_site(data, at + 1)
     if data[at] != 0x10:
         raise UnusualError
-    counter, at = _varint(data, at + 1)
-    if at != end or not 0 < site <= SITE_MAX or not 0 < counter <= COUNTER_MAX:
+    counter, at = read_varint(data, at + 1)
+    if at != end or not 0 < counter <= COUNTER_MAX:
         raise UnusualError
     return _new_tuple(OpId, (site, counter))
 
 
-def _value(data: bytes, at: int, end: int) -> OpValue:
+def read_value(data: bytes, at: int, end: int) -> OpValue:
     """The body of a Value."""
     tag = data[at]
     if tag == 0x18:
-        number, at = _varint(data, at + 1)
+        number, at = read_varint(data, at + 1)
         if at == end:
             return number >> 1 ^ -(number & 1)
     elif tag == 0x2A or tag == 0x32:
-        size, at = _varint(data, at + 1)
+        size, at = read_varint(data, at + 1)
         if at + size == end:
             return data[at:end].decode() if tag == 0x2A else data[at:end]
     elif tag == 0x21:
@@ -137,7 +144,7 @@ def _sized(data: bytes, at: int, end: int, tag: int) -> int:
     size = data[at + 1]
     at += 2
     if size > 127:
-        size, at = _varint(data, at - 1)
+        size, at = read_varint(data, at - 1)
     if at + size != end:
         raise UnusualError
     return at
@@ -147,7 +154,7 @@ def _key(data: bytes, at: int) -> tuple[str, int]:
     """Field 1, a string that proto3 leaves out when it is empty, and the offset after it."""
     if data[at] != 0x0A:
         return "", at
-    size, at = _varint(data, at + 1)
+    size, at = read_varint(data, at + 1)
     if not size:
         raise UnusualError
     end = at + size
@@ -156,7 +163,7 @@ def _key(data: bytes, at: int) -> tuple[str, int]:
 
 def _map_set(data: bytes, at: int, end: int, target: OpId) -> MapSet:
     key, at = _key(data, at)
-    return MapSet(target, key, _value(data, _sized(data, at, end, 0x12), end))
+    return MapSet(target, key, read_value(data, _sized(data, at, end, 0x12), end))
 
 
 def _map_delete(data: bytes, at: int, end: int, target: OpId) -> MapDelete:
@@ -173,15 +180,15 @@ def _list_insert(data: bytes, at: int, end: int, target: OpId) -> ListInsert:
     if data[at] == 0x0A:
         parent_at = at + 2
         at = parent_at + data[at + 1]
-        parent = _op_id(data, parent_at, at)
+        parent = read_op_id(data, parent_at, at)
     if data[at] != 0x10:
         raise UnusualError
     side = _SIDES[data[at + 1]]
-    return ListInsert(target, parent, side, _value(data, _sized(data, at + 2, end, 0x1A), end))
+    return ListInsert(target, parent, side, read_value(data, _sized(data, at + 2, end, 0x1A), end))
 
 
 def _list_delete(data: bytes, at: int, end: int, target: OpId) -> ListDelete:
-    return ListDelete(target, _op_id(data, _sized(data, at, end, 0x0A), end))
+    return ListDelete(target, read_op_id(data, _sized(data, at, end, 0x0A), end))
 
 
 def _element(data: bytes, at: int) -> tuple[OpId, int]:
@@ -189,7 +196,7 @@ def _element(data: bytes, at: int) -> tuple[OpId, int]:
     if data[at] != 0x0A:
         raise UnusualError
     end = at + 2 + data[at + 1]
-    return _op_id(data, at + 2, end), end
+    return read_op_id(data, at + 2, end), end
 
 
 def _list_move(data: bytes, at: int, end: int, target: OpId) -> ListMove:
@@ -198,7 +205,7 @@ def _list_move(data: bytes, at: int, end: int, target: OpId) -> ListMove:
     if data[at] == 0x12:
         parent_at = at + 2
         at = parent_at + data[at + 1]
-        parent = _op_id(data, parent_at, at)
+        parent = read_op_id(data, parent_at, at)
     if data[at] != 0x18 or at + 2 != end:
         raise UnusualError
     return ListMove(target, element, parent, _SIDES[data[at + 1]])
@@ -206,7 +213,7 @@ def _list_move(data: bytes, at: int, end: int, target: OpId) -> ListMove:
 
 def _list_set(data: bytes, at: int, end: int, target: OpId) -> ListSet:
     element, at = _element(data, at)
-    return ListSet(target, element, _value(data, _sized(data, at, end, 0x12), end))
+    return ListSet(target, element, read_value(data, _sized(data, at, end, 0x12), end))
 
 
 def _text_edit(data: bytes, at: int, end: int, target: OpId) -> TextEdit:
@@ -233,16 +240,12 @@ def read_op(data: bytes, at: int, end: int) -> Op:
     tag = data[at]
     if tag < 0x11:
         if tag == 0x08:
-            site = _site_of(data[at : at + 6])
-            if site:
-                at += 6
-            else:
-                site, at = _varint(data, at + 1)
+            site, at = read_site(data, at + 1)
             tag = data[at]
-            if not 0 < site <= SITE_MAX or tag != 0x10:
+            if tag != 0x10:
                 raise UnusualError
         if tag == 0x10:
-            counter, at = _varint(data, at + 1)
+            counter, at = read_varint(data, at + 1)
             tag = data[at]
             if not 0 < counter <= COUNTER_MAX:
                 raise UnusualError
@@ -257,9 +260,9 @@ def read_envelope(data: bytes, at: int, end: int) -> Envelope:
     base = 0
     if data[at] != 0x08:
         raise UnusualError
-    counter, at = _varint(data, at + 1)
+    counter, at = read_varint(data, at + 1)
     if data[at] == 0x10:
-        base, at = _varint(data, at + 1)
+        base, at = read_varint(data, at + 1)
         if not base:
             raise UnusualError
     if data[at] != 0x19:
@@ -270,7 +273,7 @@ def read_envelope(data: bytes, at: int, end: int) -> Envelope:
     while at < end:
         if data[at] != 0x22:
             raise UnusualError
-        size, at = _varint(data, at + 1)
+        size, at = read_varint(data, at + 1)
         op_end = at + size
         ops.append(read_op(data, at, op_end))
         at = op_end
@@ -294,7 +297,7 @@ def read_submit(frame: bytes) -> tuple[Envelope, ...]:
     while at < end:
         if frame[at] != 0x0A:
             raise UnusualError
-        size, at = _varint(frame, at + 1)
+        size, at = read_varint(frame, at + 1)
         envelope_end = at + size
         if envelope_end > end:
             raise UnusualError
@@ -312,20 +315,20 @@ def read_ops_frame(frame: bytes) -> tuple[tuple[StoredEnvelope, ...], int]:
     """
     if frame[0] != 0x1A:
         raise UnusualError
-    size, at = _varint(frame, 1)
+    size, at = read_varint(frame, 1)
     end = at + size
     through = 0
     if end < len(frame):
         if frame[end] != 0x58:
             raise UnusualError
-        through, frame_end = _varint(frame, end + 1)
+        through, frame_end = read_varint(frame, end + 1)
         if frame_end != len(frame) or not 0 < through <= COUNTER_MAX:
             raise UnusualError
     elif end > len(frame):
         raise UnusualError
     actors = []
     while frame[at] == 0x0A:
-        actor_size, at = _varint(frame, at + 1)
+        actor_size, at = read_varint(frame, at + 1)
         actors.append(frame[at : at + actor_size].decode())
         at += actor_size
     return _read_stored(frame, at, end, actors), through
@@ -338,7 +341,7 @@ def _read_stored(frame: bytes, at: int, end: int, actors: list[str]) -> tuple[St
     while at < end:
         if frame[at] != 0x12:
             raise UnusualError
-        size, at = _varint(frame, at + 1)
+        size, at = read_varint(frame, at + 1)
         envelope_end = at + size
         seq, site, actor, at = _stored_head(frame, at)
         envelope = read_envelope(frame, _sized(frame, at, envelope_end, 0x22), envelope_end)
@@ -358,15 +361,15 @@ def _stored_head(frame: bytes, at: int) -> tuple[int, int, int, int]:
     """seq, site and actor index of a StoredEnvelope, and the offset after them."""
     if frame[at] != 0x08:
         raise UnusualError
-    seq, at = _varint(frame, at + 1)
+    seq, at = read_varint(frame, at + 1)
     if frame[at] != 0x10:
         raise UnusualError
-    site, at = _varint(frame, at + 1)
+    site, at = read_site(frame, at + 1)
     actor = 0
     if frame[at] == 0x18:
-        actor, at = _varint(frame, at + 1)
+        actor, at = read_varint(frame, at + 1)
         if not actor:
             raise UnusualError
-    if not seq or not 0 < site <= SITE_MAX:
+    if not seq:
         raise UnusualError
     return seq, site, actor, at

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 from collabkernel.crdt.ids import OpId, Stamp
@@ -30,7 +29,7 @@ from collabkernel.errors import InvalidValueError
 from collabkernel.limits import INT_MAX, INT_MIN
 from collabkernel.wire import collab_pb2 as pb
 from collabkernel.wire import fast_reader, strict
-from collabkernel.wire.writer import field_varint, varint, zigzag
+from collabkernel.wire.writer import field_varint, site_varint, varint, zigzag
 
 KIND_BY_CLASS: Final[dict[type, int]] = {
     MapSet: 3,
@@ -54,16 +53,12 @@ def op_kind(op: Op) -> int:
 _DOUBLE = struct.Struct("<d")
 
 
-@lru_cache(maxsize=4096)
-def _site_field(site: int) -> bytes:
-    """Field 1 of an OpId or Op; a room has few sites, and each is in thousands of ids."""
-    return b"\x08" + varint(site) if site else b""
-
-
 def op_id_bytes(op_id: OpId) -> bytes:
     """The body of an ``OpId``."""
     site, counter = op_id
-    return _site_field(site) + (b"\x10" + varint(counter) if counter else b"")
+    if site:
+        return b"\x08" + site_varint(site) + b"\x10" + varint(counter)
+    return b"\x10" + varint(counter) if counter else b""
 
 
 def _integer(value: int) -> bytes:

@@ -15,6 +15,8 @@ wire type  bytes after the tag ``(field << 3) | type``
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _ONE_BYTE = tuple(bytes((n,)) for n in range(128))
 
 
@@ -30,6 +32,12 @@ def varint(n: int) -> bytes:
         n >>= 7
     out.append(n)
     return bytes(out)
+
+
+@lru_cache(maxsize=4096)
+def site_varint(site: int) -> bytes:
+    """``varint`` of a site: a room has few, and each stands in thousands of ids and stamps."""
+    return varint(site)
 
 
 def zigzag(n: int) -> bytes:

@@ -59,7 +59,7 @@ def test_ops_are_read_as_the_strict_decoder_does(stored: list[StoredEnvelope], t
     assert codec.strictly_decode_server_message(frame, Limits()) == message
 
 
-def test_site_of_five_bytes_is_remembered_by_all_six():
+def test_site_of_five_bytes():
     assert fast_reader.read_op(b"\x08\x80\x80\x80\x80\x01\x10\x01\x22\x00", 0, 10).target == (1 << 28, 1)
     for odd in (b"\x08\x80\x80\x80\x80\x00", b"\x08\xff\xff\xff\xff\x10", b"\x08\x80\x80\x80\x80\x80"):
         with pytest.raises(fast_reader.NOT_READ):
