@@ -115,6 +115,7 @@ class BlockingRoom(QueuedRoom):
     ) -> None:
         super().__init__(name, replica, limits, now_ms, queue)
         self._connector = connector
+        self._is_waking = False
         self._thread = LoopThread(f"collabkernel {name}")
         self._connection = self._thread.run(self._make_connection(limits, rng, now_ms))
         self._relays: set[Relay] = set()
@@ -124,11 +125,16 @@ class BlockingRoom(QueuedRoom):
         return Connection(self, self._connector, limits, rng, now_ms)
 
     def _wake(self) -> None:
-        # The loop wakes by a write to a socket; on its own thread that is not needed.
+        # Waking the loop costs a write to a socket and a switch of threads: once for all edits until it has woken.
         if self._thread.is_current:
             self._connection.wake()
-        else:
-            self._thread.post(self._connection.wake)
+        elif not self._is_waking:
+            self._is_waking = True
+            self._thread.post(self._wake_now)
+
+    def _wake_now(self) -> None:
+        self._is_waking = False
+        self._connection.wake()
 
     def join(self, timeout_s: float) -> None:
         """Connect, and wait until the room's state is here.
