@@ -44,6 +44,8 @@ class Limits:
     """Operations a second a session, averaged over ``ops_burst``; a fast script with batches stays under it."""
     ops_burst: int = 20_000
     """Operations that a session may send at once: the offline queue of a day's typing."""
+    refused_ops: int = 20
+    """What a refused envelope is charged on top: taking its first half back may cost a walk over a text."""
     events_per_s: int = 100
     """Presence updates and broadcasts a second a session: the SDK sends 4."""
     frames_per_s: int = 1000

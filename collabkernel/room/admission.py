@@ -78,10 +78,19 @@ def apply_envelope(tree: LiveTree, site: int, envelope: Envelope) -> None:
         tree.apply(OpId(site, counter), Stamp(hlc, site), envelope.ops[0])
         return
     undos: list[Undo] = []
+    undo_by_text: dict[OpId, Undo] = {}  # one for all edits of a text: going back costs a walk over it
+    size_bytes = tree.size_bytes
     try:
         for i, op in enumerate(envelope.ops):
-            undos.append(tree.apply_undoable(OpId(site, counter + i), Stamp(hlc + i, site), op)[1])
+            op_id, stamp = OpId(site, counter + i), Stamp(hlc + i, site)
+            if not isinstance(op, TextEdit):
+                undos.append(tree.apply_undoable(op_id, stamp, op)[1])
+            elif op.target in undo_by_text:
+                tree.apply(op_id, stamp, op)
+            else:
+                undo_by_text[op.target] = tree.apply_undoable(op_id, stamp, op)[1]
     except REFUSALS:
-        for undo in reversed(undos):
+        for undo in [*undo_by_text.values(), *reversed(undos)]:
             undo()
+        tree.size_bytes = size_bytes
         raise

@@ -150,6 +150,7 @@ class Intake:
             envelope = lower_stamp(sent, self.hlc, now_ms, self._limits.stamp_ahead_ms)
             apply_envelope(self._tree, site, envelope)
         except REFUSALS as error:
+            session.ops.charge(self._limits.refused_ops, now_ms)
             refusal = Refusal(sent.counter, len(sent.ops), error.code, str(error))
             return [*self.take_append(), Refuse(site, session.epoch, refusal)]  # behind what is admitted, in its order
         self.hlc = max(self.hlc, envelope.hlc + len(envelope.ops) - 1)

@@ -19,11 +19,19 @@ class TokenBucket:
 
         More than ``burst`` at once is granted when the bucket is full: it would wait for ever otherwise.
         """
-        if now_ms > self._at_ms:
-            self._tokens = min(self.burst, self._tokens + (now_ms - self._at_ms) * self.rate_per_s / 1000)
-            self._at_ms = now_ms
+        self._fill(now_ms)
         wanted = min(tokens, self.burst)
         if self._tokens >= wanted:
             self._tokens -= tokens
             return 0
         return max(1, int((wanted - self._tokens) * 1000 / self.rate_per_s) + 1)
+
+    def charge(self, tokens: int, now_ms: int) -> None:
+        """Take ``tokens`` whether they are there or not; what is missing is owed."""
+        self._fill(now_ms)
+        self._tokens -= tokens
+
+    def _fill(self, now_ms: int) -> None:
+        if now_ms > self._at_ms:
+            self._tokens = min(self.burst, self._tokens + (now_ms - self._at_ms) * self.rate_per_s / 1000)
+            self._at_ms = now_ms

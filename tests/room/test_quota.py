@@ -39,3 +39,11 @@ def test_a_clock_that_goes_back_gives_nothing() -> None:
     bucket.take(5, 1000)
 
     assert bucket.take(1, 0) > 0
+
+
+def test_what_is_charged_is_owed() -> None:
+    bucket = TokenBucket(10, 5, 0)
+    bucket.charge(10, 0)
+
+    assert bucket.take(1, 500) > 0
+    assert bucket.take(1, 600) == 0
