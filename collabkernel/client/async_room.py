@@ -67,6 +67,11 @@ class AsyncRoom(QueuedRoom):
         """
         await self._connection.flush(timeout_s)
 
+    @property
+    def address(self) -> str:
+        """Base URL of the server that hosts the room, or ``memory://``."""
+        return self._connector.address
+
     async def browser_ticket(self, origin: str = "") -> dict[str, str]:
         """A fresh one-use ``{"url", "ticket"}`` with which a browser opens its own WebSocket to this room.
 

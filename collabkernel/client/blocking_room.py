@@ -165,6 +165,11 @@ class BlockingRoom(QueuedRoom):
             raise LocalProtocolError("a batch is sent at its end: flush after it")
         self._thread.run(self._connection.flush(timeout_s))
 
+    @property
+    def address(self) -> str:
+        """Base URL of the server that hosts the room, or ``memory://``."""
+        return self._connector.address
+
     def browser_ticket(self, origin: str = "") -> dict[str, str]:
         """A fresh one-use ``{"url", "ticket"}`` with which a browser opens its own WebSocket to this room.
 
