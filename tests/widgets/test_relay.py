@@ -28,7 +28,7 @@ class EchoRelay:
 
 class EchoRoom:
     name = "planning"
-    server_url = "http://127.0.0.1:8888/"
+    address = "http://127.0.0.1:8888/"
 
     def __init__(self) -> None:
         self.relays: list[EchoRelay] = []
@@ -40,10 +40,10 @@ class EchoRoom:
         self.relays.append(EchoRelay(on_frame, on_close))
         return self.relays[-1]
 
-    def browser_ticket(self) -> dict[str, Any]:
+    def browser_ticket(self, origin: str = "") -> dict[str, Any]:
         if self.is_away:
             raise StorageError("the server is away")
-        return {"url": "ws://127.0.0.1:8888/x", "ticket": "t-1", "expires_ms": 5}
+        return {"url": f"ws://127.0.0.1:8888/x{origin}", "ticket": "t-1"}
 
 
 class Page:

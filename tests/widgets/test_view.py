@@ -15,9 +15,12 @@ from collabkernel.errors import DetachedError
 class Room:
     """Names alone: a view is made without asking the server for anything."""
 
-    def __init__(self, name: str = "planning", server_url: str = "http://127.0.0.1:8888/lab/") -> None:
+    def browser_ticket(self, origin: str = "") -> Any:
+        raise AssertionError(f"nobody asked for a ticket {origin}")
+
+    def __init__(self, name: str = "planning", address: str = "http://127.0.0.1:8888/lab/") -> None:
         self.name = name
-        self.server_url = server_url
+        self.address = address
 
 
 def value_in(room: Any, id: str = "7.12") -> Any:
@@ -55,7 +58,7 @@ def test_a_value_on_another_server_is_reached_by_ticket_alone(monkeypatch: pytes
 
 def test_a_value_in_this_process_is_reached_by_relay_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLLABKERNEL_URL", raising=False)
-    state = traits(LiveView(value_in(Room(server_url=""))))
+    state = traits(LiveView(value_in(Room(address="memory://"))))
 
     assert (state["_socket_path"], state["_has_socket"]) == ("", False)
     assert state["_room_key"] != "|planning", "two kernels may have a room of that name each"

@@ -28,7 +28,8 @@ class RelayDesk:
         self._room = room
         self._send = send
         self._lock = threading.Lock()
-        self._relay_by_id: dict[str, RelayHandle] = {}
+        self._relay_by_id: dict[str, RelayHandle | None] = {}
+        """By the page's id for it; None while it is being opened."""
 
     def handle(self, content: Any, buffers: Sequence[Any]) -> None:
         """Take one message of a page; one that makes no sense is passed over, for pages may be newer than we."""
@@ -51,8 +52,7 @@ class RelayDesk:
         with self._lock:
             relays = list(self._relay_by_id.values())
             self._relay_by_id.clear()
-        for relay in relays:
-            relay.close()
+        _close_all(relays)
 
     def _mint(self, page_id: str) -> None:
         reply: dict[str, Any] = {"kind": "ticket", "id": page_id}
@@ -73,17 +73,19 @@ class RelayDesk:
             self._send({"kind": "relay-closed", "id": page_id, "reason": reason}, [])
 
         self._close(page_id)
+        with self._lock:
+            self._relay_by_id[page_id] = None
         try:
             relay = self._room.open_relay(on_frame, on_close)
         except CollabKernelError as error:
-            self._send({"kind": "relay-closed", "id": page_id, "reason": f"{error.code}: {error}"}, [])
+            on_close(f"{error.code}: {error}")
             return
         with self._lock:
-            self._relay_by_id[page_id] = relay
-            surplus = list(self._relay_by_id)[:-RELAYS_MAX]
-            oldest = [self._relay_by_id.pop(each) for each in surplus]
-        for each in oldest:
-            each.close()
+            # It may have been closed already, on another thread: then it must not be kept.
+            if page_id in self._relay_by_id:
+                self._relay_by_id[page_id] = relay
+            surplus = [self._relay_by_id.pop(each) for each in list(self._relay_by_id)[:-RELAYS_MAX]]
+        _close_all(surplus)
         self._send({"kind": "relay-opened", "id": page_id}, [])
 
     def _pass_on(self, page_id: str, buffers: Sequence[Any]) -> None:
@@ -98,5 +100,11 @@ class RelayDesk:
     def _close(self, page_id: str) -> None:
         with self._lock:
             relay = self._relay_by_id.pop(page_id, None)
+        _close_all([relay])
+
+
+def _close_all(relays: Sequence[RelayHandle | None]) -> None:
+    """Close them outside the lock: closing may call back at once."""
+    for relay in relays:
         if relay is not None:
             relay.close()

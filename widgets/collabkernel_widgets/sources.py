@@ -13,7 +13,7 @@ class RelayHandle(Protocol):
         """Pass one frame of the page on."""
 
     def close(self) -> None:
-        """End it; ``on_close`` is not called then."""
+        """End it; ``on_close`` may be called then too."""
 
 
 class Room(Protocol):
@@ -24,14 +24,14 @@ class Room(Protocol):
         """The room's name on its server."""
 
     @property
-    def server_url(self) -> str:
-        """Base URL of the Jupyter server that hosts it; empty for a room in this process (``memory://``)."""
+    def address(self) -> str:
+        """Base URL of the Jupyter server that hosts it, or ``memory://`` for a room in this process."""
 
     def open_relay(self, on_frame: Callable[[bytes], None], on_close: Callable[[str], None]) -> RelayHandle:
         """A new connection to the room's server, which carries the frames of a page."""
 
-    def browser_ticket(self) -> dict[str, Any]:
-        """``{"url", "ticket"}`` for one WebSocket of a page; ``url`` may be relative to the page's server.
+    def browser_ticket(self, origin: str = "") -> dict[str, str]:
+        """``{"url", "ticket"}`` for one WebSocket of a page.
 
         Raises:
             CollabKernelError: The server gives none.

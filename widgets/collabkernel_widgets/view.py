@@ -16,6 +16,7 @@ import anywidget
 import traitlets
 
 from collabkernel.errors import DetachedError
+from collabkernel_widgets.on_loop import any_thread
 from collabkernel_widgets.relay import RelayDesk
 from collabkernel_widgets.sources import LiveValue, Room
 
@@ -45,8 +46,9 @@ class LiveView(anywidget.AnyWidget):
     def __init__(self, value: LiveValue) -> None:
         """Make the view of a live value that is in a room; see ``view``."""
         self._value = value
-        self._desk = RelayDesk(value.room, self._tell)
-        super().__init__(**_traits_of(value, value.room))
+        room = any_thread(value.room)
+        self._desk = RelayDesk(room, self._tell)
+        super().__init__(**_traits_of(value, room))
         self.on_msg(self._on_page_message)
 
     def close(self) -> None:
@@ -71,15 +73,15 @@ class LiveView(anywidget.AnyWidget):
 
 def _traits_of(value: LiveValue, room: Room) -> dict[str, Any]:
     site, counter = value.id.split(".")
-    own_url = os.environ.get(URL_VARIABLE, "").rstrip("/")
-    server_url = room.server_url.rstrip("/")
-    is_own_server = bool(server_url) and server_url == own_url
+    address = room.address.rstrip("/")
+    is_here = address.startswith("memory:")
+    is_own_server = not is_here and address == os.environ.get(URL_VARIABLE, "").rstrip("/")
     return {
         "_room_name": room.name,
-        "_room_key": f"{server_url or _PROCESS}|{room.name}",
+        "_room_key": f"{_PROCESS if is_here else address}|{room.name}",
         "_target": [int(site), int(counter)],
         "_socket_path": f"collabkernel/api/rooms/{quote(room.name, safe='')}/ws" if is_own_server else "",
-        "_has_socket": bool(server_url),
+        "_has_socket": not is_here,
     }
 
 
