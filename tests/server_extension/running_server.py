@@ -70,7 +70,7 @@ class Answer:
 class RunningServer:
     """One ``jupyter server`` with our extension alone."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, port: int = 0) -> None:
         self.folder = folder
         self.token = TOKEN
         self.runtime_dir = folder / "runtime"
@@ -83,7 +83,7 @@ class RunningServer:
             "JUPYTER_RUNTIME_DIR": str(self.runtime_dir),
             "JUPYTER_TOKEN": TOKEN,
         }
-        command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--port=0", "--log-level=DEBUG"]
+        command = [sys.executable, "-m", "jupyter_server", "--no-browser", f"--port={port}", "--log-level=DEBUG"]
         command += ["--ServerApp.jpserver_extensions={'collabkernel_server': True}", f"--ServerApp.root_dir={folder}"]
         command += [f"--config={folder / 'config' / 'jupyter_server_config.py'}"]
         command += ["--allow-root", "--ServerApp.base_url=/base/", *arguments]
@@ -95,6 +95,7 @@ class RunningServer:
         self._log_reader = threading.Thread(target=self._read_log, daemon=True)
         self._log_reader.start()
         assert self._is_ready.wait(60), f"the server did not start:\n{self.log}"
+        assert self.process.poll() is None, f"the server ended:\n{self.log}"
         info = json.loads((self.runtime_dir / f"jpserver-{self.process.pid}.json").read_text())
         self.base_url = f"http://127.0.0.1:{info['port']}/base/"
 
