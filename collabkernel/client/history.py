@@ -4,7 +4,8 @@ Undo never brings others' work down: a key or item that somebody else has writte
 
 - A register is put back only if the write to be undone still stands, or was itself put back by an undo since.
 - What was inserted is deleted; what was deleted is inserted again beside its former neighbour, as a deep copy.
-- A move goes back beside the former neighbour. Text is undone by its rope (``crdt/text.py``).
+- A move goes back beside the former neighbour. Text is undone by its rope (``crdt/text.py``), as long as that rope is
+  there: not once a snapshot has replaced it, nor in a text that was itself deleted and put back.
 
 Since what is put back gets new names and stamps, the history keeps *aliases*: which name or stamp stands for which.
 """
@@ -62,6 +63,7 @@ class StepLog:
         self._steps_max = steps_max
         self._undo: deque[Step] = deque()
         self._redo: deque[Step] = deque()
+        self._tree: LiveTree | None = None
         self._is_paused = False
         self._is_group_open = False
         self._container_alias: dict[OpId, OpId] = {}
@@ -79,8 +81,9 @@ class StepLog:
         """Steps that can be redone."""
         return len(self._redo)
 
-    def record(self, done: Sequence[Done]) -> list[Done]:
+    def record(self, done: Sequence[Done], tree: LiveTree) -> list[Done]:
         """Take note of an edit, which makes what was undone final; give what is no longer kept."""
+        self._follow(tree)
         dropped = [each for step in self._redo for each in step.done]
         self._redo.clear()
         if self._is_group_open and self._undo:
@@ -108,6 +111,14 @@ class StepLog:
             aliases.clear()
         self._is_group_open = False
 
+    def _follow(self, tree: LiveTree) -> None:
+        """Drop the text steps of a tree that a snapshot has replaced: yrs panics on items that it does not have."""
+        if tree is self._tree:
+            return
+        self._tree = tree
+        for step in (*self._undo, *self._redo):
+            step.done = [done for done in step.done if not isinstance(done.op, TextEdit)]
+
     def undo(self, edit: Edit, tree: LiveTree) -> bool:
         """Take back the last step of which something survives; return whether there was one."""
         return self._take(self._undo, self._redo, edit, tree)
@@ -118,6 +129,7 @@ class StepLog:
 
     def _take(self, from_: deque[Step], to: deque[Step], edit: Edit, tree: LiveTree) -> bool:
         self._is_group_open = False
+        self._follow(tree)
         while from_:
             step = from_.pop()
             first = len(edit.done)

@@ -280,10 +280,13 @@ class Replica:
         self.server_offset_ms = welcome.server_time_ms - now_ms
         self._goal_seq = welcome.seq
         self.is_connected, self.is_degraded = True, False
-        self._is_resync_wanted = False
-        self._is_awaiting_snapshot = welcome.resync and welcome.seq > 0
-        if welcome.resync and not welcome.seq:
-            self._replace_tree(LiveTree(self.site), 0)
+        # A resync that was wanted on an older connection is wanted still: what is wrong is in the tree.
+        self._is_resync_wanted = self._is_resync_wanted or self._is_awaiting_snapshot
+        self._is_awaiting_snapshot = False
+        if welcome.resync:
+            self._is_resync_wanted, self._is_awaiting_snapshot = False, welcome.seq > 0
+            if not welcome.seq:
+                self._replace_tree(LiveTree(self.site), 0)
         self.presence_by_site.clear()
         self.pending.start_over()
         return (Welcomed(welcome),)
@@ -297,6 +300,7 @@ class Replica:
         self.site, self.secret = welcome.site, welcome.secret
         self.tree = LiveTree(self.site)
         self.through, self._through_op = 0, None
+        self._is_resync_wanted = self._is_awaiting_snapshot = False
         self.pending = PendingQueue(welcome.next_counter)
 
     def _check_counters(self, welcome: Welcome) -> None:
@@ -311,7 +315,7 @@ class Replica:
             )
 
     def _check_caught_up(self, now_ms: int) -> Iterable[Notification]:
-        if self.through < self._goal_seq or self._is_awaiting_snapshot:
+        if self.through < self._goal_seq or self._is_awaiting_snapshot or self._is_resync_wanted:
             return
         self.is_caught_up = self._has_state = True
         for entry in self.pending:

@@ -263,7 +263,7 @@ class RoomBase:
             return
         undoable = [done for done in committed.done if not _is_shared(done)] if self._is_undoable else []
         if undoable:
-            self._forget(self._steps.record(undoable))
+            self._forget(self._steps.record(undoable, self.replica.tree))
         self._on_committed(committed.entry.payload)
         changes = tuple(done.change for done in committed.done if done.change is not None)
         if changes:

@@ -19,7 +19,6 @@ from collabkernel.limits import Limits
 from collabkernel.wire.codec import decode_client_message
 from collabkernel.wire.messages import (
     Ack,
-    Bye,
     ClientLimits,
     Hello,
     Reject,
@@ -116,7 +115,6 @@ class Line:
         self.up: deque[bytes] = deque()
         self.down: deque[ServerMessage] = deque()
         self.role = Role.WRITER
-        self.is_resume_refused = False
         self.now_ms = NOW_MS
 
     def connect(self) -> None:
@@ -124,9 +122,6 @@ class Line:
         self.is_up = True
         self.up.clear()
         self.down.clear()
-        if hello.resume is not None and self.is_resume_refused:
-            self.down.append(ServerMessage(bye=Bye("bad-resume", "no")))
-            return
         self._welcome(hello)
 
     def _welcome(self, hello: Hello) -> None:
@@ -156,6 +151,12 @@ class Line:
         self.up.clear()
         self.down.clear()
         self.room.replica.disconnected()
+
+    def lose_site(self, new_site: int) -> None:
+        """Cut the line; the server will not let the site resume, and gives a new one."""
+        self.cut()
+        self.new_site = new_site
+        self.room.replica.rejoin()
 
     def flush(self) -> None:
         """Show the session what the log has beyond its cursor."""

@@ -185,12 +185,7 @@ def test_a_site_that_may_not_resume_joins_anew_and_makes_its_edits_again():
     ann.text("note").insert(0, "Oh! ")
     bob.text("note").append("?")
 
-    line.is_resume_refused = True
-    line.new_site = 201
-    line.connect()
-    line.down.clear()
-    ann.replica.rejoin()
-    world.lines[0].is_up = False
+    line.lose_site(201)
     world.settle()
 
     assert ann.site == 201
@@ -273,6 +268,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("deliver"), st.integers(0, 2), st.none()),
     st.tuples(st.just("cut"), st.integers(0, 2), st.none()),
     st.tuples(st.just("connect"), st.integers(0, 2), st.none()),
+    st.tuples(st.just("lose site"), st.integers(0, 2), st.none()),
     st.tuples(st.just("refuse next"), st.integers(0, 2), st.none()),
     st.tuples(st.just("lower next"), st.integers(0, 2), st.none()),
 )
@@ -336,6 +332,8 @@ def happen(world: World, event: tuple[str, int, object]) -> None:
         world.log.refuse_counters.add((room.site, room.replica.pending.next_counter))
     elif kind == "lower next":
         world.log.lower_to = max(world.log.hlc - 1000, 1)
+    elif kind == "lose site":
+        line.lose_site(max(each.new_site for each in world.lines) + 1)
     elif kind == "connect":
         if not line.is_up:
             line.connect()
