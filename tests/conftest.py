@@ -19,6 +19,7 @@ _PURE_FILES = ("client/test_replica",)
 # Deadlines measure the machine, not the code. In CI the examples are the same at each run: a failure there is the
 # change's. `make test` elsewhere draws new ones and keeps what failed in .hypothesis/.
 settings.register_profile("default", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=20)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile(
     "long",
