@@ -172,9 +172,9 @@ class Placer:
     def _check_content(self, item: Item, place: Place, kind: int) -> None:
         name = CONTAINER_NAMES[kind]
         if item.kind not in self.policy.allowed(kind):
-            raise InvalidYjsUpdateError(f"content of kind {KIND_NAMES[item.kind]} may not be in a {name}")
+            raise InvalidYjsUpdateError(f"content of kind {KIND_NAMES[item.kind]} may not be in {name}")
         if (place.key is not None) != (kind == MAP):
-            raise InvalidYjsUpdateError(f"an item {'without' if kind == MAP else 'with'} a key in a {name}")
+            raise InvalidYjsUpdateError(f"an item {'without' if kind == MAP else 'with'} a key in {name}")
         if kind == MAP and item.length != 1 and item.kind != DELETED:
             raise InvalidYjsUpdateError(f"{item.length} values under one key of a map")
 

@@ -14,7 +14,7 @@ ARRAY, MAP, TEXT = range(3)
 HAS_ORIGIN, HAS_RIGHT_ORIGIN, HAS_KEY = 0x80, 0x40, 0x20
 
 KIND_NAMES = ("GC", "Deleted", "JSON", "Binary", "String", "Embed", "Format", "Type", "Any", "Doc", "Skip")
-CONTAINER_NAMES = ("array", "map", "text")
+CONTAINER_NAMES = ("an array", "a map", "a text")
 
 Reference: TypeAlias = tuple[int, int]
 """Client and clock."""
