@@ -28,7 +28,7 @@ from collabkernel.storage.base import (
     SiteRow,
     SnapshotRow,
 )
-from collabkernel.storage.database import make_database, parse_url
+from collabkernel.storage.database import Database, make_database, parse_url
 from collabkernel.storage.failures import DATABASE_ERRORS, explain
 from collabkernel.storage.tables import rooms
 
@@ -45,13 +45,18 @@ T = TypeVar("T")
 class SqlStorage:
     """A ``Storage`` in a database; ``base.Storage`` has the promises."""
 
-    def __init__(self, url: str, durable: bool = True) -> None:
+    def __init__(self, url: str, durable: bool = True, database: Database | None = None) -> None:
         """Take the URL of a database; nothing is connected before ``open``.
+
+        Args:
+            url: As ``open_storage`` takes it, but for ``memory://``.
+            durable: Whether an append waits for the disk.
+            database: Used in place of the one at the URL.
 
         Raises:
             StorageError: If the URL names no database that we know, or its driver is not installed.
         """
-        self._database = make_database(parse_url(url), durable)
+        self._database = make_database(parse_url(url), durable) if database is None else database
         self._is_open = False
         self._writes: set[asyncio.Task[object]] = set()
         """Transactions under way: they are finished even if their callers are cancelled."""

@@ -38,9 +38,7 @@ def rows(quick: bool) -> list[report.Row]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_build_folder())))
         url_by_kind = {"memory": "memory://", "sqlite": f"sqlite:///{folder}/rooms.db"}
         if not quick:
-            url_by_kind["postgres"] = stack.enter_context(
-                running_postgres(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "data")
-            )
+            url_by_kind["postgres"] = stack.enter_context(running_postgres())
         measured = [report.row("storage/fsync", _fsyncs_ms(folder), "ms")]
         for kind, url in url_by_kind.items():
             measured += asyncio.run(_measure(kind, url, appends_count=60 if quick else 400))

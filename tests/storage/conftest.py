@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from collabkernel.storage.database import Database, make_database, parse_url
 from collabkernel.storage.sql import SqlStorage
 from tests.contract.databases import running_postgres
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """One PostgreSQL server for the tests of this folder."""
-    with running_postgres(tmp_path_factory.mktemp("postgres")) as url:
+    with running_postgres() as url:
         yield url
 
 
@@ -22,6 +24,30 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def path(tmp_path: Path) -> Path:
     """Where ``storage`` has its file."""
     return tmp_path / "rooms.db"
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Database]:
+    """The database below a storage, to look at and to damage."""
+    database = make_database(parse_url(url), durable=True)
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def database(path: Path, storage: SqlStorage) -> AsyncIterator[Database]:
+    """The file of ``storage``."""
+    del storage
+    async with opened(f"sqlite:///{path}") as database:
+        yield database
+
+
+@pytest.fixture
+async def postgres(postgres_url: str) -> AsyncIterator[Database]:
+    """The PostgreSQL server, with the rights of its superuser."""
+    async with opened(postgres_url) as database:
+        yield database
 
 
 @pytest.fixture

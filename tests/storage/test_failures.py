@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from collabkernel.errors import StorageError
 from collabkernel.storage import failures, sqlite
-from collabkernel.storage.database import parse_url
+from collabkernel.storage.database import Database, parse_url
 from collabkernel.storage.sql import SqlStorage
 from tests.contract.authors import enter
 
@@ -96,11 +96,8 @@ async def test_a_postgres_user_that_does_not_exist(postgres_url: str):
     assert "secret" not in refused
 
 
-async def test_a_postgres_user_who_may_nothing(postgres_url: str):
-    admin = SqlStorage(postgres_url)
-    await admin.open()
-    await admin._database.write(lambda c: c.execute(text("CREATE ROLE reader LOGIN")))
-    await admin.close()
+async def test_a_postgres_user_who_may_nothing(postgres_url: str, postgres: Database):
+    await postgres.write(lambda connection: connection.execute(text("CREATE ROLE reader LOGIN")))
 
     refused = await failure_of_opening(postgres_url.replace("postgres:@", "reader:@"))
 

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from collabkernel.storage.base import NotAppended, Refusal
+from collabkernel.storage.database import Database
 from collabkernel.storage.sql import SqlStorage
 from collabkernel.storage.tables import sites
 from tests.contract.authors import NOW_MS, enter
@@ -13,9 +14,9 @@ from tests.contract.authors import NOW_MS, enter
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_closed_site_is_neither_resumed_nor_written_by(storage: SqlStorage):
+async def test_a_closed_site_is_neither_resumed_nor_written_by(storage: SqlStorage, database: Database):
     ann = await enter(storage)
-    await storage._database.write(lambda connection: connection.execute(update(sites).values(closed=True)))
+    await database.write(lambda connection: connection.execute(update(sites).values(closed=True)))
 
     assert (await storage.site("plan", 7)).closed is True
     assert await storage.resume_site("plan", 7, NOW_MS) is None

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from collabkernel.errors import StorageError
 from collabkernel.storage import schema
+from collabkernel.storage.database import Database
 from collabkernel.storage.sql import SqlStorage
 
 pytestmark = pytest.mark.anyio
@@ -87,8 +88,8 @@ async def test_two_new_databases_are_opened_at_once_in_one_process(tmp_path: Pat
         await storage.close()
 
 
-async def test_a_newer_schema_is_left_alone(storage: SqlStorage, path: Path):
-    await storage._database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+async def test_a_newer_schema_is_left_alone(database: Database, path: Path):
+    await database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
 
     with pytest.raises(StorageError, match="a newer version has opened it; upgrade collabkernel"):
         await SqlStorage(f"sqlite:///{path}").open()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from collabkernel.errors import StorageError
 from collabkernel.storage.base import Appended, NotAppended, SnapshotRow
+from collabkernel.storage.database import make_database, parse_url
 from collabkernel.storage.sql import SqlStorage
 from tests.contract.authors import HLC, NOW_MS, enter, whole_log
 
@@ -40,10 +41,22 @@ class FaultyDatabase:
 
 
 @pytest.fixture
-def faults(storage: SqlStorage) -> list[str]:
+def faulty(path: Path) -> FaultyDatabase:
+    return FaultyDatabase(make_database(parse_url(f"sqlite:///{path}"), durable=True))
+
+
+@pytest.fixture
+def faults(faulty: FaultyDatabase) -> list[str]:
     """Put ``before`` or ``after`` in, one a write."""
-    storage._database = faulty = FaultyDatabase(storage._database)
     return faulty.faults
+
+
+@pytest.fixture
+async def storage(path: Path, faulty: FaultyDatabase) -> AsyncIterator[SqlStorage]:
+    storage = SqlStorage(f"sqlite:///{path}", database=faulty)
+    await storage.open()
+    yield storage
+    await storage.close()
 
 
 def refuse_writes_to(path: Path, room_id: str) -> None:

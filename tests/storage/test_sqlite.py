@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
+from collabkernel.storage.database import make_database, parse_url
 from collabkernel.storage.sql import SqlStorage
 from tests.contract.authors import enter
 
@@ -45,13 +46,13 @@ def pragmas(connection: Connection) -> list[object]:
 
 @pytest.mark.parametrize(("durable", "synchronous"), [(True, 2), (False, 1)])
 async def test_settings(path: Path, durable: bool, synchronous: int):
-    storage = SqlStorage(f"sqlite:///{path}", durable)
-    await storage.open()
+    database = make_database(parse_url(f"sqlite:///{path}"), durable)
 
-    assert await storage._database.write(pragmas) == ["wal", synchronous, 1]
-    assert await storage._database.read(pragmas) == ["wal", synchronous, 1]
+    assert await database.open() is durable
+    assert await database.write(pragmas) == ["wal", synchronous, 1]
+    assert await database.read(pragmas) == ["wal", synchronous, 1]
 
-    await storage.close()
+    await database.close()
 
 
 async def test_the_file_is_for_its_owner_alone(tmp_path: Path):

@@ -9,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
+from collabkernel.storage.database import make_database, parse_url
 from collabkernel.storage.sql import SqlStorage
 from collabkernel.storage.tables import metadata
 
@@ -23,10 +24,11 @@ def differences(connection: Connection) -> list[object]:
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 async def test_migrations_and_tables_are_the_same(kind: str, path: Path, request: pytest.FixtureRequest):
     url = f"sqlite:///{path}" if kind == "sqlite" else request.getfixturevalue("postgres_url")
-    storage = SqlStorage(url)
+    database = make_database(parse_url(url), durable=True)
+    storage = SqlStorage(url, database=database)
     await storage.open()
 
-    assert await storage._database.read(differences) == []
+    assert await database.read(differences) == []
 
     await storage.close()
 
