@@ -86,9 +86,15 @@ class YjsOrder:
         right = self._starting_at(right_origin) if right_origin is not None else None
         self._refuse_strangers(left, right, origin)
         piece = _Piece(client, clock, length, origin, right_origin)
-        self._link(self._find_left(piece, left, right), piece)
-        self._pieces.setdefault(client, []).append(piece)
-        self._starts.setdefault(client, []).append(clock)
+        if (self._first if left is None else left.right) is not right:
+            left = self._find_left(piece, left, right)
+        self._link(left, piece)
+        if pieces is None:
+            self._pieces[client] = [piece]
+            self._starts[client] = [clock]
+        else:
+            pieces.append(piece)
+            self._starts[client].append(clock)
 
     def commit(self) -> None:
         """Keep what was inserted."""

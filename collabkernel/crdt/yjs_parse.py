@@ -31,7 +31,8 @@ VALUE_DEPTH_MAX = 16
 JSON_DIGITS_MAX = 19
 """Digits of an integer in JSON: 64 bits; longer ones lose digits in every implementation, differently in each."""
 
-_SCALARS: dict[bytes, Any] = {b"true": True, b"false": False, b"null": None}
+_HIGH_BITS = {shift: sum(0x80 << low for low in range(0, shift, 7)) for shift in range(7, 56, 7)}
+_SCALARS: dict[bytes, Any] = {b"true": True, b"false": False, b"null": None, **{b"%d" % n: n for n in range(10)}}
 
 
 def read_uint(data: bytes, at: int) -> tuple[int, int]:
@@ -44,20 +45,22 @@ def read_uint(data: bytes, at: int) -> tuple[int, int]:
     byte = data[at]
     if byte < 0x80:
         return byte, at + 1
-    value = byte & 0x7F
+    # The bits 0x80 of all bytes so far are taken off in one go: 32-bit client ids are most of what is read.
+    value = byte
     shift = 7
     while True:
         at += 1
         byte = data[at]
         if byte < 0x80:
             break
-        value |= (byte & 0x7F) << shift
+        value += byte << shift
         shift += 7
         if shift > 49:
             raise InvalidYjsUpdateError(f"integer at byte {at} is longer than 53 bits")
+    value -= _HIGH_BITS[shift]
     if byte == 0:
         raise InvalidYjsUpdateError(f"integer that ends at byte {at} is not in its shortest form")
-    value |= byte << shift
+    value += byte << shift
     if value > UINT_MAX:
         raise InvalidYjsUpdateError(f"integer that ends at byte {at} is over 2**53 - 1")
     return value, at + 1
@@ -71,6 +74,13 @@ def write_uint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def low_surrogates(text: str, clock: int) -> list[int]:
+    """The clocks of the second halves of surrogate pairs in a text that begins at ``clock``."""
+    # Each astral character takes two clocks, so the k-th one has moved everything behind it by k.
+    astral = (index for index, char in enumerate(text) if char > "\uffff")
+    return [clock + index + number + 1 for number, index in enumerate(astral)]
 
 
 class Reader:
@@ -137,6 +147,8 @@ class Reader:
             raise InvalidYjsUpdateError(f"{what} of {len(raw)} bytes is over the limit of {bytes_max} bytes")
         if raw in _SCALARS:
             return _SCALARS[raw]
+        if raw[1:-1].isalnum() and raw[0] == raw[-1] == 0x22:  # a plain word, such as a colour
+            return raw[1:-1].decode()
         return _strict_json(raw, what)
 
     def any(self, what: str, depth: int = 1) -> None:

@@ -37,7 +37,7 @@ from bisect import bisect_left
 from typing import NamedTuple
 
 from collabkernel.crdt.yjs_order import YjsOrder
-from collabkernel.crdt.yjs_parse import Reader, read_uint, write_uint
+from collabkernel.crdt.yjs_parse import Reader, low_surrogates, read_uint, write_uint
 from collabkernel.crdt.yjs_places import Item, Place, PlaceIndex, Placer, in_causal_order
 from collabkernel.crdt.yjs_policy import (
     ANY,
@@ -244,17 +244,21 @@ class YjsState:
 
 
 def _typed(raw: bytes, client: int, clock: int) -> YjsUpdate | None:
-    size = len(raw)
+    size = chars = len(raw)
+    lows: tuple[Reference, ...] = ()
     if not (is_ascii := raw.isascii()):
         try:
             text = raw.decode()
         except UnicodeDecodeError:
             return None
-        size = len(text)
+        size = chars = len(text)
         if max(text) > "\uffff":
-            return None
+            lows = tuple((client, low) for low in low_surrogates(text, clock))
+            size += len(lows)
     clock += size
-    return YjsUpdate({client: clock}, (), size, is_ascii) if size and clock <= YJS_CLOCK_MAX else None
+    if not size or clock > YJS_CLOCK_MAX:
+        return None
+    return YjsUpdate({client: clock}, (), chars, is_ascii, 0, lows)
 
 
 class _Check:
@@ -448,12 +452,9 @@ class _Check:
             return length
         self.is_ascii = False
         if max(text) > "\uffff":
-            for index, char in enumerate(text):
-                if char > "\uffff":
-                    # Every astral character before it took one clock more than it has code points.
-                    low = self.clock + index + (length - len(text)) + 1
-                    self.lows[self.client, low] = None
-                    length += 1
+            lows = low_surrogates(text, self.clock)
+            self.lows.update(dict.fromkeys((self.client, low) for low in lows))
+            length += len(lows)
         return length
 
     def _format(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collabkernel.crdt.yjs_parse import UINT_MAX, VALUE_DEPTH_MAX, Reader, read_uint, write_uint
+from collabkernel.crdt.yjs_parse import UINT_MAX, VALUE_DEPTH_MAX, Reader, low_surrogates, read_uint, write_uint
 from collabkernel.errors import InvalidYjsUpdateError
 
 
@@ -122,3 +122,11 @@ def test_any_is_bounded_in_depth():
     for depth in (VALUE_DEPTH_MAX, 100_000):
         with pytest.raises(InvalidYjsUpdateError, match="nested over 16 levels"):
             Reader(b"\x75\x01" * depth + b"\x7e").any("a value")
+
+
+@given(st.text(alphabet="aä漢😀🎉", max_size=12), st.integers(0, 1000))
+def test_low_surrogates_are_where_utf_16_has_them(text: str, clock: int):
+    raw = text.encode("utf-16-be")
+    units = [int.from_bytes(raw[at : at + 2], "big") for at in range(0, len(raw), 2)]
+
+    assert low_surrogates(text, clock) == [clock + at for at, unit in enumerate(units) if 0xDC00 <= unit < 0xE000]
