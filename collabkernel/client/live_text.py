@@ -95,7 +95,10 @@ class LiveText(Live):
 
     def delete(self, start: int, stop: int | None = None) -> None:
         """Remove the characters from ``start`` to before ``stop``; without ``stop``, one character."""
-        self._splice(start, start + 1 if stop is None else stop, "", {})
+        if stop is None:
+            del self[start]
+        else:
+            self._splice(start, stop, "", {})
 
     def replace(self, start: int, stop: int, text: str, **attributes: Any) -> None:
         """Put ``text`` in the place of the characters from ``start`` to before ``stop``."""
