@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from collabkernel import metrics
 from collabkernel.errors import ClosedError, RoomNotFoundError, StorageError
 from collabkernel.storage.append import AppendPlan, RoomHead, SiteHead, answer_from_log, plan_append, storable_refusal
 from collabkernel.storage.base import (
@@ -77,7 +76,6 @@ class MemoryStorage:
     async def append(self, batch: Sequence[AppendRequest]) -> list[Appended | NotAppended]:
         """Store envelopes, all at once."""
         self._check_open()
-        started_s = time.perf_counter()
         rooms = {room_id: self._room_by_id[room_id] for room_id in {r.room_id for r in batch} & self._room_by_id.keys()}
         heads = {
             (request.room_id, request.site): SiteHead(site.epoch, site.last_counter, site.closed)
@@ -90,7 +88,6 @@ class MemoryStorage:
             found = rooms[request.room_id].found(request.site, request.counter)
             plan.answers[i] = answer_from_log(request, found, heads[request.room_id, request.site].last_counter)
         self._write(rooms, plan)
-        metrics.storage_op_rtt_ms.observe((time.perf_counter() - started_s) * 1000)
         return [answer for answer in plan.answers if answer is not None]
 
     async def head(self, room_id: str) -> RoomRow | None:
@@ -206,7 +203,6 @@ class MemoryStorage:
         now_ms = time.time_ns() // 1_000_000
         for room_id, head in plan.heads.items():
             rooms[room_id].grow(head, plan.rows[room_id], now_ms)
-            metrics.count_stored(room_id, len(plan.rows[room_id]))
 
     def _room(self, room_id: str) -> _Room | None:
         self._check_open()

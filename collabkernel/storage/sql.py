@@ -86,18 +86,12 @@ class SqlStorage:
         """Store envelopes, all in one transaction."""
         if not batch:
             return []
-        started_s = time.perf_counter()
         attempt = _Attempt(batch)
         try:
             await self._write(attempt.run)
-            answers = attempt.answers
         except StorageError:
-            answers = await self._append_room_by_room(attempt)
-        metrics.storage_op_rtt_ms.observe((time.perf_counter() - started_s) * 1000)
-        for request, answer in zip(batch, answers, strict=True):
-            if isinstance(answer, Appended) and not answer.duplicate:
-                metrics.count_stored(request.room_id, len(request.ops))
-        return answers
+            return await self._append_room_by_room(attempt)
+        return attempt.answers
 
     async def head(self, room_id: str) -> RoomRow | None:
         """The room, or None."""
@@ -163,7 +157,6 @@ class SqlStorage:
 
     async def save_snapshot(self, snapshot: SnapshotRow, now_ms: int) -> None:
         """Write a snapshot; equal parts share a blob; only the newest two are kept."""
-        started_s = time.perf_counter()
         room_id = snapshot.room_id
         manifest = {partition: snapshots.content_hash(state) for partition, state in snapshot.parts.items()}
         state_by_hash = {manifest[partition]: state for partition, state in snapshot.parts.items()}
@@ -174,7 +167,6 @@ class SqlStorage:
                 snapshots.save, room_id=room_id, seq=snapshot.seq, manifest=manifest, data=data, now_ms=now_ms
             )
             if await self._write(save):
-                metrics.snapshot_latency_ms.observe((time.perf_counter() - started_s) * 1000)
                 return
         raise StorageError(f"snapshot of room {room_id!r}: others kept dropping its blobs; try again")
 

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 _Pointer = ctypes.c_void_p
-_XOpen = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, ctypes.c_char_p, _Pointer, ctypes.c_int, _Pointer)
+# The name is a pointer, not a c_char_p: SQLite keeps it, and would keep a copy that Python has freed.
+_XOpen = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, _Pointer, _Pointer, ctypes.c_int, _Pointer)
 _XWrite = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, _Pointer, ctypes.c_int, ctypes.c_int64)
 _XTruncate = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, ctypes.c_int64)
 _XSync = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, ctypes.c_int)
@@ -74,10 +75,10 @@ class RecordingVfs:
         """File name to contents, as of the last syncs. A deletion counts: SQLite syncs the folder after it."""
         return {path.name: data for path, data in self._synced.items() if path.exists()}
 
-    def _open(self, vfs: int, name: bytes | None, file: int, flags: int, out_flags: int) -> int:
+    def _open(self, vfs: int, name: int | None, file: int, flags: int, out_flags: int) -> int:
         code = self._original.xOpen(vfs, name, file, flags, out_flags)
         if code == 0 and name is not None:
-            self._path_by_file[file] = Path(name.decode())
+            self._path_by_file[file] = Path(ctypes.string_at(name).decode())
             self._replace_methods(file)
         return int(code)
 
