@@ -21,6 +21,10 @@ from bisect import bisect_right
 from collabkernel.crdt.yjs_policy import Reference
 from collabkernel.errors import InvalidYjsUpdateError
 
+CONCURRENT_MAX = 10_000
+"""Pieces between an origin and its right origin. All were inserted there by others, unseen by the author: an honest
+one meets a handful, and without a bound every insert of a hostile one could walk the whole text, here and in yrs."""
+
 
 class _Piece:
     """Items ``start`` to ``start + length - 1`` of a client; each but the first has the one before it as origin."""
@@ -194,10 +198,12 @@ class YjsOrder:
             return  # one was inserted beside the other, which says it all
         else:
             between = left.right
-            while between is not None and between is not right:
+            steps = 0
+            while between is not None and between is not right and steps < CONCURRENT_MAX:
                 if between.holds(right.origin) or between.holds(left.right_origin):
                     break
                 between = between.right
+                steps += 1
             can_touch = between is right
         if not can_touch:
             raise InvalidYjsUpdateError("its origin and right origin cannot have been neighbours for anybody")
@@ -211,6 +217,10 @@ class YjsOrder:
         before: set[_Piece] = set()
         conflicting: set[_Piece] = set()
         while other is not None and other is not right:
+            if len(before) == CONCURRENT_MAX:
+                raise InvalidYjsUpdateError(
+                    f"over {CONCURRENT_MAX} concurrent inserts in one place; load the text anew"
+                )
             before.add(other)
             conflicting.add(other)
             if other.origin == piece.origin:

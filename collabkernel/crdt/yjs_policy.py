@@ -32,6 +32,8 @@ class YjsPolicy:
     """Kinds of content by the kind of their container; a nested container must be one of the keys."""
     has_gc: bool = False
     """Whether GC structs may come: they stand for what was inside a deleted container, so only nesting makes them."""
+    structs_max: int = 10_000
+    """Structs, and delete ranges, of one update: as long as 10,000 small operations keep a room busy."""
     depth_max: int = 16
     """Nesting of containers; yrs recurses when it deletes."""
     embed_bytes_max: int = 16 << 10

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Set
 from typing import NamedTuple
 
 from collabkernel.crdt.yjs_order import YjsOrder
@@ -184,12 +185,10 @@ class YjsState:
             self._unordered = b""
         return self._order
 
-    def has_format_key(self, key: str) -> bool:
-        return key in self._format_keys
-
     @property
-    def format_keys_count(self) -> int:
-        return len(self._format_keys)
+    def format_keys(self) -> Set[str]:
+        """Format keys that the document has seen."""
+        return self._format_keys
 
     def _check_typing(self, data: bytes, client: int) -> YjsUpdate | None:
         """The common case at a third of the cost: one string typed into a flat text, nothing deleted.
@@ -318,6 +317,7 @@ class _Check:
         clock = self.reader.uint("a clock")
         if self.own is not None and client != self.own:
             raise InvalidYjsUpdateError(f"new structs of client {client}; this session writes as client {self.own}")
+        self._refuse_many(structs, "structs")
         if client in self.clocks:
             raise InvalidYjsUpdateError(f"client {client} comes twice")
         if structs == 0:
@@ -358,6 +358,10 @@ class _Check:
             raise InvalidYjsUpdateError("a text has no keys")
         self._place(Item(self.client, self.clock, length, kind, origin, right, parent, key, container))
         return length
+
+    def _refuse_many(self, count: int, what: str) -> None:
+        if self.own is not None and count > self.policy.structs_max:
+            raise InvalidYjsUpdateError(f"{count} {what} in one update; at most {self.policy.structs_max}")
 
     def _place(self, item: Item) -> None:
         if item.length == 0:
@@ -463,10 +467,10 @@ class _Check:
         if not 0 < len(key.encode()) <= policy.format_key_bytes_max:
             raise InvalidYjsUpdateError(f"a format key has 1 to {policy.format_key_bytes_max} bytes")
         self.reader.json("the value of a format", policy.format_bytes_max)
-        if not self.state.has_format_key(key) and key not in self.format_keys:
-            if self.state.format_keys_count + len(self.format_keys) >= policy.format_keys_max:
-                raise InvalidYjsUpdateError(f"over {policy.format_keys_max} different format keys in one document")
+        if key not in self.state.format_keys:
             self.format_keys.add(key)
+            if len(self.state.format_keys) + len(self.format_keys) > policy.format_keys_max:
+                raise InvalidYjsUpdateError(f"over {policy.format_keys_max} different format keys in one document")
 
     def _deletes(self) -> tuple[tuple[int, int, int], ...]:
         reader = self.reader
@@ -480,6 +484,7 @@ class _Check:
             if ranges == 0:
                 raise InvalidYjsUpdateError(f"deletes of client {client} come without ranges")
             seen.add(client)
+            self._refuse_many(len(deleted) + ranges, "delete ranges")
             end = 0
             known = self.clocks.get(client, self.state.clocks.get(client, 0))
             for _ in range(ranges):

@@ -109,6 +109,14 @@ def test_neighbours_of_any_time_are_let_in(origin: Reference | None, right: Refe
     order.insert(3, 0, 1, origin, right)
 
 
+def test_concurrent_inserts_in_one_place_are_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("collabkernel.crdt.yjs_order.CONCURRENT_MAX", 20)
+    order = order_of(*((client, 0, 1, None, None) for client in range(1, 22)))
+
+    with pytest.raises(InvalidYjsUpdateError, match="concurrent inserts in one place"):
+        order.insert(99, 0, 1, None, None)
+
+
 def test_typing_on_makes_no_new_piece():
     order = order_of((1, 0, 2, None, None), (2, 0, 1, (1, 0), (1, 1)), (2, 1, 1, (2, 0), (1, 1)))
 

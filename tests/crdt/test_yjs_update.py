@@ -121,6 +121,17 @@ def test_format_keys_of_a_document_are_bounded():
     state.check(b"\x01\x01\x02\x00\x46\x01\x00\x02k1\x04true\x00", 2)
 
 
+def test_structs_and_ranges_of_one_update_are_bounded():
+    state = state_of(typed(1, 0, "a" * 30_000))
+    many = TEXT_POLICY.structs_max
+    ranges = b"".join(write_uint(2 * number) + b"\x01" for number in range(many + 1))
+
+    with pytest.raises(InvalidYjsUpdateError, match="10001 structs in one update"):
+        state.check(b"\x01" + write_uint(many + 1) + b"\x02\x00" + b"\x81\x01\x00\x01" * (many + 1) + b"\x00", 2)
+    with pytest.raises(InvalidYjsUpdateError, match="10001 delete ranges in one update"):
+        state.check(b"\x00\x01\x01" + write_uint(many + 1) + ranges, 2)
+
+
 def test_first_clock_reads_the_head_alone():
     assert first_clock(typed(300, 0, "x"), 300) == 0
     assert first_clock(typed(300, 9, "x")[:8], 300) == 9
