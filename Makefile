@@ -70,7 +70,7 @@ $(VENV)/installed-node: $(TS)/package-lock.json $(VENV)/installed-dev
 .PHONY: run
 run: $(VENV)/installed-run ## Start JupyterLab with live rooms, and print the URL of an example notebook
 	@echo '» Starting JupyterLab; stop it with Ctrl-C'
-	@exec env -u JUPYTER_TOKEN $(BIN)/jupyter lab --no-browser --port=$(PORT) --log-level=WARN \
+	@exec env -u JUPYTER_TOKEN $(BIN)/jupyter lab --no-browser -y --port=$(PORT) --log-level=WARN \
 	  --CollabKernelServer.db_url='$(DATABASE)' --ServerApp.root_dir='$(CURDIR)' \
 --LabApp.default_url=/lab/tree/notebooks/01-live-objects.ipynb \
 	  $$([ "$$(id -u)" != 0 ] || echo --allow-root) $(ARGS)
