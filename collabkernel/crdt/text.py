@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, TypeAlias
 from pycrdt import Doc, StackItem, Text, UndoManager, merge_updates
 
 from collabkernel.crdt.text_delta import EMBED_UNIT, Delta, insertion, to_delta
-from collabkernel.crdt.yjs_update import YjsState, YjsUpdate, first_clock
+from collabkernel.crdt.yjs_parse import first_clock
+from collabkernel.crdt.yjs_update import YjsState, YjsUpdate
 from collabkernel.errors import InvalidValueError, InvalidYjsUpdateError
 
 ROOT_NAME = "text"

@@ -189,6 +189,17 @@ class Reader:
             raise InvalidYjsUpdateError(f"{what} before byte {self.at} is not a finite number")
 
 
+def first_clock(update: bytes, client: int) -> int | None:
+    """The clock at which the new structs of ``client`` begin; None if it has none. Reads no further than that."""
+    reader = Reader(update)
+    if reader.uint("the number of clients") == 0:
+        return None
+    reader.uint("a number of structs")
+    if reader.uint("a client id") != client:
+        return None
+    return reader.uint("a clock")
+
+
 def _strict_json(raw: bytes, what: str) -> Any:
     try:
         value = _JSON.decode(raw.decode())

@@ -87,17 +87,6 @@ class YjsUpdate(NamedTuple):
     """The bytes themselves if they are the stored state of a flat document, whose order is made out later."""
 
 
-def first_clock(update: bytes, client: int) -> int | None:
-    """The clock at which the new structs of ``client`` begin; None if it has none. Reads no further than that."""
-    reader = Reader(update)
-    if reader.uint("the number of clients") == 0:
-        return None
-    reader.uint("a number of structs")
-    if reader.uint("a client id") != client:
-        return None
-    return reader.uint("a clock")
-
-
 class YjsState:
     """What the validator remembers of one document: clocks, halves of surrogate pairs, and, if nested, places.
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text
 
 from collabkernel.crdt.text import TextRope
-from collabkernel.crdt.yjs_parse import write_uint
+from collabkernel.crdt.yjs_parse import first_clock, write_uint
 from collabkernel.crdt.yjs_policy import JUPYTER_POLICY, TEXT_POLICY
-from collabkernel.crdt.yjs_update import YjsState, first_clock
+from collabkernel.crdt.yjs_update import YjsState
 from collabkernel.errors import InvalidYjsUpdateError
 from collabkernel.limits import YJS_CLOCK_MAX
 
