@@ -43,7 +43,7 @@ class EchoRoom:
     def browser_ticket(self, origin: str = "") -> dict[str, Any]:
         if self.is_away:
             raise StorageError("the server is away")
-        return {"url": f"ws://127.0.0.1:8888/x{origin}", "ticket": "t-1"}
+        return {"url": f"ws://127.0.0.1:8888/x?{origin}", "ticket": "t-1"}
 
 
 class Page:
@@ -115,9 +115,17 @@ def test_a_frame_for_a_relay_of_an_earlier_kernel_is_answered_with_its_end(desk:
 
 
 def test_a_ticket_is_minted_on_request_and_goes_by_message(desk: RelayDesk, page: Page) -> None:
-    desk.handle({"kind": "ticket", "id": "a-1"}, [])
+    desk.handle({"kind": "ticket", "id": "a-1", "origin": "https://lab.example"}, [])
 
-    assert page.wait_for(1) == [({"kind": "ticket", "id": "a-1", "url": "ws://127.0.0.1:8888/x", "ticket": "t-1"}, [])]
+    url = "ws://127.0.0.1:8888/x?https://lab.example"
+    assert page.wait_for(1) == [({"kind": "ticket", "id": "a-1", "url": url, "ticket": "t-1"}, [])]
+
+
+@pytest.mark.parametrize("origin", [None, "null", "", 5])
+def test_a_page_without_an_origin_gets_a_ticket_for_the_servers_own(desk: RelayDesk, page: Page, origin: Any) -> None:
+    desk.handle({"kind": "ticket", "id": "a-1", "origin": origin}, [])
+
+    assert page.wait_for(1)[0][0]["url"] == "ws://127.0.0.1:8888/x?"
 
 
 def test_a_refusal_is_told_with_its_code(desk: RelayDesk, room: EchoRoom, page: Page) -> None:

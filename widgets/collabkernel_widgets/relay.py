@@ -39,7 +39,8 @@ class RelayDesk:
         match content.get("kind"):
             case "ticket":
                 # Minting asks the server, and the thread that we are called on may be the kernel's main one.
-                threading.Thread(target=self._mint, args=(page_id,), name="collabkernel-ticket", daemon=True).start()
+                arguments = (page_id, content.get("origin"))
+                threading.Thread(target=self._mint, args=arguments, name="collabkernel-ticket", daemon=True).start()
             case "relay-open":
                 self._open(page_id)
             case "relay-frame":
@@ -54,10 +55,12 @@ class RelayDesk:
             self._relay_by_id.clear()
         _close_all(relays)
 
-    def _mint(self, page_id: str) -> None:
+    def _mint(self, page_id: str, origin: object) -> None:
         reply: dict[str, Any] = {"kind": "ticket", "id": page_id}
+        # A page in a sandbox has the origin "null", which no ticket can be bound to.
+        bound_to = origin if isinstance(origin, str) and "://" in origin else ""
         try:
-            ticket = self._room.browser_ticket()
+            ticket = self._room.browser_ticket(bound_to)
         except CollabKernelError as error:
             self._send(reply | {"error": f"{error.code}: {error}"}, [])
             return

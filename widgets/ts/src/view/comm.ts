@@ -5,7 +5,7 @@
  * ======================================  =======================================================
  * page to kernel                          kernel to page
  * ======================================  =======================================================
- * {kind: "ticket", id}                    {kind: "ticket", id, url, ticket} or {.., error}
+ * {kind: "ticket", id, origin}            {kind: "ticket", id, url, ticket} or {.., error}
  * {kind: "relay-open", id}                {kind: "relay-opened", id}, {kind: "relay-closed", id, reason}
  * {kind: "relay-frame", id} + 1 buffer    {kind: "relay-frame", id} + 1 buffer
  * {kind: "relay-close", id}
@@ -56,7 +56,8 @@ export class CommPool {
     });
     const timer = setTimeout(() => reject(new Error("the kernel gave no ticket: it is busy")), ANSWER_TIMEOUT_MS);
     try {
-      model.send({ kind: "ticket", id });
+      // The page's origin, for a server that is on another: the ticket allows this page to use it.
+      model.send({ kind: "ticket", id, origin: location.origin });
       const { url, ticket, error } = await promise;
       if (typeof url !== "string" || typeof ticket !== "string") throw new Error(String(error ?? "the kernel gave no ticket"));
       const address = new URL(socketUrl(url));
