@@ -22,7 +22,8 @@ from collabkernel.wire.state import encode_state
 
 PAUSE_S = 0.05
 """Between two writes of one client: 50 of them write 1,000 operations a second."""
-SETTLE_S = 60
+SETTLE_S = 240
+"""Far longer than any wait here: a starved machine may keep a client out for several restarts."""
 LIMITS = replace(Limits(), reconnect_max_ms=500)
 
 
@@ -40,7 +41,8 @@ async def write(room: collabkernel.client.async_room.AsyncRoom, me: int, acked: 
         else:
             log.append(name)
         if rng.random() < 0.2:
-            notes.insert(rng.randint(0, len(notes)), f"<{name}>")
+            between = [0, *[i + 1 for i, sign in enumerate(str(notes)) if sign == ">"]]
+            notes.insert(rng.choice(between), f"<{name}>")
             name += "+text"
         try:
             await room.flush(timeout_s=SETTLE_S)
