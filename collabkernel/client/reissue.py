@@ -103,10 +103,15 @@ class ScratchTexts:
 
 
 def reissue(orphans: Orphans, tree: LiveTree) -> Iterator[Plan]:
-    """What of the orphans ``tree`` does not have, one plan an envelope."""
+    """What of the orphans ``tree`` does not have, one plan an envelope.
+
+    A site's envelopes are stored in order, so what stands before one that shows was judged, though it may not show.
+    """
     scratch = ScratchTexts(tree)
-    for entry, site in zip(orphans.entries, orphans.sites, strict=True):
-        if not _is_stored(entry, site, tree, scratch):
+    pairs = tuple(zip(orphans.entries, orphans.sites, strict=True))
+    judged = {site: i for i, (entry, site) in enumerate(pairs) if _is_stored(entry, site, tree, scratch)}
+    for i, (entry, site) in enumerate(pairs):
+        if i > judged.get(site, -1):
             yield Plan(entry, site, scratch)
 
 

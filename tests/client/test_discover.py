@@ -1,0 +1,44 @@
+"""Where the server is."""
+
+from __future__ import annotations
+
+import pytest
+
+from collabkernel.client.discover import NoServerError, find_server
+
+
+def test_what_the_user_says_counts():
+    server = find_server("http://host:1/", "secret", {"COLLABKERNEL_URL": "http://other/"})
+
+    assert (server.url, server.read_token()) == ("http://host:1/", "secret")
+
+
+def test_a_kernel_finds_the_server_that_started_it(tmp_path):
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    environment = {"COLLABKERNEL_URL": "http://host:1/base/", "COLLABKERNEL_TOKEN_FILE": str(file)}
+    server = find_server(None, None, environment)
+
+    assert (server.url, server.read_token()) == ("http://host:1/base/", "first")
+    file.write_text("second")
+    assert server.read_token() == "second"
+    file.unlink()
+    with pytest.raises(NoServerError, match="Restart this kernel"):
+        server.read_token()
+
+
+def test_a_token_is_not_sent_to_another_server(tmp_path):
+    file = tmp_path / "token"
+    file.write_text("secret")
+    environment = {"COLLABKERNEL_URL": "http://host:1/", "COLLABKERNEL_TOKEN_FILE": str(file)}
+
+    assert find_server("http://elsewhere/", None, environment).read_token() == ""
+    assert find_server("http://host:1", None, environment).read_token() == "secret"
+
+
+def test_without_a_server_the_error_says_what_to_do():
+    with pytest.raises(NoServerError) as caught:
+        find_server(None, None, {})
+
+    for help_ in ("jupyter lab", "url=", "memory://", "COLLABKERNEL_URL"):
+        assert help_ in str(caught.value)

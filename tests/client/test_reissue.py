@@ -1,0 +1,99 @@
+"""What of a lost site is made again, and how states are told apart."""
+
+from __future__ import annotations
+
+import pytest
+
+from collabkernel.client.live_text import LiveText
+from collabkernel.client.reissue import Orphans, apply_delta, changed_containers, reissue
+from collabkernel.crdt.ids import ROOT
+from collabkernel.wire.state import decode_state, encode_state
+from tests.client.log_world import NOW_MS, World
+from tests.client.test_replica import assert_converged
+
+pytestmark = pytest.mark.core
+
+
+def test_what_is_stored_is_not_made_again():
+    world = World(1)
+    room = world.rooms[0]
+    room.list("l").extend([1, {"a": LiveText("x")}])
+    room.root.k = 1
+    room.list("l").move(0, 1)
+    room.list("l")[0] = "set"
+    room.root["t"] = LiveText("t")
+    room.text("t").append("u")
+    del room.root["k"]
+    orphans = Orphans.join(None, room.replica.tree, room.site, room.replica.pending)
+    world.settle()
+
+    assert orphans is not None
+    assert list(reissue(orphans, world.log.tree)) == []
+    assert len(list(reissue(orphans, World(1).rooms[0].replica.tree))) == len(orphans.entries)
+
+
+def test_an_old_edit_made_again_does_not_beat_a_newer_one():
+    world = World(2)
+    ann, bob = world.rooms
+    ann.root.k = "start"
+    world.settle()
+    world.lines[0].cut()
+    ann.root.k = "older"
+    bob.replica.server_offset_ms = 5000
+    bob.root.k = "newer"
+
+    world.lines[0].lose_site(201)
+    world.settle()
+
+    assert ann.root.k == bob.root.k == "newer"
+    assert_converged(world)
+
+
+def test_a_site_lost_twice_still_loses_nothing():
+    world = World(2)
+    ann = world.rooms[0]
+    ann.list("l").append("a")
+    world.lines[0].lose_site(201)
+    world.lines[0].connect()
+    world.lines[0].deliver_one()
+    world.lines[0].lose_site(202)
+    world.settle()
+    ann.list("l").append("b")
+    world.settle()
+
+    assert world.rooms[1].to_json() == {"l": ["a", "b"]}
+    assert_converged(world)
+
+
+def test_changed_containers_names_what_holds_something_else():
+    world = World(1)
+    room = world.rooms[0]
+    room.root.update({"same": [1], "list": [1], "text": LiveText("x")})
+    world.settle()
+    before, _, _ = decode_state(encode_state(room.replica.tree, 0, 0), 1)
+
+    room.list("list").append(2)
+    room.text("text").append("y")
+
+    changed = changed_containers(before, room.replica.tree)
+    assert {room.replica.tree.path(id) for id in changed} == {("list",), ("text",)}
+    assert ROOT not in changed
+
+
+def test_a_delta_is_applied_step_by_step():
+    room = World(1).rooms[0]
+    room.root.t = LiveText("Hello world")
+    edit = room.replica.begin(NOW_MS)
+
+    delta = [
+        {"retain": 5, "attributes": {"bold": True}},
+        {"insert": ", dear", "attributes": {"italic": True}},
+        {"retain": 1},
+        {"delete": 5},
+        {"insert": "friends"},
+    ]
+    apply_delta(edit, room.root.t._id, delta)
+    room.replica.commit()
+
+    assert room.text("t") == "Hello, dear friends"
+    assert room.text("t").to_delta()[0] == {"insert": "Hello", "attributes": {"bold": True}}
