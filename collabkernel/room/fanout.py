@@ -23,20 +23,22 @@ FLUSH_MS_PER_SESSION = 0.12
 class FanOut:
     """What is stored and not yet shown, and what was shown lately."""
 
-    __slots__ = ("_due_ms", "_flushed_at_ms", "_limits", "_ring", "_stored", "flushed")
+    __slots__ = ("_due_ms", "_flushed_at_ms", "_limits", "_payloads", "_ring", "_stored", "flushed")
 
     def __init__(self, flushed: int, limits: Limits) -> None:
         self.flushed = flushed
         """The last seq that was shown."""
         self._limits = limits
         self._stored: list[StoredEnvelope] = []
+        self._payloads: list[list[bytes]] = []
         self._ring = Ring(limits.ring_bytes)
         self._flushed_at_ms = 0
         self._due_ms: int | None = None
 
-    def add(self, envelope: StoredEnvelope) -> None:
-        """An envelope was stored: the next of the log."""
+    def add(self, envelope: StoredEnvelope, payloads: list[bytes]) -> None:
+        """An envelope was stored, the next of the log; ``payloads`` are its encoded operations."""
         self._stored.append(envelope)
+        self._payloads.append(payloads)
 
     def plan(self, sessions_count: int, now_ms: int) -> None:
         """Plan the flush of what was added: at once when idle, wider with more sessions."""
@@ -55,10 +57,10 @@ class FanOut:
         self._flushed_at_ms = now_ms
         before, part = self.flushed, b""
         if self._stored:
-            part = ops_part(self._stored)
+            part = ops_part(self._stored, self._payloads)
             self.flushed = self._stored[-1].last_seq
             self._ring.add(RingEntry(before + 1, self.flushed, part))
-            self._stored = []
+            self._stored, self._payloads = [], []
         ready: list[int] = []
         effects: list[Effect] = []
         for session in sessions:

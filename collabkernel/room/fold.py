@@ -46,17 +46,21 @@ class Fold:
             self.hlc = max(self.hlc, max([row.hlc for row in rows]))
 
 
-def envelopes_of_rows(rows: Sequence[OpRow]) -> list[StoredEnvelope]:
-    """The envelopes that rows in seq order were stored as; one that the rows cut in two comes as two."""
+def envelopes_of_rows(rows: Sequence[OpRow]) -> tuple[list[StoredEnvelope], list[list[bytes]]]:
+    """The envelopes that rows in seq order were stored as, and their encoded operations.
+
+    One that the rows cut in two comes as two.
+    """
     envelopes: list[StoredEnvelope] = []
+    payloads: list[list[bytes]] = []
     start = 0
     for end in range(1, len(rows) + 1):
         first = rows[start]
         if end < len(rows) and (rows[end].site, rows[end].first_counter) == (first.site, first.first_counter):
             continue
-        ops = tuple([decode_op(row.payload) for row in rows[start:end]])
-        envelopes.append(
-            StoredEnvelope(first.seq, first.site, first.actor, Envelope(first.counter, first.base, first.hlc, ops))
-        )
+        encoded = [row.payload for row in rows[start:end]]
+        envelope = Envelope(first.counter, first.base, first.hlc, tuple([decode_op(payload) for payload in encoded]))
+        envelopes.append(StoredEnvelope(first.seq, first.site, first.actor, envelope))
+        payloads.append(encoded)
         start = end
-    return envelopes
+    return envelopes, payloads

@@ -29,6 +29,8 @@ class InFlight(NamedTuple):
     site: int
     actor: str
     envelope: Envelope
+    payloads: list[bytes]
+    """The encoded operations: made once, for the log and for everybody's frame."""
     is_lowered: bool
 
 
@@ -87,23 +89,23 @@ class Intake:
 
     def stored(
         self, outcomes: tuple[Appended | NotAppended, ...], session_by_site: dict[int, Session]
-    ) -> tuple[list[StoredEnvelope], list[Effect]]:
-        """The log's answer: what may be shown, and the acks.
+    ) -> tuple[list[tuple[StoredEnvelope, list[bytes]]], list[Effect]]:
+        """The log's answer: what may be shown, with its encoded operations, and the acks.
 
         Raises:
             RoomResetError: The log did not take what the tree has, or has what the tree does not.
         """
-        envelopes: list[StoredEnvelope] = []
+        shown: list[tuple[StoredEnvelope, list[bytes]]] = []
         acks_by_site: dict[int, list[Ack]] = {}
         for outcome in outcomes:
-            site, actor, envelope, is_lowered = self._in_flight.popleft()
+            site, actor, envelope, payloads, is_lowered = self._in_flight.popleft()
             if isinstance(outcome, NotAppended):
                 raise RoomResetError(outcome.code, outcome.reason)
             if outcome.seq != self.head + 1 or outcome.hlc != envelope.hlc:
                 raise RoomResetError("room-reset", "another server wrote to this room")
             stored = StoredEnvelope(outcome.seq, site, actor, envelope)
             self.head = stored.last_seq
-            envelopes.append(stored)
+            shown.append((stored, payloads))
             ack = Ack(envelope.counter, outcome.seq, envelope.hlc if is_lowered else None, not self._is_durable)
             acks_by_site.setdefault(site, []).append(ack)
         sends: list[Effect] = [
@@ -111,7 +113,7 @@ class Intake:
             for site, acks in acks_by_site.items()
             if site in session_by_site
         ]
-        return envelopes, sends
+        return shown, sends
 
     def refused(self, session: Session | None, refusal: Refusal) -> list[Effect]:
         """A refusal is stored: answer it, if its site is here."""
@@ -154,8 +156,9 @@ class Intake:
             refusal = Refusal(sent.counter, len(sent.ops), error.code, str(error))
             return [*self.take_append(), Refuse(site, session.epoch, refusal)]  # behind what is admitted, in its order
         self.hlc = max(self.hlc, envelope.hlc + len(envelope.ops) - 1)
-        self._in_flight.append(InFlight(site, actor, envelope, envelope is not sent))
-        ops = tuple([(op_kind(op), encode_op(op)) for op in envelope.ops])
+        payloads = [encode_op(op) for op in envelope.ops]
+        self._in_flight.append(InFlight(site, actor, envelope, payloads, envelope is not sent))
+        ops = tuple(zip(map(op_kind, envelope.ops), payloads, strict=True))
         self._requests.append(
             AppendRequest(self._room_id, site, session.epoch, envelope.counter, envelope.base, envelope.hlc, actor, ops)
         )

@@ -286,10 +286,10 @@ class Room:
                     self._effects += self._presence.make_up(session)
 
     def _on_stored(self, event: OpsStored, now_ms: int) -> None:
-        envelopes, acks = self._intake.stored(event.outcomes, self._session_by_site)
+        shown, acks = self._intake.stored(event.outcomes, self._session_by_site)
         self._effects += acks
-        for envelope in envelopes:
-            self._fanout.add(envelope)
+        for envelope, payloads in shown:
+            self._fanout.add(envelope, payloads)
         self._fanout.plan(len(self._session_by_id), now_ms)
 
     def _on_refusal(self, event: RefusalStored) -> None:

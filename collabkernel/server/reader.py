@@ -83,7 +83,7 @@ class Reader:
             elif after_seq == 0:
                 parts.append(snapshot_part(0, Fold().to_parts()[LIVE]))
         async for rows in self._storage.read_ops(room_id, through, head):
-            parts.append(ops_part(envelopes_of_rows(rows)))
+            parts.append(ops_part(*envelopes_of_rows(rows)))
             through = rows[-1].seq
             break
         return tuple(parts), through

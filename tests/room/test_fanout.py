@@ -11,6 +11,7 @@ from collabkernel.room.fanout import FanOut
 from collabkernel.room.session import Principal, Session
 from collabkernel.wire.codec import decode_server_message
 from collabkernel.wire.messages import Role
+from collabkernel.wire.ops import encode_op
 from tests.room.drive import envelope
 
 pytestmark = pytest.mark.core
@@ -22,8 +23,9 @@ def session(id: int, cursor: int = 0) -> Session:
     return made
 
 
-def stored(seq: int) -> StoredEnvelope:
-    return StoredEnvelope(seq, 7, "ann", envelope(seq))
+def stored(seq: int) -> tuple[StoredEnvelope, list[bytes]]:
+    made = StoredEnvelope(seq, 7, "ann", envelope(seq))
+    return made, [encode_op(op) for op in made.envelope.ops]
 
 
 def seqs(effect: object) -> tuple[tuple[int, ...], list[int], int]:
@@ -34,8 +36,8 @@ def seqs(effect: object) -> tuple[tuple[int, ...], list[int], int]:
 
 def test_a_flush_is_one_frame_for_all_who_are_up_to_date() -> None:
     fanout, sessions = FanOut(0, Limits()), [session(1), session(2)]
-    fanout.add(stored(1))
-    fanout.add(stored(2))
+    fanout.add(*stored(1))
+    fanout.add(*stored(2))
 
     (effect,) = fanout.flush(sessions, 0)
 
@@ -47,7 +49,7 @@ def test_a_flush_is_one_frame_for_all_who_are_up_to_date() -> None:
 def test_who_is_blocked_or_being_read_for_is_passed_by() -> None:
     fanout, slow, reading = FanOut(0, Limits()), session(1), session(2)
     slow.blocked_since_ms, reading.is_reading = 0, True
-    fanout.add(stored(1))
+    fanout.add(*stored(1))
 
     assert fanout.flush([slow, reading], 0) == []
     assert (slow.cursor, reading.cursor) == (0, 0)
@@ -57,7 +59,7 @@ def test_who_is_behind_gets_the_ring_in_stretches() -> None:
     fanout, late = FanOut(0, Limits(session_queue_low_bytes=1)), session(1)
     late.blocked_since_ms = 0
     for seq in (1, 2, 3):
-        fanout.add(stored(seq))
+        fanout.add(*stored(seq))
         fanout.flush([late], seq)
     late.blocked_since_ms = None
 
@@ -91,9 +93,9 @@ def test_a_read_that_falls_short_goes_on() -> None:
 @pytest.mark.parametrize(("sessions_count", "tick_ms"), [(1, 0), (100, 12), (500, 60), (5000, 100)])
 def test_the_flush_tick_widens_with_sessions_up_to_its_limit(sessions_count: int, tick_ms: int) -> None:
     fanout = FanOut(0, Limits())
-    fanout.add(stored(1))
+    fanout.add(*stored(1))
     fanout.flush([], 1000)
-    fanout.add(stored(2))
+    fanout.add(*stored(2))
 
     fanout.plan(sessions_count, 1000)
 

@@ -44,7 +44,7 @@ def test_rows_of_one_envelope_come_back_together() -> None:
     first, second, third, fourth = op_rows
     second = second._replace(site=first.site, counter=first.counter + 1, first_counter=first.counter)
 
-    envelopes = envelopes_of_rows([first, second, third])
+    envelopes, payloads = envelopes_of_rows([first, second, third])
 
     assert [(e.seq, e.site, e.envelope.counter, len(e.envelope.ops)) for e in envelopes] == [
         (1, first.site, first.counter, 2),
@@ -53,5 +53,6 @@ def test_rows_of_one_envelope_come_back_together() -> None:
     assert isinstance(envelopes[0], StoredEnvelope)
     assert envelopes[0].op_id(1) == OpId(first.site, first.counter + 1)
     assert isinstance(envelopes[0].envelope, Envelope)
-    assert envelopes_of_rows([fourth])[0].seq == 4
-    assert envelopes_of_rows([]) == []
+    assert payloads == [[first.payload, second.payload], [third.payload]]
+    assert envelopes_of_rows([fourth])[0][0].seq == 4
+    assert envelopes_of_rows([]) == ([], [])
