@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from collabkernel.storage import open_storage
 from collabkernel.wire import collab_pb2 as pb
 from collabkernel.wire.codec import encode_client_message
 from collabkernel.wire.messages import Hello, SessionKind
+from tests.benchmarks import crdt_cost, storage_cost, yjs_validation
 from tests.benchmarks.load import FRAME_BYTES_MAX, SUBPROTOCOL, LoadResult, Plan
 from tests.benchmarks.report import Row, percentile, row
 from tests.benchmarks.room_log import store_log
@@ -31,9 +31,6 @@ from tests.benchmarks.server_process import TOKEN, Server, running_server
 
 COLD_OPS = 100_000
 CLIENTS = (1, 10, 100)
-
-# Measured by modules of their own, each with a function ``rows(is_quick)``.
-COSTS = ("crdt_cost", "yjs_validation", "storage_cost")
 
 Advance = Callable[[str], None]
 
@@ -45,7 +42,9 @@ def rows(console: Console, *, is_quick: bool = False, only: str = "") -> list[Ro
         "sdk_flush": sdk_flushes,
         "throughput": throughput,
         "cold_start": cold_start,
-        **{name: _costs_of(name) for name in COSTS},
+        "crdt_cost": _costs(crdt_cost.rows),
+        "yjs_validation": _costs(lambda is_quick: yjs_validation.rows(is_quick=is_quick)),
+        "storage_cost": _costs(storage_cost.rows),
     }
     chosen = {name: part for name, part in parts.items() if only in name}
     found: list[Row] = []
@@ -179,12 +178,12 @@ async def _open(url: str) -> tuple[float, float]:
     raise RuntimeError("the server closed the socket before the room was complete")
 
 
-def _costs_of(name: str) -> Callable[[bool, Advance], Iterator[Row]]:
-    def measure(is_quick: bool, advance: Advance) -> Iterator[Row]:
-        advance("loading")
-        yield from importlib.import_module(f"tests.benchmarks.{name}").rows(is_quick=is_quick)
+def _costs(measure: Callable[[bool], list[Row]]) -> Callable[[bool, Advance], Iterator[Row]]:
+    def part(is_quick: bool, advance: Advance) -> Iterator[Row]:
+        advance("each case")
+        yield from measure(is_quick)
 
-    return measure
+    return part
 
 
 @contextmanager
