@@ -73,6 +73,22 @@ class ReadCatchUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Publish:
+    """Tell the other servers what this one has stored."""
+
+    first_seq: int
+    last_seq: int
+    parts: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMissing:
+    """Read what other servers stored after ``after_seq``: answered by ``MissingRead``."""
+
+    after_seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class WriteSnapshot:
     """Write a snapshot at ``seq``, beside this room's task: answered by ``SnapshotSaved``."""
 
@@ -116,6 +132,8 @@ Effect = (
     | FindEnvelope
     | Refuse
     | ReadCatchUp
+    | Publish
+    | ReadMissing
     | WriteSnapshot
     | WakeAt
     | TellState

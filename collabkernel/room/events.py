@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from collabkernel.room.session import Principal
-from collabkernel.storage.base import Appended, NotAppended, Refusal, SiteRow
+from collabkernel.storage.base import Appended, NotAppended, OpRow, Refusal, SiteRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,28 @@ class CatchUpRead:
 
 
 @dataclass(frozen=True, slots=True)
+class OpsPublished:
+    """Another server stored operations of this room."""
+
+    first_seq: int
+    last_seq: int
+    parts: bytes
+    """Encoded operations, as a frame to a client has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class BusLost:
+    """The bus may have lost messages: the log knows what they said."""
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRead:
+    """The answer to ``ReadMissing``."""
+
+    rows: tuple[OpRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotSaved:
     """A snapshot that was due is written."""
 
@@ -139,6 +161,9 @@ Event = (
     | EnvelopeFound
     | RefusalStored
     | CatchUpRead
+    | OpsPublished
+    | BusLost
+    | MissingRead
     | SnapshotSaved
     | StateAsked
     | Ticked

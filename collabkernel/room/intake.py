@@ -8,6 +8,7 @@ refusal is stored, and answered the same at every resend.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from collabkernel.document.live_tree import LiveTree
@@ -34,10 +35,17 @@ class InFlight(NamedTuple):
     is_lowered: bool
 
 
+class Shown(NamedTuple):
+    """A stored envelope on its way to the sessions."""
+
+    stored: StoredEnvelope
+    payloads: list[bytes]
+
+
 class Intake:
     """The way of envelopes from sessions to the log and back as acks."""
 
-    __slots__ = ("_in_flight", "_is_durable", "_limits", "_requests", "_room_id", "_tree", "head", "hlc")
+    __slots__ = ("_in_flight", "_is_durable", "_limits", "_outcomes", "_requests", "_room_id", "_tree", "head", "hlc")
 
     def __init__(self, room_id: str, tree: LiveTree, head: int, hlc: int, limits: Limits, is_durable: bool) -> None:
         self._room_id = room_id
@@ -49,6 +57,8 @@ class Intake:
         self.hlc = hlc
         """The highest stamp admitted."""
         self._in_flight: deque[InFlight] = deque()
+        self._outcomes: deque[Appended | NotAppended] = deque()
+        """Answers of the log that wait for what other servers stored before them; for the first of ``_in_flight``."""
         self._requests: list[AppendRequest] = []
 
     @property
@@ -89,23 +99,27 @@ class Intake:
 
     def stored(
         self, outcomes: tuple[Appended | NotAppended, ...], session_by_site: dict[int, Session]
-    ) -> tuple[list[tuple[StoredEnvelope, list[bytes]]], list[Effect]]:
-        """The log's answer: what may be shown, with its encoded operations, and the acks.
+    ) -> tuple[list[Shown], list[Effect]]:
+        """The log's answer: what may be shown, and the acks.
+
+        An outcome behind a seq that this server has not seen waits (``is_missing``) until ``take_foreign`` brought it.
 
         Raises:
-            RoomResetError: The log did not take what the tree has, or has what the tree does not.
+            RoomResetError: The log did not take what the tree has.
         """
-        shown: list[tuple[StoredEnvelope, list[bytes]]] = []
+        self._outcomes.extend(outcomes)
+        shown: list[Shown] = []
         acks_by_site: dict[int, list[Ack]] = {}
-        for outcome in outcomes:
+        while self._outcomes and not self.is_missing:
+            outcome = self._outcomes.popleft()
             site, actor, envelope, payloads, is_lowered = self._in_flight.popleft()
-            if isinstance(outcome, NotAppended):
-                raise RoomResetError(outcome.code, outcome.reason)
-            if outcome.seq != self.head + 1 or outcome.hlc != envelope.hlc:
-                raise RoomResetError("room-reset", "another server wrote to this room")
-            stored = StoredEnvelope(outcome.seq, site, actor, envelope)
-            self.head = stored.last_seq
-            shown.append((stored, payloads))
+            assert isinstance(outcome, Appended)
+            if outcome.hlc != envelope.hlc:
+                raise RoomResetError("room-reset", "the log stamped an envelope otherwise than this room")
+            if outcome.seq > self.head:  # else it came back from the log already, among others' operations
+                stored = StoredEnvelope(outcome.seq, site, actor, envelope)
+                self.head = stored.last_seq
+                shown.append(Shown(stored, payloads))
             ack = Ack(envelope.counter, outcome.seq, envelope.hlc if is_lowered else None, not self._is_durable)
             acks_by_site.setdefault(site, []).append(ack)
         sends: list[Effect] = [
@@ -114,6 +128,37 @@ class Intake:
             if site in session_by_site
         ]
         return shown, sends
+
+    @property
+    def is_missing(self) -> bool:
+        """The next outcome is behind operations of another server that are not here yet.
+
+        Raises:
+            RoomResetError: The log did not take what the tree has.
+        """
+        if not self._outcomes:
+            return False
+        outcome = self._outcomes[0]
+        if isinstance(outcome, NotAppended):
+            raise RoomResetError(outcome.code, outcome.reason)
+        return outcome.seq > self.head + 1
+
+    @property
+    def waiting_for(self) -> int:
+        """The seq that the log is known to have reached by its answers."""
+        return max([outcome.seq for outcome in self._outcomes if isinstance(outcome, Appended)], default=self.head)
+
+    def take_foreign(self, shown: Sequence[Shown]) -> list[Shown]:
+        """Apply what another server stored; what is returned was not here yet, and may be shown."""
+        fresh = [item for item in shown if item.stored.seq > self.head]
+        for stored, _ in fresh:
+            if stored.seq != self.head + 1:
+                raise RoomResetError("room-reset", "the log has a gap")
+            for i, op in enumerate(stored.envelope.ops):
+                self._tree.apply(stored.op_id(i), stored.stamp(i), op)
+            self.head = stored.last_seq
+            self.hlc = max(self.hlc, stored.envelope.hlc + len(stored.envelope.ops) - 1)
+        return fresh
 
     def refused(self, session: Session | None, refusal: Refusal) -> list[Effect]:
         """A refusal is stored: answer it, if its site is here."""

@@ -8,7 +8,7 @@ ends (``Unload``) and is loaded again from the log; its sessions are told to com
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from collabkernel.document.live_tree import LiveTree
 from collabkernel.errors import CollabKernelError, RateError, RemoteProtocolError, RoomResetError, TooLargeError
@@ -18,6 +18,8 @@ from collabkernel.room.effects import (
     CountReject,
     Effect,
     GrantSite,
+    Publish,
+    ReadMissing,
     Send,
     TellState,
     Unload,
@@ -26,10 +28,13 @@ from collabkernel.room.effects import (
 )
 from collabkernel.room.events import (
     AppendFailed,
+    BusLost,
     CatchUpRead,
     EnvelopeFound,
     Event,
     FrameReceived,
+    MissingRead,
+    OpsPublished,
     OpsStored,
     RefusalStored,
     SessionBlocked,
@@ -43,12 +48,15 @@ from collabkernel.room.events import (
     Ticked,
 )
 from collabkernel.room.fanout import FanOut
-from collabkernel.room.intake import Intake
+from collabkernel.room.fold import envelopes_of_rows
+from collabkernel.room.intake import Intake, Shown
 from collabkernel.room.presence import PresenceBoard
 from collabkernel.room.session import Session
+from collabkernel.storage.base import Appended, NotAppended
 from collabkernel.wire import frames, messages
-from collabkernel.wire.codec import decode_client_message
+from collabkernel.wire.codec import decode_client_message, decode_server_message
 from collabkernel.wire.messages import Bye, Notice, RoomEvent
+from collabkernel.wire.ops import encode_op
 
 RESET_RETRY_MS = 200
 """After a reset clients wait this long: about what loading a room takes."""
@@ -67,6 +75,7 @@ class Room:
         limits: Limits,
         now_ms: int,
         is_durable: bool = True,
+        has_peers: bool = False,
     ) -> None:
         """Go on from a state.
 
@@ -79,6 +88,7 @@ class Room:
             limits: What it allows.
             now_ms: Server's clock.
             is_durable: Whether what is stored survives a power cut; otherwise acks say ``buffered``.
+            has_peers: Whether other servers are to be told what this one stores.
         """
         self.room_id = room_id
         self.limits = limits
@@ -87,6 +97,10 @@ class Room:
         self._intake = Intake(room_id, tree, seq, hlc, limits, is_durable)
         self._fanout = FanOut(seq, limits)
         self._presence = PresenceBoard(limits.presence_tick_ms)
+        self._has_peers = has_peers
+        self._is_reading_missing = False
+        self._published = seq
+        """The highest seq that another server has told of."""
         self._session_by_id: dict[int, Session] = {}
         self._session_by_site: dict[int, Session] = {}
         self._snapshot_seq = snapshot_seq
@@ -103,6 +117,11 @@ class Room:
     def head(self) -> int:
         """The last stored seq."""
         return self._intake.head
+
+    @property
+    def lag_ops(self) -> int:
+        """Operations that the log is known to have and this room has not applied."""
+        return max(self._published, self._intake.waiting_for) - self.head
 
     def handle(self, event: Event, now_ms: int) -> list[Effect]:
         """Take one event and say what follows from it, in order."""
@@ -128,7 +147,7 @@ class Room:
             case FrameReceived():
                 self._on_frame(event, now_ms)
             case OpsStored():
-                self._on_stored(event, now_ms)
+                self._on_stored(event.outcomes, now_ms)
             case SessionOpened():
                 self._on_opened(event, now_ms)
             case SessionClosed():
@@ -141,6 +160,12 @@ class Room:
                 session = self._session_by_id.get(event.session_id)
                 if session is not None:
                     self._on_answer(session, event)
+            case OpsPublished():
+                self._on_published(event, now_ms)
+            case BusLost():
+                self._read_missing()
+            case MissingRead():
+                self._on_missing(event, now_ms)
             case RefusalStored():
                 self._on_refusal(event)
             case AppendFailed():
@@ -285,12 +310,50 @@ class Room:
                     self._effects += self._fanout.catch_up(session)
                     self._effects += self._presence.make_up(session)
 
-    def _on_stored(self, event: OpsStored, now_ms: int) -> None:
-        shown, acks = self._intake.stored(event.outcomes, self._session_by_site)
+    def _on_stored(self, outcomes: tuple[Appended | NotAppended, ...], now_ms: int) -> None:
+        shown, acks = self._intake.stored(outcomes, self._session_by_site)
         self._effects += acks
-        for envelope, payloads in shown:
-            self._fanout.add(envelope, payloads)
-        self._fanout.plan(len(self._session_by_id), now_ms)
+        if shown and self._has_peers:
+            parts = frames.ops_part([item.stored for item in shown], [item.payloads for item in shown])
+            self._effects.append(Publish(shown[0].stored.seq, shown[-1].stored.last_seq, parts))
+        self._show(shown, now_ms)
+        if self._intake.is_missing:
+            self._read_missing()
+
+    def _show(self, shown: Sequence[Shown], now_ms: int) -> None:
+        for item in shown:
+            self._fanout.add(*item)
+        if shown:
+            self._fanout.plan(len(self._session_by_id), now_ms)
+
+    # -- other servers
+
+    def _on_published(self, event: OpsPublished, now_ms: int) -> None:
+        self._published = max(self._published, event.last_seq)
+        if self.lag_ops <= 0 or self._is_reading_missing:
+            return
+        if event.first_seq > self.head + 1:
+            self._read_missing()
+            return
+        envelopes = decode_server_message(event.parts, self.limits).ops
+        self._take_foreign([Shown(item, [encode_op(op) for op in item.envelope.ops]) for item in envelopes], now_ms)
+
+    def _on_missing(self, event: MissingRead, now_ms: int) -> None:
+        self._is_reading_missing = False
+        if self._intake.is_missing and not event.rows:
+            raise RoomResetError("room-reset", "the log has a gap")
+        self._take_foreign([Shown(*item) for item in zip(*envelopes_of_rows(event.rows), strict=True)], now_ms)
+
+    def _take_foreign(self, shown: Sequence[Shown], now_ms: int) -> None:
+        self._show(self._intake.take_foreign(shown), now_ms)
+        self._on_stored((), now_ms)
+        if self.lag_ops > 0:
+            self._read_missing()
+
+    def _read_missing(self) -> None:
+        if not self._is_reading_missing:
+            self._is_reading_missing = True
+            self._effects.append(ReadMissing(self.head))
 
     def _on_refusal(self, event: RefusalStored) -> None:
         if not event.is_stored:

@@ -22,7 +22,7 @@ from collabkernel.errors import StorageError
 from collabkernel.limits import SITE_MAX, Limits
 from collabkernel.room.effects import Append, FindEnvelope, GrantSite, Refuse
 from collabkernel.room.events import AppendFailed, EnvelopeFound, Event, OpsStored, RefusalStored, SiteGranted
-from collabkernel.storage.base import AppendRequest, Refusal, SiteRow, Storage
+from collabkernel.storage.base import Appended, AppendRequest, NotAppended, Refusal, SiteRow, Storage
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +101,9 @@ class Committer:
         for work, job in taken:
             end = start + len(job.requests)
             metrics.storage_op_rtt_ms.observe(now_ms - work.asked_ms)
-            metrics.count_stored(work.room_id, sum([len(request.ops) for request in job.requests]))
-            work.answer(OpsStored(tuple(outcomes[start:end])))
+            answers = outcomes[start:end]
+            metrics.count_stored(work.room_id, _stored_ops(job, answers))
+            work.answer(OpsStored(tuple(answers)))
             start = end
 
     async def _do(self, work: Work) -> None:
@@ -160,3 +161,9 @@ class Committer:
             return True
         known = await self._storage.op_at(room_id, through)
         return known is not None and (known.site, known.counter) == through_op
+
+
+def _stored_ops(job: Append, outcomes: list[Appended | NotAppended]) -> int:
+    """Operations that were written now: not the refused ones, nor those that were in the log already."""
+    pairs = zip(job.requests, outcomes, strict=True)
+    return sum([len(r.ops) for r, outcome in pairs if isinstance(outcome, Appended) and not outcome.duplicate])

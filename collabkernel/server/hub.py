@@ -12,12 +12,14 @@ from typing import Any
 
 import collabkernel
 from collabkernel import metrics
+from collabkernel.bus.base import Bus
 from collabkernel.errors import RoomNotFoundError, TooManyError
 from collabkernel.limits import Limits
 from collabkernel.room.events import FrameReceived, SessionClosed, SessionDrained, SessionOpened
 from collabkernel.room.names import check_room_name
 from collabkernel.room.session import Principal
 from collabkernel.server.committer import Committer
+from collabkernel.server.peers import Peers
 from collabkernel.server.reader import Reader
 from collabkernel.server.runner import Runner
 from collabkernel.server.transport import Transport
@@ -96,8 +98,21 @@ class Hub:
     """Rooms by name, loaded when somebody comes and dropped when idle."""
 
     def __init__(
-        self, storage: Storage, limits: Limits | None = None, *, now_ms: Callable[[], int] = wall_clock_ms
+        self,
+        storage: Storage,
+        limits: Limits | None = None,
+        *,
+        bus: Bus | None = None,
+        now_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
+        """Prepare; ``start`` opens.
+
+        Args:
+            storage: The log and all else that must not be lost.
+            limits: What is allowed.
+            bus: Joins servers that share the storage; None for one that is alone.
+            now_ms: Its clock, milliseconds since the Unix epoch.
+        """
         self.storage = storage
         self.limits = limits or Limits()
         self._now_ms = now_ms
@@ -105,13 +120,17 @@ class Hub:
         self._session_ids = itertools.count(1)
         self._committer = Committer(storage, self.limits, now_ms)
         self._reader = Reader(storage)
+        self._peers = Peers(bus) if bus is not None else None
         self._committer_task: asyncio.Task[None] | None = None
         self._is_stopping = False
 
     async def start(self) -> None:
         """Open the storage and begin to commit."""
         await self.storage.open()
+        if self._peers is not None:
+            await self._peers.open()
         self._committer_task = asyncio.create_task(self._committer.run(), name="committer")
+        metrics.oplog_lag.set_function(self._lag_ops)
 
     async def stop(self) -> None:
         """Store what is in flight, say Bye to everybody, close the storage; within ``limits.shutdown_ms``."""
@@ -128,6 +147,8 @@ class Hub:
         self._committer.stop()
         if self._committer_task is not None:
             await self._committer_task
+        if self._peers is not None:
+            await self._peers.close()
         await self.storage.close()
 
     async def open_session(self, room_id: str, principal: Principal, transport: Transport) -> Connection:
@@ -159,7 +180,9 @@ class Hub:
         if runner is None:
             if self._is_stopping or len(self._runner_by_room) >= self.limits.rooms_per_server:
                 raise TooManyError("rooms on this server", self.limits.rooms_per_server, RETRY_MS)
-            runner = Runner(room_id, self.limits, self._committer, self._reader, self._now_ms, self._on_end)
+            runner = Runner(
+                room_id, self.limits, self._committer, self._reader, self._peers, self._now_ms, self._on_end
+            )
             self._runner_by_room[room_id] = runner
         return runner
 
@@ -168,6 +191,9 @@ class Hub:
             del self._runner_by_room[runner.room_id]
         self._reader.forget(runner.room_id)
         self._measure()
+
+    def _lag_ops(self) -> int:
+        return max([runner.lag_ops for runner in self._runner_by_room.values()], default=0)
 
     def _measure(self) -> None:
         metrics.rooms.set(len(self._runner_by_room))

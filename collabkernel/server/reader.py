@@ -88,6 +88,12 @@ class Reader:
             break
         return tuple(parts), through
 
+    async def rows_after(self, room_id: str, after_seq: int) -> Sequence[OpRow]:
+        """A chunk of the log after ``after_seq``; empty at its head."""
+        async for rows in self._storage.read_ops(room_id, after_seq):
+            return rows
+        return ()
+
     async def write_snapshot(self, room_id: str, seq: int, now_ms: int) -> None:
         """Write the room's snapshot at ``seq``: the last one, and the log since, folded and encoded in a thread."""
         last = await self._storage.latest_snapshot(room_id)

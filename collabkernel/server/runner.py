@@ -18,7 +18,9 @@ from collabkernel.room.effects import (
     Effect,
     FindEnvelope,
     GrantSite,
+    Publish,
     ReadCatchUp,
+    ReadMissing,
     Refuse,
     Send,
     TellState,
@@ -30,6 +32,7 @@ from collabkernel.room.events import (
     AppendFailed,
     CatchUpRead,
     Event,
+    MissingRead,
     SessionBlocked,
     SnapshotSaved,
     StateAsked,
@@ -38,6 +41,7 @@ from collabkernel.room.events import (
 )
 from collabkernel.room.room import Room
 from collabkernel.server.committer import Committer
+from collabkernel.server.peers import Peers
 from collabkernel.server.reader import Reader
 from collabkernel.server.transport import Transport
 from collabkernel.wire.frames import bye_part
@@ -60,6 +64,7 @@ class Runner:
         limits: Limits,
         committer: Committer,
         reader: Reader,
+        peers: Peers | None,
         now_ms: Callable[[], int],
         on_end: Callable[[Runner], None],
     ) -> None:
@@ -68,6 +73,7 @@ class Runner:
         self._limits = limits
         self._committer = committer
         self._reader = reader
+        self._peers = peers
         self._now_ms = now_ms
         self._on_end = on_end
         self._room: Room | None = None
@@ -82,6 +88,11 @@ class Runner:
         self._request_id = 0
         self._is_ended = False
         self.task = asyncio.create_task(self._run(), name=f"room {room_id}")
+
+    @property
+    def lag_ops(self) -> int:
+        """Operations that the log is known to have and this room has not applied."""
+        return self._room.lag_ops if self._room is not None else 0
 
     @property
     def is_ended(self) -> bool:
@@ -131,6 +142,8 @@ class Runner:
 
     async def _run(self) -> None:
         try:
+            if self._peers is not None:  # before loading: what is stored meanwhile is told twice rather than never
+                await self._peers.join(self.room_id, self.post)
             fold, snapshot_seq = await self._reader.load(self.room_id)
             self._room = Room(
                 self.room_id,
@@ -141,6 +154,7 @@ class Runner:
                 self._limits,
                 self._now_ms(),
                 self._reader.is_durable,
+                has_peers=self._peers is not None,
             )
             while not self._is_ended:
                 if not self._inbox:
@@ -157,6 +171,8 @@ class Runner:
             self._end("room-failed", "the room failed and is loaded again; what was acknowledged is safe")
         finally:
             await self._cancel_tasks()
+            if self._peers is not None:
+                await self._peers.leave(self.room_id)
             self._on_end(self)
 
     def _turn(self, room: Room) -> None:
@@ -174,6 +190,11 @@ class Runner:
                 self._committer.ask(self.room_id, effect, self.post)
             case ReadCatchUp():
                 self._spawn(self._read_catch_up(effect))
+            case ReadMissing():
+                self._spawn(self._read_missing(effect))
+            case Publish():
+                assert self._peers is not None
+                self._spawn(self._peers.publish(self.room_id, effect))
             case WakeAt():
                 self._wake_at(effect.at_ms)
             case Close():
@@ -213,6 +234,9 @@ class Runner:
     async def _read_catch_up(self, effect: ReadCatchUp) -> None:
         parts, through = await self._reader.catch_up(self.room_id, effect.after_seq, effect.head, effect.with_snapshot)
         self.post(CatchUpRead(effect.session_id, parts, through))
+
+    async def _read_missing(self, effect: ReadMissing) -> None:
+        self.post(MissingRead(tuple(await self._reader.rows_after(self.room_id, effect.after_seq))))
 
     async def _write_snapshot(self, effect: WriteSnapshot) -> None:
         started_ms = self._now_ms()

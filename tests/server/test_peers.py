@@ -1,0 +1,145 @@
+"""Several servers on one storage: each shows what all have stored, in the log's order."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+from collabkernel.bus.memory import MemoryBus
+from collabkernel.crdt.ids import ROOT
+from collabkernel.document.operations import MapSet
+from collabkernel.limits import Limits
+from collabkernel.server.hub import Hub
+from collabkernel.storage import open_storage
+from tests.server.raw import eventually, join
+
+EDITS = 60
+
+
+def hubs(path: Path, count: int, bus: MemoryBus) -> list[Hub]:
+    return [Hub(open_storage(f"sqlite:///{path / 'rooms.sqlite'}"), bus=bus) for _ in range(count)]
+
+
+async def converge(servers: list[Hub], seq: int) -> list[object]:
+    """The servers' states, when each has the whole log."""
+    states = []
+    for hub in servers:
+
+        async def at_head(hub: Hub = hub) -> object:
+            state = await hub.room_state("board")
+            return state if state["seq"] == seq else None
+
+        states.append((await eventually(at_head))["state"])
+    return states
+
+
+def test_three_servers_show_one_log(tmp_path: Path) -> None:
+    async def main() -> None:
+        servers = hubs(tmp_path, 3, MemoryBus())
+        for hub in servers:
+            await hub.start()
+        clients = [await join(hub, actor=f"a{n}") for n, hub in enumerate(servers)]
+
+        async def write(n: int) -> None:
+            for counter in range(1, EDITS + 1):
+                await clients[n].store(counter, MapSet(ROOT, f"{n}-{counter % 7}", counter))
+
+        await asyncio.gather(*[write(n) for n in range(3)])
+
+        seq = 3 * EDITS
+        states = await converge(servers, seq)
+        assert states[0] == states[1] == states[2]
+        assert states[0] == {
+            f"{n}-{k}": max(c for c in range(1, EDITS + 1) if c % 7 == k) for n in range(3) for k in range(7)
+        }
+        for client in clients:
+            await client.until(lambda c=client: c.through == seq)
+            assert [e.seq for e in client.envelopes] == list(range(1, seq + 1))
+            assert client.closed is None
+        for hub in servers:
+            await hub.stop()
+
+    asyncio.run(main())
+
+
+def test_lost_messages_are_filled_from_the_log(tmp_path: Path) -> None:
+    class LossyBus(MemoryBus):
+        async def publish(self, room_id: str, message: bytes) -> None:
+            if hash(message) % 3 == 0:
+                await super().publish(room_id, message)
+
+    async def main() -> None:
+        servers = hubs(tmp_path, 2, LossyBus())
+        for hub in servers:
+            await hub.start()
+        ann, bob = await join(servers[0], actor="ann"), await join(servers[1], actor="bob")
+        for counter in range(1, EDITS + 1):
+            await ann.store(counter)
+        await bob.store(1, MapSet(ROOT, "bob", 1))  # its seq tells that something is missing
+
+        await bob.until(lambda: bob.through == EDITS + 1)
+        assert [e.seq for e in bob.envelopes] == list(range(1, EDITS + 2))
+        for hub in servers:
+            await hub.stop()
+
+    asyncio.run(main())
+
+
+def test_a_site_is_resumed_at_another_server(tmp_path: Path) -> None:
+    async def main() -> None:
+        servers = hubs(tmp_path, 2, MemoryBus())
+        for hub in servers:
+            await hub.start()
+        ann = await join(servers[0])
+        await ann.store(1)
+        await ann.until(lambda: ann.through == 1)
+
+        moved = await join(servers[1], resume=ann.resume())
+
+        assert await moved.store(1) == 1
+        assert await moved.store(2) == 2
+        await ann.submit(2)  # the older socket is fenced, and its server starts the room again from the log
+        await ann.until(lambda: ann.closed)
+        assert (await converge(servers, 2))[0] == {"k": 2}
+        for hub in servers:
+            await hub.stop()
+
+    asyncio.run(main())
+
+
+def test_a_server_that_joins_later_begins_at_the_head(tmp_path: Path) -> None:
+    async def main() -> None:
+        bus = MemoryBus()
+        first, second = hubs(tmp_path, 2, bus)
+        await first.start()
+        ann = await join(first)
+        await ann.store(1)
+        await second.start()
+        bob = await join(second, actor="bob")
+        assert [e.seq for e in bob.envelopes] == [1]
+        await ann.store(2)
+        await bob.until(lambda: bob.through == 2)
+        await first.stop()
+        await second.stop()
+
+    asyncio.run(main())
+
+
+def test_rooms_leave_the_bus_when_they_are_unloaded() -> None:
+    async def main() -> None:
+        bus = MemoryBus()
+        hub = Hub(open_storage("memory://"), replace(Limits(), room_idle_ms=10), bus=bus)
+        await hub.start()
+        ann = await join(hub)
+        await ann.leave()
+
+        async def is_unloaded() -> bool:
+            return hub.info()["rooms_loaded"] == 0
+
+        await eventually(is_unloaded)
+        again = await join(hub)
+        assert await again.store(1) == 1
+        await hub.stop()
+
+    asyncio.run(main())
