@@ -85,6 +85,15 @@ class Connection:
 
     async def run(self) -> None:
         """Connect, and again when the line breaks, until closed or sent away for good."""
+        try:
+            await self._run()
+        except Exception as error:
+            # The edge of the task: a mistake of ours ends this room's connection, and its waiters are told.
+            log.exception("room %s: the connection failed", self._room.name)
+            self.error = CollabKernelError(f"the connection failed: {error!r}")
+            self._set_status("offline")
+
+    async def _run(self) -> None:
         while not self._is_closing:
             retry_ms = await self._converse_once()
             if retry_ms is None:

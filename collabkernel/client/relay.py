@@ -30,6 +30,8 @@ class Relay:
     def start(self) -> None:
         """Open the line."""
         self._task = asyncio.create_task(self._run(), name="relay")
+        # By callback, because a task that is cancelled before it has begun never runs.
+        self._task.add_done_callback(lambda _: self._on_close(self._reason))
 
     def send(self, frame: bytes) -> None:
         """Pass a frame on to the server."""
@@ -60,8 +62,6 @@ class Relay:
                 await link.close()
         except* (LinkError, *FATAL_ERRORS) as group_error:
             self._reason = str(group_error.exceptions[0])
-        finally:
-            self._on_close(self._reason)
 
     async def _send_all(self, link: Link) -> None:
         while True:

@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI, WebSocketException
 from websockets.typing import Subprotocol
 
-from collabkernel.errors import AccessError, BadTicketError, CollabKernelError, InvalidValueError, RoomNotFoundError
+from collabkernel.errors import AccessError, CollabKernelError, InvalidValueError, LocalProtocolError, RoomNotFoundError
 from collabkernel.limits import Limits
 
 SUBPROTOCOL = Subprotocol("collabkernel.v1")
@@ -69,14 +69,14 @@ class Connector(Protocol):
 
         Raises:
             LinkError: The server does not answer; worth another try.
-            AccessError, InvalidValueError, RoomNotFoundError: It answers no; another try will not help.
+            AccessError, LocalProtocolError, RoomNotFoundError: It answers no; another try will not help.
         """
 
     async def ticket(self, origin: str = "") -> dict[str, str]:
         """A fresh ``{"url", "ticket"}`` for somebody else's line to this room, such as a browser's.
 
         Raises:
-            LinkError, AccessError, InvalidValueError: As ``open``; or this transport has no tickets.
+            LinkError, AccessError, LocalProtocolError: As ``open``; or this transport has no tickets.
         """
 
 
@@ -262,5 +262,5 @@ def _without(secret: str, error: BaseException) -> str:
     return str(error).replace(secret, "...")
 
 
-FATAL_ERRORS = (AccessError, BadTicketError, InvalidValueError, RoomNotFoundError)
+FATAL_ERRORS = (AccessError, LocalProtocolError, RoomNotFoundError)
 """Answers that another try will not change."""

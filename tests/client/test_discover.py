@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import collabkernel as ck
 from collabkernel.client.discover import NoServerError, find_server
 
 
@@ -42,3 +43,11 @@ def test_without_a_server_the_error_says_what_to_do():
 
     for help_ in ("jupyter lab", "url=", "memory://", "COLLABKERNEL_URL"):
         assert help_ in str(caught.value)
+
+
+def test_a_kernel_finds_its_server(jupyter):
+    code = "import collabkernel as ck; room = ck.connect('found'); room.root.a = 1; room.flush(); print(room.to_json())"
+
+    assert jupyter.run_in_kernel(code).strip().endswith("{'a': 1}")
+    with ck.connect("found", url=jupyter.base_url, token=jupyter.token) as room:
+        assert room.to_json() == {"a": 1}

@@ -1,0 +1,142 @@
+"""The blocking face: threads, callbacks, exit."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import collabkernel as ck
+from collabkernel.client.blocking_room import LoopThread
+from collabkernel.errors import ClosedError, LocalProtocolError
+from tests.client.waiting import wait_for
+
+
+def test_two_rooms_follow_each_other():
+    with ck.connect("follow", url="memory://", name="ann") as ann, ck.connect("follow", url="memory://") as bob:
+        ann.list("tasks").append({"title": "Write"})
+        wait_for(bob, lambda: bob.to_json() == {"tasks": [{"title": "Write"}]})
+        bob.list("tasks")[0]["title"] = "Read"
+        wait_for(ann, lambda: ann.list("tasks")[0]["title"] == "Read")
+        wait_for(ann, lambda: [other.actor for other in ann.others] == ["you"])
+        ann.me["cursor"] = 3
+        wait_for(bob, lambda: bob.others and bob.others[0].state == {"cursor": 3})
+
+
+def test_many_threads_may_write_at_once():
+    with ck.connect("threads", url="memory://") as room:
+        items = room.list("items")
+
+        def write(name: int) -> None:
+            for i in range(50):
+                with room.batch():
+                    items.append([name, i])
+                    room.map("last")[str(name)] = i
+
+        threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        room.flush()
+
+        assert len(items) == 200
+        for n in range(4):
+            assert [i for name, i in items if name == n] == list(range(50))
+        assert room.sync_status == "saved"
+
+
+def test_it_works_inside_a_running_loop():
+    async def cell() -> object:
+        with ck.connect("in-loop", url="memory://") as room:
+            room.root.a = 1
+            room.flush()
+            return room.to_json()
+
+    assert asyncio.run(cell()) == {"a": 1}
+
+
+def test_a_callback_may_edit_but_not_wait():
+    with ck.connect("callbacks", url="memory://") as ann, ck.connect("callbacks", url="memory://") as bob:
+        errors: list[BaseException] = []
+
+        def answer(change: ck.Change) -> None:
+            if change.remote and change.name == "question":
+                bob.root.answer = change.new * 2
+                try:
+                    bob.flush()
+                except LocalProtocolError as error:
+                    errors.append(error)
+
+        bob.root.observe(answer)
+        ann.root.question = 21
+        wait_for(ann, lambda: ann.root.get("answer") == 42)
+        assert "cannot wait for its own room" in str(errors[0])
+
+
+def test_flush_in_a_batch_is_refused():
+    with ck.connect("batch-flush", url="memory://") as room, room.batch():
+        room.root.a = 1
+        with pytest.raises(LocalProtocolError, match="flush after it"):
+            room.flush()
+
+
+def test_a_closed_room_can_be_read_and_keeps_quiet():
+    room = ck.connect("closed", url="memory://")
+    room.root.a = 1
+    room.close()
+    room.close()
+
+    assert room.to_json() == {"a": 1}
+    assert room.status == "closed"
+    with pytest.raises(ClosedError):
+        room.flush()
+
+
+def test_a_callback_may_close_the_room():
+    with ck.connect("closing", url="memory://") as ann:
+        bob = ck.connect("closing", url="memory://")
+        bob.root.observe(lambda _: bob.close())
+        closed = threading.Event()
+        bob.on_status(lambda status: closed.set() if status == "closed" else None)
+        ann.root.a = 1
+        assert closed.wait(20)
+
+
+def test_the_end_of_a_script_saves_its_last_edits(jupyter):
+    code = (
+        "import collabkernel as ck, sys\n"
+        "room = ck.connect('script', url=sys.argv[1], token=sys.argv[2])\n"
+        "for i in range(100): room.list('l').append(i)\n"
+    )
+    command = [sys.executable, "-c", code, jupyter.base_url, jupyter.kernel_token]
+    done = subprocess.run(command, timeout=60, capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    with ck.connect("script", url=jupyter.base_url, token=jupyter.kernel_token) as room:
+        assert room.list("l") == list(range(100))
+
+
+def test_a_relay_and_a_ticket_from_any_thread(jupyter):
+    with ck.connect("browser", url=jupyter.base_url, token=jupyter.kernel_token) as room:
+        assert room.browser_ticket()["ticket"] != room.browser_ticket()["ticket"]
+        closed = threading.Event()
+        relay = room.open_relay(lambda _: None, lambda _: closed.set())
+        relay.close()
+        assert closed.wait(20)
+
+
+def test_a_loop_thread_runs_and_ends():
+    thread = LoopThread("test")
+
+    async def answer() -> int:
+        return 42
+
+    assert thread.run(answer()) == 42
+    thread.stop()
+    thread.post(print)
+    with pytest.raises(ClosedError):
+        thread.run(answer())

@@ -1,0 +1,129 @@
+"""Lines to a real Jupyter server, and what is said when there is none."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from collabkernel.client.transport import (
+    LinkError,
+    RoomNotFoundAtServerError,
+    WebSocketConnector,
+    checked_url,
+)
+from collabkernel.errors import AccessError, InvalidValueError
+from collabkernel.limits import Limits
+from collabkernel.wire.codec import decode_server_message, encode_client_message
+from collabkernel.wire.messages import Hello, SessionKind
+
+pytestmark = pytest.mark.anyio
+
+
+def connector(url: str, token: str, room: str = "lines") -> WebSocketConnector:
+    return WebSocketConnector(url, room, lambda: token, Limits())
+
+
+async def test_a_line_takes_frames_both_ways(jupyter):
+    link = await connector(jupyter.base_url, jupyter.kernel_token).open()
+
+    await link.send(encode_client_message(Hello(SessionKind.SCRIPT, "test")))
+    welcome = decode_server_message(await link.receive(), Limits()).welcome
+
+    assert welcome is not None
+    assert welcome.site > 0
+    await link.close()
+    await link.close()
+    with pytest.raises(LinkError):
+        await link.send(b"x")
+    with pytest.raises(LinkError, match="closed"):  # noqa: PT012  # frames that came before the close come first
+        while True:
+            await link.receive()
+
+
+async def test_one_script_is_one_user_on_every_line(jupyter):
+    lines = connector(jupyter.base_url, jupyter.token)
+    actors = set()
+    for _ in range(2):
+        link = await lines.open()
+        await link.send(encode_client_message(Hello(SessionKind.SCRIPT, "test")))
+        actors.add(decode_server_message(await link.receive(), Limits()).welcome.actor)
+        await link.close()
+
+    assert len(actors) == 1
+
+
+async def test_a_ticket_for_a_browser_is_fresh_each_time(jupyter):
+    lines = connector(jupyter.base_url, jupyter.kernel_token)
+
+    first, second = await lines.ticket(), await lines.ticket("https://example.org")
+
+    assert first["ticket"] != second["ticket"]
+    assert first["url"] == f"ws{jupyter.base_url.removeprefix('http')}collabkernel/api/rooms/lines/ws"
+
+
+async def test_a_wrong_token_is_refused_with_what_to_do(jupyter):
+    with pytest.raises(AccessError, match="pass token="):
+        await connector(jupyter.base_url, "wrong").open()
+
+
+async def test_a_bad_room_name_is_refused(jupyter):
+    with pytest.raises(InvalidValueError, match="room"):
+        await connector(jupyter.base_url, jupyter.token, "no/slash").open()
+
+
+async def test_no_server_is_worth_another_try():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    with pytest.raises(LinkError, match="no server answers"):
+        await connector(f"http://127.0.0.1:{port}/", "").open()
+
+
+class Strange(http.server.BaseHTTPRequestHandler):
+    """A server that is not ours: answers by the first part of the path."""
+
+    def do_POST(self) -> None:  # http.server wants this name
+        self.rfile.read(int(self.headers["Content-Length"]))
+        status, body = {"/none/": (404, b"not here"), "/odd/": (200, b"[1]"), "/busy/": (503, b'{"message": "wait"}')}[
+            self.path.split("collabkernel")[0]
+        ]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def strange() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Strange)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [
+        ("none", RoomNotFoundAtServerError, "jupyter server extension list"),
+        ("odd", LinkError, "answered no ticket"),
+        ("busy", LinkError, "503 wait"),
+    ],
+)
+async def test_servers_that_are_not_ours(strange, path, error, message):
+    with pytest.raises(error, match=message):
+        await connector(f"{strange}{path}/", "").open()
+
+
+def test_urls_are_checked():
+    assert checked_url("http://host:1/base?token=x#y") == "http://host:1/base/"
+    for wrong in ("host:8888", "ftp://host/", "http://", ""):
+        with pytest.raises(InvalidValueError, match="memory://"):
+            checked_url(wrong)
