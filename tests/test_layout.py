@@ -29,6 +29,7 @@ UNMIRRORED = {
     "collabkernel/bus/base.py": "a Protocol; contract/ tests it",
     "collabkernel/wire/messages.py": "values; wire/test_codec.py tests them",
     "collabkernel/client/notifications.py": "values; client/test_replica.py and client/test_observers.py see them used",
+    "collabkernel/client/site.py": "values; client/test_replica.py and client/test_queue_file.py use them",
     "collabkernel/room/events.py": "values; room/test_room.py feeds them",
     "collabkernel/room/effects.py": "values; room/test_room.py asserts them",
     "collabkernel/room/session.py": "fields; room/test_room.py and room/test_intake.py test what is done with them",

@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable
 
 from collabkernel.client.backoff import Backoff, Chance
-from collabkernel.client.replica import SiteLostError
 from collabkernel.client.room_base import RoomBase
+from collabkernel.client.site import SiteLostError
 from collabkernel.client.transport import FATAL_ERRORS, Connector, Link, LinkError
 from collabkernel.errors import (
     AccessError,

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from collabkernel.client.edit import Before, Done, Edit, list_before
+from collabkernel.client.live import Context
 from collabkernel.client.sketch import Sketch, Source, put, sketch_of_tree
 from collabkernel.crdt.ids import OpId, Stamp
 from collabkernel.crdt.lww import TOMBSTONE
@@ -33,6 +34,7 @@ from collabkernel.document.operations import (
     OpValue,
     TextEdit,
 )
+from collabkernel.errors import LocalProtocolError
 
 K = TypeVar("K", OpId, Stamp)
 
@@ -57,7 +59,7 @@ def _makes_container(op: Op) -> bool:
 
 
 class StepLog:
-    """The steps that can be undone and redone. Pure; ``room_base.History`` is its face."""
+    """The steps that can be undone and redone. Pure; ``History`` is its face."""
 
     def __init__(self, steps_max: int) -> None:
         self._steps_max = steps_max
@@ -246,6 +248,55 @@ class StepLog:
 
     def _is_same(self, aliases: dict[Stamp, Stamp], a: Stamp, b: Stamp) -> bool:
         return _latest(aliases, a) == _latest(aliases, b)
+
+
+class History:
+    """Undo and redo of this session's own edits; others' edits stay."""
+
+    def __init__(self, room: Context, steps: StepLog) -> None:
+        self._room = room
+        self._steps = steps
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to undo."""
+        return self._steps.undo_count > 0
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a step to redo."""
+        return self._steps.redo_count > 0
+
+    def undo(self) -> bool:
+        """Take back the last step of which something survives; False when there is none."""
+        return self._step(self._steps.undo)
+
+    def redo(self) -> bool:
+        """Take back the last undo; False when there is none."""
+        return self._step(self._steps.redo)
+
+    def _step(self, take: Callable[..., bool]) -> bool:
+        room = self._room
+        with room.lock:
+            if room.replica.is_editing:
+                raise LocalProtocolError("undo and redo are edits of their own: leave the batch first")
+            with room.editing(is_batch=True, is_undoable=False) as edit:
+                return take(edit, room.replica.tree)
+
+    def pause(self) -> None:
+        """Make all edits from here on one step, until ``resume``."""
+        with self._room.lock:
+            self._steps.pause()
+
+    def resume(self) -> None:
+        """Make each edit a step of its own again."""
+        with self._room.lock:
+            self._steps.resume()
+
+    def clear(self) -> None:
+        """Forget all steps."""
+        with self._room.lock:
+            self._steps.clear()
 
 
 def _latest(aliases: dict[K, K], name: K) -> K:

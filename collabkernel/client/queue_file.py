@@ -25,7 +25,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from collabkernel.client.replica import StoredSite
+from collabkernel.client.site import StoredSite
 from collabkernel.document.operations import Envelope
 from collabkernel.errors import LocalProtocolError, MalformedFrameError
 from collabkernel.wire import collab_pb2 as pb

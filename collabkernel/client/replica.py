@@ -16,9 +16,9 @@ Pure: messages and times in, frames and notifications out. One thread at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from collabkernel.client.edit import Done, Edit
+from collabkernel.client.edit import Edit
 from collabkernel.client.notifications import (
     CaughtUp,
     Changed,
@@ -34,6 +34,7 @@ from collabkernel.client.notifications import (
 )
 from collabkernel.client.pending import PendingEnvelope, PendingQueue
 from collabkernel.client.reissue import Orphans, changed_containers, reissue
+from collabkernel.client.site import Committed, SiteLostError, StoredSite, client_limits
 from collabkernel.crdt.clock import HybridLogicalClock
 from collabkernel.crdt.ids import OpId
 from collabkernel.document.live_tree import LiveTree, TextNode
@@ -51,7 +52,6 @@ from collabkernel.limits import Limits
 from collabkernel.wire.codec import encode_client_message
 from collabkernel.wire.messages import (
     Ack,
-    ClientLimits,
     Hello,
     PresenceEntry,
     Reject,
@@ -66,30 +66,6 @@ from collabkernel.wire.messages import (
 from collabkernel.wire.ops import envelope_bytes
 from collabkernel.wire.state import decode_state
 from collabkernel.wire.writer import field_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSite:
-    """A site as an on-disk queue keeps it."""
-
-    site: int
-    secret: bytes
-    next_counter: int
-    envelopes: tuple[Envelope, ...]
-    """Unanswered ones, in counter order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """An edit that is now pending."""
-
-    entry: PendingEnvelope
-    done: tuple[Done, ...]
-
-    @property
-    def changed(self) -> tuple[Done, ...]:
-        """The operations that changed something for a user."""
-        return tuple(done for done in self.done if done.change is not None)
 
 
 class Replica:
@@ -121,7 +97,7 @@ class Replica:
         self.name = ""
         self.color = ""
         limits = limits or Limits()
-        self.limits = _client_limits(limits)
+        self.limits = client_limits(limits)
         self.is_connected = False
         """Welcomed on the present connection."""
         self.is_caught_up = False
@@ -499,21 +475,3 @@ class Replica:
     def is_saved(self) -> bool:
         """Whether the server has answered everything."""
         return self.pending.unanswered_count == 0 and self._orphans is None
-
-
-class SiteLostError(RemoteProtocolError):
-    """The server's log and this replica's counters do not belong together; it must join as a new site."""
-
-    code = "site-lost"
-
-
-def _client_limits(limits: Limits) -> ClientLimits:
-    return ClientLimits(
-        frame_bytes=limits.frame_bytes,
-        key_bytes=limits.key_bytes,
-        value_bytes=limits.value_bytes,
-        envelope_ops=limits.envelope_ops,
-        depth=limits.depth,
-        presence_bytes=limits.presence_bytes,
-        ops_per_s=limits.ops_per_s,
-    )

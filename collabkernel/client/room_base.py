@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 
 from collabkernel.client.edit import Done, Edit
 from collabkernel.client.events import change_of, merged
-from collabkernel.client.history import StepLog
+from collabkernel.client.history import History, StepLog
 from collabkernel.client.live import Live
 from collabkernel.client.live_list import LiveList
 from collabkernel.client.live_map import LiveMap
@@ -41,7 +41,7 @@ from collabkernel.client.typing_rules import arm_of, item_type
 from collabkernel.crdt.ids import ROOT, OpId
 from collabkernel.document.live_tree import TextNode
 from collabkernel.document.operations import ContainerKind, ContainerRef, MapSet, NewContainer, TextEdit
-from collabkernel.errors import LocalProtocolError, RejectedError, RemoteProtocolError
+from collabkernel.errors import RejectedError, RemoteProtocolError
 from collabkernel.limits import Limits
 from collabkernel.wire.codec import encode_client_message
 from collabkernel.wire.messages import Event, Presence, ServerMessage
@@ -57,55 +57,6 @@ Anything = object
 """The methods ``list`` and ``object`` hide these types from the annotations of a room."""
 VIEWS = "collabkernel.views"
 """Entry point group of packages that show live values; the first that is installed does."""
-
-
-class History:
-    """Undo and redo of this session's own edits; others' edits stay."""
-
-    def __init__(self, room: RoomBase, steps: StepLog) -> None:
-        self._room = room
-        self._steps = steps
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a step to undo."""
-        return self._steps.undo_count > 0
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether there is a step to redo."""
-        return self._steps.redo_count > 0
-
-    def undo(self) -> bool:
-        """Take back the last step of which something survives; False when there is none."""
-        return self._step(self._steps.undo)
-
-    def redo(self) -> bool:
-        """Take back the last undo; False when there is none."""
-        return self._step(self._steps.redo)
-
-    def _step(self, take: Callable[..., bool]) -> bool:
-        room = self._room
-        with room.lock:
-            if room.replica.is_editing:
-                raise LocalProtocolError("undo and redo are edits of their own: leave the batch first")
-            with room.editing(is_batch=True, is_undoable=False) as edit:
-                return take(edit, room.replica.tree)
-
-    def pause(self) -> None:
-        """Make all edits from here on one step, until ``resume``."""
-        with self._room.lock:
-            self._steps.pause()
-
-    def resume(self) -> None:
-        """Make each edit a step of its own again."""
-        with self._room.lock:
-            self._steps.resume()
-
-    def clear(self) -> None:
-        """Forget all steps."""
-        with self._room.lock:
-            self._steps.clear()
 
 
 class RoomBase:

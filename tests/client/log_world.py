@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
-from collabkernel.client.replica import Replica, StoredSite
+from collabkernel.client.replica import Replica
 from collabkernel.client.room_base import RoomBase
+from collabkernel.client.site import StoredSite
 from collabkernel.crdt.ids import OpId, Stamp
 from collabkernel.document.live_tree import LiveTree, Undo
 from collabkernel.document.operations import Envelope, StoredEnvelope

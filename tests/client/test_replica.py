@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collabkernel.client.live_text import LiveText
-from collabkernel.client.replica import Replica, StoredSite
+from collabkernel.client.replica import Replica
 from collabkernel.client.room_base import RoomBase
+from collabkernel.client.site import StoredSite
 from collabkernel.errors import ClosedError, ReadOnlyError, RejectedError
 from collabkernel.wire.messages import Role, SessionKind
 from collabkernel.wire.state import encode_state
