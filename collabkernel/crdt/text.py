@@ -195,6 +195,10 @@ class TextRope:
 
         return self._observed(run)
 
+    def make_ready(self) -> None:
+        """Do now what the first insert after a load would wait for: making out the order of all items."""
+        _ = self._state.order
+
     def covers(self, update: bytes, client: int) -> bool:
         """Whether an update of ``client`` was applied before: a resend, or one's own. Looks at its first clock only.
 

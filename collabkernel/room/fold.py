@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from collabkernel.crdt.ids import OpId, Stamp
-from collabkernel.document.live_tree import LiveTree
+from collabkernel.document.live_tree import LiveTree, TextNode
 from collabkernel.document.operations import Envelope, StoredEnvelope
 from collabkernel.storage.base import OpRow
+from collabkernel.wire.frames import ops_part
 from collabkernel.wire.ops import decode_op
 from collabkernel.wire.state import decode_state, encode_state
 
@@ -35,6 +36,12 @@ class Fold:
         """The state as a snapshot keeps it: partition to bytes."""
         return {LIVE: encode_state(self.tree, self.seq, self.hlc)}
 
+    def make_ready(self) -> None:
+        """Do now what the first edits would wait for."""
+        for node in self.tree.in_order():
+            if isinstance(node, TextNode):
+                node.rope.make_ready()
+
     def apply_rows(self, rows: Sequence[OpRow]) -> None:
         """Apply the rows that follow ``seq``. They were judged before they were stored."""
         apply = self.tree.apply
@@ -46,21 +53,35 @@ class Fold:
             self.hlc = max(self.hlc, max([row.hlc for row in rows]))
 
 
-def envelopes_of_rows(rows: Sequence[OpRow]) -> tuple[list[StoredEnvelope], list[list[bytes]]]:
-    """The envelopes that rows in seq order were stored as, and their encoded operations.
-
-    One that the rows cut in two comes as two.
-    """
-    envelopes: list[StoredEnvelope] = []
-    payloads: list[list[bytes]] = []
+def _by_envelope(rows: Sequence[OpRow]) -> Iterator[Sequence[OpRow]]:
+    """Rows in seq order, those of one envelope together; an envelope that the rows cut in two comes as two."""
     start = 0
     for end in range(1, len(rows) + 1):
         first = rows[start]
-        if end < len(rows) and (rows[end].site, rows[end].first_counter) == (first.site, first.first_counter):
-            continue
-        encoded = [row.payload for row in rows[start:end]]
+        if end == len(rows) or (rows[end].site, rows[end].first_counter) != (first.site, first.first_counter):
+            yield rows[start:end]
+            start = end
+
+
+def envelopes_of_rows(rows: Sequence[OpRow]) -> tuple[list[StoredEnvelope], list[list[bytes]]]:
+    """The envelopes that rows in seq order were stored as, and their encoded operations."""
+    envelopes: list[StoredEnvelope] = []
+    payloads: list[list[bytes]] = []
+    for group in _by_envelope(rows):
+        first, encoded = group[0], [row.payload for row in group]
         envelope = Envelope(first.counter, first.base, first.hlc, tuple([decode_op(payload) for payload in encoded]))
         envelopes.append(StoredEnvelope(first.seq, first.site, first.actor, envelope))
         payloads.append(encoded)
-        start = end
     return envelopes, payloads
+
+
+def part_of_rows(rows: Sequence[OpRow]) -> bytes:
+    """The part of a frame that shows rows in seq order; their operations are passed on as they are stored."""
+    envelopes: list[StoredEnvelope] = []
+    payloads: list[list[bytes]] = []
+    for group in _by_envelope(rows):
+        first = group[0]
+        envelope = Envelope(first.counter, first.base, first.hlc, ())
+        envelopes.append(StoredEnvelope(first.seq, first.site, first.actor, envelope))
+        payloads.append([row.payload for row in group])
+    return ops_part(envelopes, payloads)
