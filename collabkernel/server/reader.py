@@ -88,7 +88,7 @@ class Reader:
         if with_snapshot:
             snapshot = await self._storage.latest_snapshot(room_id)
             if snapshot is not None and after_seq < snapshot.seq <= head:
-                parts.append(snapshot_part(snapshot.seq, snapshot.parts[LIVE]))
+                parts.append(await asyncio.to_thread(snapshot_part, snapshot.seq, snapshot.parts[LIVE]))
                 through = snapshot.seq
             elif after_seq == 0:
                 parts.append(snapshot_part(0, Fold().to_parts()[LIVE]))
