@@ -39,8 +39,8 @@ export class PendingQueue {
     return this.entries.filter(({ ackedSeq }) => ackedSeq === undefined);
   }
 
-  add(envelope: Envelope): void {
-    this.entries.push({ envelope, ackedSeq: undefined, isApplied: true });
+  add(envelope: Envelope, isApplied = true): void {
+    this.entries.push({ envelope, ackedSeq: undefined, isApplied });
     this.nextCounter = lastCounter(envelope) + 1;
   }
 

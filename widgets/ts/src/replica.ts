@@ -10,7 +10,7 @@ import { CollabKernelError, InvalidOperationError, InvalidValueError, RejectedEr
 import type { OpId } from "./ids.ts";
 import { FRAME_BYTES_MAX, PENDING_ENVELOPES_MAX } from "./limits.ts";
 import { lastCounter, PendingQueue } from "./pending.ts";
-import { reissue } from "./reissue.ts";
+import { reissue, type Orphan } from "./reissue.ts";
 import { LiveTree, type Change, type TextNode, type Undo } from "./tree.ts";
 import { roomState } from "./wire/codec.ts";
 import {
@@ -74,6 +74,9 @@ export class Replica {
   /** Until the snapshot that was asked for has come. */
   private isResyncing = false;
   private needsResync = false;
+  private resyncAfterMs = 0;
+  /** Unanswered envelopes of lost sites, to be made again under the present one when its state is here. */
+  private orphans: Orphan[] = [];
   private batch: Batch | undefined;
   private wasRefusedResume = false;
   private readonly unfitSeqs = new Set<number>();
@@ -92,7 +95,7 @@ export class Replica {
 
   /** Envelopes that the server has not judged. */
   get pendingCount(): number {
-    return this.pending.unanswered.length;
+    return this.pending.unanswered.length + this.orphans.length;
   }
 
   // ---------------------------------------------------------------- joining
@@ -128,19 +131,33 @@ export class Replica {
     this.noteCaughtUp(out);
   }
 
-  /** A new site: pending edits of an old one are made again under the new one, but for those of texts. */
+  /** A new site, which begins with the server's state; see `adopt` for what the old one has not sent. */
   private moveToSite({ site, nextCounter }: Welcome, out: Notification[]): void {
-    const old = { site: this.site, envelopes: this.pending.unanswered.map(({ envelope }) => envelope) };
+    const oldSite = this.site;
+    this.orphans.push(...this.pending.unanswered.map(({ envelope }) => ({ site: oldSite, envelope })));
     this.site = site;
     this.pending = new PendingQueue(nextCounter);
     this.startAgain();
-    const { envelopes, isTextLost } = reissue(old.envelopes, old.site, site, nextCounter);
-    for (const envelope of envelopes) this.pending.add(envelope);
-    if (isTextLost) out.push({ kind: "refused", error: new RejectedError("site-lost", "typing that had not reached the server was lost") });
-    if (old.site !== 0) {
-      this.reapplyPending();
-      out.push({ kind: "reset" });
+    if (oldSite !== 0) out.push({ kind: "reset" });
+  }
+
+  /** Make again what lost sites had not sent, now that the state shows what of it was stored. */
+  private adopt(out: Notification[]): void {
+    const isStored = ({ site, envelope }: Orphan): boolean =>
+      envelope.ops.some((op, i) => this.tree.hasMade({ site, counter: envelope.counter + i }, op));
+    const lost = this.orphans.filter((each) => !isStored(each));
+    this.orphans = [];
+    if (lost.length === 0) return;
+    const { envelopes, isTextLost } = reissue(lost, this.site, this.pending.nextCounter);
+    let isAnyLost = isTextLost;
+    for (const envelope of envelopes) {
+      // One that does not fit any more keeps its counters, and the server says why it is refused.
+      const isApplied = this.tryApply(this.site, envelope) !== undefined;
+      this.pending.add(envelope, isApplied);
+      isAnyLost ||= !isApplied;
     }
+    if (isAnyLost) out.push({ kind: "refused", error: new RejectedError("site-lost", "some edits that had not reached the server were lost") });
+    out.push({ kind: "reset" }, { kind: "pending" });
   }
 
   private startAgain(): void {
@@ -152,6 +169,7 @@ export class Replica {
   private noteCaughtUp(out: Notification[]): void {
     if (this.isCaughtUp || this.welcome === undefined || this.through < this.welcome.seq) return;
     this.isCaughtUp = true;
+    this.adopt(out);
     out.push({ kind: "caughtUp" });
   }
 
@@ -169,7 +187,7 @@ export class Replica {
     for (const reject of message.rejects) this.onReject(reject, nowMs, out);
     if (message.presence.length > 0) this.onPresence(message.presence.flatMap(({ entries }) => entries), out);
     for (const event of message.events) out.push({ kind: "event", event });
-    for (const { code, reason } of message.notices) this.onNotice(code, reason, out);
+    for (const { code, reason, retryAfterMs } of message.notices) this.onNotice(code, reason, nowMs + retryAfterMs, out);
     if (message.degraded) this.isDegraded = message.degraded.on;
     if (message.through > this.through) this.through = message.through;
     this.noteCaughtUp(out);
@@ -267,17 +285,17 @@ export class Replica {
     out.push({ kind: "presence" });
   }
 
-  private onNotice(code: string, reason: string, out: Notification[]): void {
-    // A resync that came too soon is asked for again with the next message.
+  private onNotice(code: string, reason: string, retryAtMs: number, out: Notification[]): void {
     if (this.isResyncing && code === "rate") {
       this.isResyncing = false;
       this.needsResync = true;
+      this.resyncAfterMs = retryAtMs;
     }
     out.push({ kind: "notice", error: new CollabKernelError(code, reason) });
   }
 
   private onBye(code: string, reason: string, retryAfterMs: number, out: Notification[]): void {
-    if (code === "bad-resume" || code === "superseded") this.wasRefusedResume = true;
+    if (code === "bad-resume") this.wasRefusedResume = true;
     out.push({ kind: "bye", code, reason, retryAfterMs });
   }
 
@@ -298,7 +316,7 @@ export class Replica {
   takeToSend(nowMs: number): ClientMessage[] {
     const messages: ClientMessage[] = [];
     if (this.welcome === undefined) return messages;
-    if (this.needsResync && !this.isResyncing) {
+    if (this.needsResync && !this.isResyncing && nowMs >= this.resyncAfterMs) {
       this.needsResync = false;
       this.isResyncing = true;
       messages.push({ kind: "resync", body: {} });
@@ -311,7 +329,9 @@ export class Replica {
 
   /** Milliseconds until something that waits may be sent; undefined when nothing waits. */
   waitMs(nowMs: number): number | undefined {
-    return this.isDegraded ? undefined : this.pending.waitMs(nowMs);
+    const resyncMs = this.needsResync && !this.isResyncing ? Math.max(0, this.resyncAfterMs - nowMs) : undefined;
+    const submitMs = this.isDegraded ? undefined : this.pending.waitMs(nowMs);
+    return resyncMs === undefined || submitMs === undefined ? (resyncMs ?? submitMs) : Math.min(resyncMs, submitMs);
   }
 
   // ---------------------------------------------------------------- editing

@@ -81,6 +81,12 @@ export class LiveTree {
     return this.nodes.get(keyOf(id));
   }
 
+  /** Whether an operation that made a list slot or a container of its own has been applied. */
+  hasMade(id: OpId, op: Op): boolean {
+    const target = this.find({ site: op.targetSite, counter: op.targetCounter });
+    return this.nodes.has(keyOf(id)) || (target?.kind === Kind.LIST && target.items.hasSlot(id));
+  }
+
   /** Every container, also those that are detached. */
   all(): IterableIterator<Node> {
     return this.nodes.values();

@@ -25,8 +25,8 @@ export const EMPTY_STATE = roomState.encode({
 });
 
 export class FakeServer {
-  readonly log: StoredEnvelope[] = [];
-  readonly tree = new LiveTree(0);
+  log: StoredEnvelope[] = [];
+  tree = new LiveTree(0);
   readonly sessions = new Set<FakeSession>();
   readonly sites = new Map<number, Site>();
   head = 0;
@@ -69,6 +69,19 @@ export class FakeServer {
   opAt(seq: number): { site: number; counter: number } | undefined {
     const stored = this.log.find((each) => each.seq <= seq && seq < each.seq + each.envelope.ops.length);
     return stored && { site: stored.site, counter: stored.envelope.counter + seq - stored.seq };
+  }
+
+  /** As from a backup that was made after so many envelopes. */
+  restore(count: number): void {
+    const kept = this.log.slice(0, count);
+    this.log = [];
+    this.head = 0;
+    this.tree = new LiveTree(0);
+    for (const site of this.sites.values()) site.nextCounter = 1;
+    for (const { site, envelope } of kept) {
+      this.store(site, envelope);
+      (this.sites.get(site) as Site).nextCounter = lastCounter(envelope) + 1;
+    }
   }
 
   /** Show everything that is stored to all sessions. */

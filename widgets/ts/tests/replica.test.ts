@@ -288,4 +288,48 @@ describe("the connection", () => {
     expect(server.tree.toJSON()).toEqual(room.toJSON());
     room.close();
   });
+
+  it("does not make again what the server had stored of a lost site", async () => {
+    const server = new FakeServer();
+    const { room, dialer } = await join(server);
+    room.root.set("list", []);
+    await settle();
+    server.flush();
+    if (dialer.last) dialer.last.held = []; // acks are lost from here on
+    room.transact(() => {
+      (room.root.get("list") as LiveList).push("stored");
+      room.root.set("n", 1);
+    });
+    await settle();
+    server.sites.clear();
+    dialer.last?.close("the server restarts");
+    (room.root.get("list") as LiveList).push("offline");
+    expect(room.status.pendingCount).toBe(2);
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    server.flush();
+    expect(room.toJSON()).toEqual({ list: ["stored", "offline"], n: 1 });
+    expect(server.tree.toJSON()).toEqual(room.toJSON());
+    expect(room.status.pendingCount).toBe(0);
+    room.close();
+  });
+
+  it("begins its counters anew when the server was restored from a backup", async () => {
+    const server = new FakeServer();
+    const { room, dialer } = await join(server);
+    room.root.set("old", 1);
+    await settle();
+    server.flush();
+    for (const name of ["lost", "lost too"]) room.root.set(name, 1);
+    await settle();
+    server.flush();
+    server.restore(1);
+    dialer.last?.close("the server restarts");
+    room.list("after").push("x");
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    server.flush();
+    expect(room.toJSON()).toEqual({ old: 1, after: ["x"] });
+    expect(server.tree.toJSON()).toEqual(room.toJSON());
+    expect(room.status.pendingCount).toBe(0);
+    room.close();
+  });
 });

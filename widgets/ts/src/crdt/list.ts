@@ -156,6 +156,10 @@ export class ListState {
     return -1;
   }
 
+  hasSlot(id: OpId): boolean {
+    return this.slots.has(keyOf(id));
+  }
+
   /** Throws `unknown-reference` unless the element was inserted, be it deleted now. */
   checkElement(id: OpId): void {
     this.known(id);

@@ -35,15 +35,18 @@ const ANSWER_TIMEOUT_MS = 4000;
 
 /** The widgets of one room on this page, any of whose kernels will do. */
 export class CommPool {
-  private readonly models = new Set<Model>();
+  /** With how many views show each: one widget may be shown in several cells. */
+  private readonly models = new Map<Model, number>();
   private nextId = 0;
 
   add(model: Model): void {
-    this.models.add(model);
+    this.models.set(model, (this.models.get(model) ?? 0) + 1);
   }
 
   remove(model: Model): void {
-    this.models.delete(model);
+    const viewsCount = (this.models.get(model) ?? 0) - 1;
+    if (viewsCount > 0) this.models.set(model, viewsCount);
+    else this.models.delete(model);
   }
 
   /** The URL of the room's socket with a one-use ticket in it; asked for anew at each dial. */
@@ -83,7 +86,7 @@ export class CommPool {
           stop();
           queueMicrotask(() => handlers.onClose(reason));
         };
-        const model = [...this.models][0];
+        const [model] = this.models.keys();
         if (model === undefined) {
           close("no widget of this room is open");
           return { send: () => {}, close: () => {} };
@@ -112,7 +115,7 @@ export class CommPool {
   }
 
   private anyModel(): Model {
-    const [model] = this.models;
+    const [model] = this.models.keys();
     if (model === undefined) throw new Error("no widget of this room is open");
     return model;
   }

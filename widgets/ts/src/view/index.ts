@@ -69,6 +69,8 @@ class RootView implements ViewContext {
 
   private onNotification(notification: Notification): void {
     if (notification.kind === "refused") this.complain(`An edit was taken back: ${notification.error.message || notification.error.code}`);
+    // A rate is kept by waiting, and nobody need know.
+    if (notification.kind === "notice" && notification.error.code !== "rate") this.complain(notification.error.message);
     this.plan();
   }
 

@@ -33,10 +33,9 @@ export function acquireRoom(model: Model): { room: Room; release: () => void } {
     comms.add(model);
     entry = { room: new Room("collabkernel-view/1", dialers(model, comms)), comms, refsCount: 0, closeTimer: undefined };
     entries.set(key, entry);
-  }
+  } else entry.comms.add(model);
   const held = entry;
   held.refsCount += 1;
-  held.comms.add(model);
   clearTimeout(held.closeTimer);
   return { room: held.room, release: () => letGo(key, held, model) };
 }
