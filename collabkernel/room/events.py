@@ -126,6 +126,7 @@ class SnapshotSaved:
     """A snapshot that was due is written."""
 
     seq: int
+    """Where it stands; 0 when that failed."""
 
 
 @dataclass(frozen=True, slots=True)

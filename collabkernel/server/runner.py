@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
 
 from collabkernel import metrics
 from collabkernel.errors import RoomNotFoundError, StorageError
@@ -29,7 +32,6 @@ from collabkernel.room.effects import (
     WriteSnapshot,
 )
 from collabkernel.room.events import (
-    AppendFailed,
     CatchUpRead,
     Event,
     MissingRead,
@@ -83,7 +85,6 @@ class Runner:
         self._has_space.set()
         self._transport_by_session: dict[int, Transport] = {}
         self._state_futures: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._request_id = 0
         self._is_ended = False
@@ -142,59 +143,64 @@ class Runner:
 
     async def _run(self) -> None:
         try:
-            if self._peers is not None:  # before loading: what is stored meanwhile is told twice rather than never
-                await self._peers.join(self.room_id, self.post)
-            fold, snapshot_seq = await self._reader.load(self.room_id)
-            self._room = Room(
-                self.room_id,
-                fold.tree,
-                fold.seq,
-                fold.hlc,
-                snapshot_seq,
-                self._limits,
-                self._now_ms(),
-                self._reader.is_durable,
-                has_peers=self._peers is not None,
-            )
-            while not self._is_ended:
-                if not self._inbox:
-                    self._wake.clear()
-                    await self._wake.wait()
-                self._turn(self._room)
-                await asyncio.sleep(0)
-        except StorageError as error:
+            async with anyio.create_task_group() as tasks:
+                await self._live(tasks)
+                tasks.cancel_scope.cancel()
+        except* StorageError as errors:
             log.exception("Room %s cannot be read", self.room_id)
-            self._end("storage-error", str(error))
-        except Exception:
+            self._end("storage-error", str(errors.exceptions[0]))
+        except* Exception:
             # The edge of the room's task: it ends this room alone, and the log has all that it acknowledged.
             log.exception("Room %s failed", self.room_id)
             self._end("room-failed", "the room failed and is loaded again; what was acknowledged is safe")
         finally:
-            await self._cancel_tasks()
             if self._peers is not None:
                 await self._peers.leave(self.room_id)
             self._on_end(self)
 
-    def _turn(self, room: Room) -> None:
+    async def _live(self, tasks: TaskGroup) -> None:
+        """Load the room, and take its events until it ends."""
+        if self._peers is not None:  # before loading: what is stored meanwhile is told twice rather than never
+            await self._peers.join(self.room_id, self.post)
+        fold, snapshot_seq = await self._reader.load(self.room_id)
+        self._room = Room(
+            self.room_id,
+            fold.tree,
+            fold.seq,
+            fold.hlc,
+            snapshot_seq,
+            self._limits,
+            self._now_ms(),
+            self._reader.is_durable,
+            has_peers=self._peers is not None,
+        )
+        while not self._is_ended:
+            if not self._inbox:
+                self._wake.clear()
+                await self._wake.wait()
+            self._turn(self._room, tasks)
+            await asyncio.sleep(0)
+
+    def _turn(self, room: Room, tasks: TaskGroup) -> None:
         events = [self._inbox.popleft() for _ in range(min(len(self._inbox), EVENTS_PER_TURN))]
         if not self._has_space.is_set():
             self._has_space.set()
         for effect in room.handle_all(events, self._now_ms()):
-            self._carry_out(effect)
+            self._carry_out(effect, tasks)
 
-    def _carry_out(self, effect: Effect) -> None:
+    def _carry_out(self, effect: Effect, tasks: TaskGroup) -> None:
         match effect:
             case Send():
                 self._send(effect)
             case Append() | Refuse() | FindEnvelope() | GrantSite():
                 self._committer.ask(self.room_id, effect, self.post)
             case ReadCatchUp():
-                self._spawn(self._read_catch_up(effect))
+                tasks.start_soon(self._read_catch_up, effect)
             case ReadMissing():
-                self._spawn(self._read_missing(effect))
+                tasks.start_soon(self._read_missing, effect)
             case Publish():
                 assert self._peers is not None
-                self._spawn(self._peers.publish(self.room_id, effect))
+                tasks.start_soon(self._peers.publish, self.room_id, effect)
             case WakeAt():
                 self._wake_at(effect.at_ms)
             case Close():
@@ -203,7 +209,7 @@ class Runner:
                     transport.close(effect.code, effect.reason)
                     self.detach(effect.session_id)
             case WriteSnapshot():
-                self._spawn(self._write_snapshot(effect))
+                tasks.start_soon(self._write_snapshot, effect)
             case TellState():
                 future = self._state_futures.pop(effect.request_id)
                 if not future.done():
@@ -240,20 +246,14 @@ class Runner:
 
     async def _write_snapshot(self, effect: WriteSnapshot) -> None:
         started_ms = self._now_ms()
-        await self._reader.write_snapshot(self.room_id, effect.seq, started_ms)
+        try:
+            await self._reader.write_snapshot(self.room_id, effect.seq, started_ms)
+        except StorageError:
+            log.exception("Room %s has no new snapshot; the log has everything, and it is tried again", self.room_id)
+            self.post(SnapshotSaved(0))
+            return
         metrics.snapshot_latency_ms.observe(self._now_ms() - started_ms)
         self.post(SnapshotSaved(effect.seq))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._on_task_done)
-
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("Room %s could not be read or written", self.room_id, exc_info=task.exception())
-            self.post(AppendFailed(str(task.exception())))
 
     # -- the end
 
@@ -274,8 +274,3 @@ class Runner:
             if not future.done():
                 future.set_exception(RoomNotFoundError(self.room_id))
         self._state_futures = {}
-
-    async def _cancel_tasks(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
