@@ -30,7 +30,6 @@ interface Field {
 
 type Decoded = Record<string, unknown>;
 // `any`: the table is heterogeneous, and FieldType is invariant in T; `message` ties the whole to its decoded type.
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
 type Table = Record<string, readonly [no: number, type: FieldType<any>, rule?: Rule]>;
 
 /** A message: its table, and `T`, the shape of its decoded form. */
