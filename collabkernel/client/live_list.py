@@ -20,6 +20,7 @@ from collabkernel.document.operations import (
     ListSet,
     Op,
     OpValue,
+    Side,
 )
 from collabkernel.errors import InvalidValueError
 
@@ -186,23 +187,22 @@ class LiveList(Live, MutableSequence[T], Generic[T]):
 
     def _insert_all(self, index: int | None, values: list[Any]) -> None:
         context = self._room()
+        # Before the lock is taken: a value may come from another room, and lock that.
+        first = len(self) if index is None else index
+        sketched = [self._checked(value, f"[{first + i}]") for i, value in enumerate(values)]
         with context.lock:
             self._attached(context.replica.tree)
             items = self._items(context.replica.tree)
             at = len(items) if index is None else slice(index, None).indices(len(items))[0]
-            sketched = [self._checked(value, f"[{at + i}]") for i, value in enumerate(values)]
             with context.editing(is_batch=True) as edit:
                 self._insert_sketched(context, edit, at, sketched)
 
     def _insert_sketched(self, context: Context, edit: Edit, at: int, values: list[Sketched]) -> None:
-        for i, value in enumerate(values):
-            parent, side = self._items(context.replica.tree).insertion_point(at + i)
-            target = self._id
-
-            def insert(new: OpValue, parent: OpId | None = parent, side: Any = side) -> Op:
-                return ListInsert(target, parent, side, new)  # noqa: B023  # called before the next round
-
-            put(edit, insert, value, on_made(context))
+        parent, side = self._items(context.replica.tree).insertion_point(at)
+        for value in values:
+            done = put(edit, _insert_at(self._id, parent, side), value, on_made(context))
+            # Nothing hangs from a slot that was just made, so the next one goes right of it.
+            parent, side = done.op_id, Side.RIGHT
 
     def _replace(self, index: slice, values: list[Any]) -> None:
         context = self._room()
@@ -239,6 +239,10 @@ def _at(index: int, length: int) -> int:
     if not -length <= index < length:
         raise IndexError(f"index {index} in a list of {length} items")
     return index % length
+
+
+def _insert_at(target: OpId, parent: OpId | None, side: Side) -> Callable[[OpValue], Op]:
+    return lambda value: ListInsert(target, parent, side, value)
 
 
 def _set_of(target: OpId, element: OpId) -> Callable[[OpValue], Op]:

@@ -36,14 +36,19 @@ class Keyed(Live):
 
     def _set(self, key: str, value: Any, where: str) -> None:
         context = self._room()
+        if isinstance(value, Live) and self._holds(key, value):
+            return
+        # Before the lock is taken: the value may come from another room, and lock that.
+        sketched = sketch(accept(self._value_type_of(key), value, where))
         with context.lock:
-            tree = context.replica.tree
-            self._attached(tree)
-            if isinstance(value, Live) and value._is_shown_as(self._entries(tree).get(key)):
-                return
-            sketched = sketch(accept(self._value_type_of(key), value, where))
+            self._attached(context.replica.tree)
             with context.editing(is_batch=True) as edit:
                 put(edit, _set_of(self._id, key), sketched, on_made(context))
+
+    def _holds(self, key: str, value: Live) -> bool:
+        context = self._room()
+        with context.lock:
+            return value._is_shown_as(self._entries(context.replica.tree).get(key))
 
     def _delete(self, key: str) -> bool:
         context = self._room()

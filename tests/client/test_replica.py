@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from collabkernel.client.live_text import LiveText
 from collabkernel.client.replica import Replica
 from collabkernel.client.room_base import RoomBase
-from collabkernel.client.site import StoredSite
+from collabkernel.client.site import SiteLostError, StoredSite
 from collabkernel.errors import ClosedError, ReadOnlyError, RejectedError
 from collabkernel.wire.messages import Role, SessionKind
 from collabkernel.wire.state import encode_state
@@ -218,6 +218,27 @@ def test_a_stored_site_goes_on_where_it_was():
 
     assert list(bob.list("tasks")) == [1, 2, 3, 4]
     assert reborn.site == ann.site
+    assert_converged(world)
+
+
+@pytest.mark.parametrize("counter", [1, 50])
+def test_counters_of_another_past_make_the_site_lost(counter):
+    world = World(2)
+    ann = world.rooms[0]
+    ann.root.a = 1
+    world.settle()
+    ann.root.b = 2
+    line = world.lines[0]
+    line.cut()
+    world.log.next_counter[ann.site] = counter  # a restored backup, or a copy of the queue that ran elsewhere
+    line.connect()
+
+    with pytest.raises(SiteLostError, match="joining anew"):
+        line.deliver_one()
+    line.lose_site(201)
+    world.settle()
+
+    assert world.rooms[1].to_json() == {"a": 1, "b": 2}
     assert_converged(world)
 
 
