@@ -16,8 +16,8 @@ from collabkernel.room.ring import Ring, RingEntry
 from collabkernel.room.session import Session
 from collabkernel.wire.frames import ops_part, through_part
 
-FLUSH_MS_PER_SESSION = 0.12
-"""The flush tick grows by this with each session: a frame out costs about 30 us, so sending takes a quarter of it."""
+FLUSH_MS_PER_SESSION = 0.2
+"""The flush tick grows by this with each session: a frame out costs about 40 us, so sending takes a fifth of a core."""
 
 
 class FanOut:

@@ -90,7 +90,7 @@ def test_a_read_that_falls_short_goes_on() -> None:
     assert again == ReadCatchUp(1, 20, 50, with_snapshot=False)
 
 
-@pytest.mark.parametrize(("sessions_count", "tick_ms"), [(1, 0), (100, 12), (500, 60), (5000, 100)])
+@pytest.mark.parametrize(("sessions_count", "tick_ms"), [(1, 0), (100, 20), (400, 80), (5000, 100)])
 def test_the_flush_tick_widens_with_sessions_up_to_its_limit(sessions_count: int, tick_ms: int) -> None:
     fanout = FanOut(0, Limits())
     fanout.add(*stored(1))
