@@ -13,8 +13,6 @@ from hypothesis import HealthCheck, Phase, settings
 
 _TESTS = Path(__file__).parent
 _PURE_FOLDERS = ("crdt", "document", "wire", "room", "conformance")
-_PURE_FILES = ("client/test_replica",)
-"""Prefixes, so that a suite may be cut into several files."""
 
 # Deadlines measure the machine, not the code. In CI the examples are the same at each run: a failure there is the
 # change's. `make test` elsewhere draws new ones and keeps what failed in .hypothesis/.
@@ -35,8 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of the pure floors ``core``, unless they are long ones."""
     for item in items:
         path = item.path.relative_to(_TESTS).as_posix() if item.path.is_relative_to(_TESTS) else ""
-        is_pure = path.split("/")[0] in _PURE_FOLDERS or path.startswith(_PURE_FILES)
-        if is_pure and not item.get_closest_marker("long"):
+        if path.split("/")[0] in _PURE_FOLDERS and not item.get_closest_marker("long"):
             item.add_marker(pytest.mark.core)
 
 

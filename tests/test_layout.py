@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
 LINES_MAX = 500
@@ -55,53 +53,56 @@ def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", _modules(), ids=_name)
-def test_module_has_its_mirror_in_tests(path: Path):
-    if path.name == "__init__.py" or _name(path) in UNMIRRORED:
-        return
+def _told(what: str, names: list[str]) -> str:
+    return "\n".join([f"{what}:", *names])
+
+
+def _has_mirror(path: Path) -> bool:
     package = next(package for package in PACKAGES if path.is_relative_to(package))
     folder = PACKAGES[package] / path.parent.relative_to(package)
     stem = path.stem.lstrip("_")
+    return (folder / f"test_{stem}.py").exists() or any(folder.glob(f"test_{stem}_*.py"))
 
-    mirrors = [folder / f"test_{stem}.py", *folder.glob(f"test_{stem}_*.py")]
 
-    assert any(mirror.exists() for mirror in mirrors), (
-        f"{_name(path)} has no tests: write {_name(mirrors[0])}, or say in UNMIRRORED why it needs none"
-    )
+def test_every_module_has_its_mirror_in_tests():
+    alone = [
+        _name(path)
+        for path in _modules()
+        if path.name != "__init__.py" and _name(path) not in UNMIRRORED and not _has_mirror(path)
+    ]
+
+    assert not alone, _told("write tests/FLOOR/test_MODULE.py, or say in UNMIRRORED why it needs none", alone)
 
 
 def test_exceptions_are_for_files_that_exist():
     gone = [name for name in (*LONG_FILES, *UNMIRRORED) if not (ROOT / name).exists()]
 
-    assert gone == [], "these are exceptions for files that are no longer there"
+    assert not gone, _told("these are exceptions for files that are no longer there", gone)
 
 
-@pytest.mark.parametrize("path", _python_files(), ids=_name)
-def test_module_opens_with_a_docstring(path: Path):
-    docstring = ast.get_docstring(ast.parse(path.read_text()))
+def test_every_module_opens_with_a_docstring():
+    silent = [_name(path) for path in _python_files() if not ast.get_docstring(ast.parse(path.read_text()))]
 
-    assert docstring, f"{_name(path)} does not say what it holds: open it with one sentence"
-
-
-@pytest.mark.parametrize("path", _python_files(), ids=_name)
-def test_file_is_one_subject(path: Path):
-    lines = path.read_text().count("\n")
-
-    assert lines <= LINES_MAX or _name(path) in LONG_FILES, f"{_name(path)} has {lines} lines; cut it by subject"
+    assert not silent, _told("they do not say what they hold: open each with one sentence", silent)
 
 
-@pytest.mark.parametrize("path", _python_files(), ids=_name)
-def test_functions_are_short(path: Path):
-    functions = (
-        node
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    )
-
+def test_every_file_is_one_subject():
     long = [
-        f"{_name(path)}:{node.lineno} {node.name} has {lines} lines"
-        for node in functions
-        if node.end_lineno and (lines := node.end_lineno - node.lineno + 1) > FUNCTION_LINES_MAX
+        f"{_name(path)} has {lines} lines"
+        for path in _python_files()
+        if (lines := path.read_text().count("\n")) > LINES_MAX and _name(path) not in LONG_FILES
     ]
 
-    assert long == [], f"over {FUNCTION_LINES_MAX} lines: cut them by step"
+    assert not long, _told(f"over {LINES_MAX} lines: cut them by subject", long)
+
+
+def test_functions_are_short():
+    long = [
+        f"{_name(path)}:{node.lineno} {node.name} has {lines} lines"
+        for path in _python_files()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES_MAX
+    ]
+
+    assert not long, _told(f"over {FUNCTION_LINES_MAX} lines: cut them by step", long)
