@@ -13,6 +13,7 @@ from collabkernel.client.queue_file import QueueFile
 from collabkernel.client.relay import Relay
 from collabkernel.client.replica import Replica
 from collabkernel.client.transport import Connector
+from collabkernel.errors import CollabKernelError
 from collabkernel.limits import Limits
 
 FLUSH_TIMEOUT_S = 10.0
@@ -96,10 +97,10 @@ class AsyncRoom(QueuedRoom):
         """Save what is not saved yet, for at most ``flush_s``, and leave; idempotent."""
         if self.status == "closed":
             return
-        if self.status == "live" and self.sync_status != "saved":
+        if self._is_worth_flushing:
             try:
                 await self._connection.flush(flush_s)
-            except TimeoutError as error:
+            except (TimeoutError, CollabKernelError) as error:
                 self._warn_unsaved(error)
         await self._shut()
 

@@ -22,7 +22,7 @@ from collabkernel.client.queue_file import QueueFile
 from collabkernel.client.relay import Relay
 from collabkernel.client.replica import Replica
 from collabkernel.client.transport import Connector
-from collabkernel.errors import ClosedError, LocalProtocolError
+from collabkernel.errors import ClosedError, CollabKernelError, LocalProtocolError
 from collabkernel.limits import Limits
 
 T = TypeVar("T")
@@ -199,10 +199,10 @@ class BlockingRoom(QueuedRoom):
         """Save what is not saved yet, for at most ``flush_s``, and leave; idempotent."""
         if self.status == "closed":
             return
-        if self.status == "live" and self.sync_status != "saved" and not self._thread.is_current:
+        if not self._thread.is_current and self._is_worth_flushing:
             try:
                 self._thread.run(self._connection.flush(flush_s))
-            except (TimeoutError, ClosedError) as error:
+            except (TimeoutError, CollabKernelError) as error:
                 self._warn_unsaved(error)
         self._end()
 

@@ -53,10 +53,24 @@ class QueuedRoom(RoomBase):
 
     async def sync_queue(self) -> None:
         """Make the file safe from a power cut before anything of it is sent."""
-        if self._queue is not None and self._queue.is_dirty:
+        if self._queue is None or not self._queue.is_dirty:
+            return
+        try:
             await asyncio.to_thread(self._queue.sync)
+        except RuntimeError:  # at the interpreter's exit no thread can be started; nobody else needs the loop then
+            self._queue.sync()
 
-    def _warn_unsaved(self, error: BaseException) -> None:
+    @property
+    def _is_worth_flushing(self) -> bool:
+        """Whether leaving should wait for edits that are not saved."""
+        if self.sync_status == "saved":
+            return False
+        if self._status in ("live", "reconnecting"):
+            return True
+        self._warn_unsaved(self._status)
+        return False
+
+    def _warn_unsaved(self, error: object) -> None:
         where = "they are in the offline queue" if self._queue is not None else "they are lost"
         log.warning("room %s: closed with unsaved edits, %s: %s", self.name, where, error)
 

@@ -179,7 +179,10 @@ class WebSocketConnector:
 
     async def _mint(self, origin: str) -> _Ticket:
         timeout_s = self._limits.connect_timeout_ms / 1000
-        reply = await asyncio.to_thread(self._post_ticket, origin, timeout_s)
+        try:
+            reply = await asyncio.to_thread(self._post_ticket, origin, timeout_s)
+        except RuntimeError as error:  # at the interpreter's exit no thread can be started
+            raise LinkError(f"no ticket from {self._base_url}: {error}") from error
         try:
             return _Ticket(str(reply["ticket"]), str(reply["url"]))
         except (KeyError, TypeError):

@@ -106,17 +106,20 @@ def test_a_callback_may_close_the_room():
         assert closed.wait(20)
 
 
-def test_the_end_of_a_script_saves_its_last_edits(jupyter):
+@pytest.mark.parametrize("has_queue", [False, True])
+def test_the_end_of_a_script_saves_its_last_edits(jupyter, tmp_path, has_queue):
+    name = f"script-{has_queue}"
     code = (
         "import collabkernel as ck, sys\n"
-        "room = ck.connect('script', url=sys.argv[1], token=sys.argv[2])\n"
+        "room = ck.connect(sys.argv[3], url=sys.argv[1], token=sys.argv[2], offline_queue=sys.argv[4] or None)\n"
         "for i in range(100): room.list('l').append(i)\n"
     )
-    command = [sys.executable, "-c", code, jupyter.base_url, jupyter.kernel_token]
+    queue = str(tmp_path / "queue") if has_queue else ""
+    command = [sys.executable, "-c", code, jupyter.base_url, jupyter.kernel_token, name, queue]
     done = subprocess.run(command, timeout=60, capture_output=True, text=True)
 
     assert (done.returncode, done.stderr) == (0, "")
-    with ck.connect("script", url=jupyter.base_url, token=jupyter.kernel_token) as room:
+    with ck.connect(name, url=jupyter.base_url, token=jupyter.kernel_token) as room:
         assert room.list("l") == list(range(100))
 
 
