@@ -42,6 +42,7 @@ from collabkernel.document.operations import Envelope, Op, StoredEnvelope, TextE
 from collabkernel.errors import (
     ClosedError,
     CollabKernelError,
+    CounterGapError,
     LimitError,
     ReadOnlyError,
     RejectedError,
@@ -419,6 +420,9 @@ class Replica:
 
     def _on_reject(self, reject: Reject, now_ms: int) -> Iterable[Notification]:
         if not reject.final:
+            first = self.pending.first_unanswered()
+            if reject.code == CounterGapError.code and first is not None and reject.counter < first.envelope.counter:
+                raise SiteLostError(f"the server wants counter {reject.counter}, which was answered here; joining anew")
             self.pending.go_back(reject.counter, now_ms + reject.retry_after_ms)
             return
         entry = self.pending.refuse(reject.counter)

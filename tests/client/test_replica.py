@@ -242,6 +242,21 @@ def test_counters_of_another_past_make_the_site_lost(counter):
     assert_converged(world)
 
 
+def test_a_gap_before_all_that_is_here_makes_the_site_lost():
+    world = World(1)
+    ann = world.rooms[0]
+    ann.root.a = 1
+    world.settle()
+    world.log.next_counter[ann.site] = 1
+    ann.root.b = 2
+    line = world.lines[0]
+    line.send()
+    line.serve_one()
+
+    with pytest.raises(SiteLostError, match="joining anew"):
+        line.deliver_one()
+
+
 def test_hello_of_a_new_replica_asks_for_a_site():
     replica = Replica(SessionKind.AGENT, "x")
 
