@@ -65,6 +65,8 @@ class Limits:
     """Events waiting for a room's task; a session that finds it full is not read until there is room."""
     commit_batch_ops: int = 5000
     """Operations in one commit, so that one commit stays in the tens of milliseconds."""
+    commit_batch_bytes: int = 8 << 20
+    """... and about this much of their contents."""
     commit_tick_ms: int = 20
     """The longest that an append waits for others to share its commit."""
     flush_tick_min_ms: int = 0

@@ -57,6 +57,14 @@ class SiteGranted:
 
 
 @dataclass(frozen=True, slots=True)
+class AskFailed:
+    """The database did not answer what was asked for one session; of a resume the outcome is unknown."""
+
+    session_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpsStored:
     """The answer to ``Append``: one outcome a request, in order."""
 
@@ -157,6 +165,7 @@ Event = (
     | SessionBlocked
     | SessionDrained
     | SiteGranted
+    | AskFailed
     | OpsStored
     | AppendFailed
     | EnvelopeFound

@@ -79,6 +79,8 @@ class Intake:
         for envelope in submit.envelopes:
             if envelope.counter < session.next_counter:
                 effects += self._resent(session, envelope)
+            elif session.is_held:
+                session.is_dropping = True
             elif envelope.counter > session.next_counter:
                 effects += self._gap(session, envelope)
             else:
@@ -91,6 +93,14 @@ class Intake:
                 else:
                     effects += self._admit(session, envelope, now_ms)
         return effects
+
+    def release(self, session: Session) -> list[Effect]:
+        """Go on with a session that was held back: ask again for what was dropped meanwhile."""
+        was_dropping, session.is_held = session.is_held and session.is_dropping, False
+        if not was_dropping:
+            return []
+        reason = "another connection asked for this site, and did not get it; send again from here"
+        return [Send((session.id,), rejects_part([Reject(session.next_counter, CounterGapError.code, reason, False)]))]
 
     def take_append(self) -> list[Effect]:
         """All that was admitted since the last call, as one ``Append``."""

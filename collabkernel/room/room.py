@@ -28,6 +28,7 @@ from collabkernel.room.effects import (
 )
 from collabkernel.room.events import (
     AppendFailed,
+    AskFailed,
     BusLost,
     CatchUpRead,
     EnvelopeFound,
@@ -60,6 +61,7 @@ from collabkernel.wire.ops import encode_op
 
 RESET_RETRY_MS = 200
 """After a reset clients wait this long: about what loading a room takes."""
+BAD_RESUME = Bye("bad-resume", "this site cannot be resumed; join as a new one")
 
 
 class Room:
@@ -103,6 +105,8 @@ class Room:
         """The highest seq that another server has told of."""
         self._session_by_id: dict[int, Session] = {}
         self._session_by_site: dict[int, Session] = {}
+        self._resumes: dict[int, int] = {}
+        """By session: the site that it has asked the log for, and not been answered yet."""
         self._snapshot_seq = snapshot_seq
         self._snapshot_at_ms = now_ms
         self._is_snapshotting = False
@@ -154,6 +158,8 @@ class Room:
                 self._drop_session(event.session_id, now_ms)
             case SiteGranted():
                 self._on_site(event, now_ms)
+            case AskFailed():
+                self._on_ask_failed(event, now_ms)
             case SessionBlocked():
                 self._on_blocked(event, now_ms)
             case CatchUpRead() | SessionDrained() | EnvelopeFound():
@@ -199,7 +205,7 @@ class Room:
                 self._notice(session, error)
             return
         if isinstance(message, messages.Hello):
-            self._on_hello(session, message)
+            self._on_hello(session, message, now_ms)
         elif not session.is_live:
             self._notice(session, RemoteProtocolError("say Hello first, and wait for Welcome"))
         elif isinstance(message, messages.Submit):
@@ -215,7 +221,7 @@ class Room:
         part = frames.notices_part([Notice(error.code, str(error), error.retry_after_ms or 0)])
         self._effects += [CountReject(error.code), Send((session.id,), part)]
 
-    def _on_hello(self, session: Session, hello: messages.Hello) -> None:
+    def _on_hello(self, session: Session, hello: messages.Hello, now_ms: int) -> None:
         if session.is_live or session.is_asking_site:
             self._notice(session, RemoteProtocolError("Hello was said already"))
             return
@@ -223,22 +229,49 @@ class Room:
         session.kind = hello.kind
         if hello.resume is not None:
             session.cursor = hello.resume.through
+            if not self._ask_to_resume(session, hello.resume.site):
+                self._end_session(session, BAD_RESUME, now_ms)
+                return
+            self._effects += self._intake.take_append()  # behind what the older connection has sent, or it is fenced
         self._effects.append(GrantSite(session.id, session.principal.actor, int(hello.kind), hello.resume))
 
+    def _ask_to_resume(self, session: Session, site: int) -> bool:
+        """Hold back whoever has the site here until the log has answered: what he sent now would be fenced by then.
+
+        That others of his name can hold him back is no more than they may do anyway; strangers cannot.
+        """
+        older = self._session_by_site.get(site)
+        if older is not None and older.principal.actor != session.principal.actor:
+            return False
+        self._resumes[session.id] = site
+        if older is not None:
+            older.is_held = True
+        return True
+
+    def _resume_answered(self, session_id: int) -> int:
+        """The site that a session had asked for, or 0; who has it goes on if nobody else asks for it."""
+        site = self._resumes.pop(session_id, 0)
+        holder = self._session_by_site.get(site)
+        if holder is not None and site not in self._resumes.values():
+            self._effects += self._intake.release(holder)
+        return site
+
     def _on_site(self, event: SiteGranted, now_ms: int) -> None:
+        row = event.site
+        older = self._session_by_site.get(row.site) if row is not None else None
+        if older is not None:
+            self._end_session(older, Bye("superseded", "this site was resumed by another connection"), now_ms)
+        self._resume_answered(event.session_id)
         session = self._session_by_id.get(event.session_id)
         if session is None:
             return
         session.is_asking_site = False
-        row = event.site
         if row is None:
-            self._end_session(session, Bye("bad-resume", "this site cannot be resumed; join as a new one"), now_ms)
+            self._end_session(session, BAD_RESUME, now_ms)
             return
-        older = self._session_by_site.get(row.site)
-        if older is not None:
-            self._end_session(older, Bye("superseded", "this site was resumed by another connection"), now_ms)
         session.site, session.epoch, session.next_counter = row.site, row.epoch, row.last_counter + 1
         session.is_live = True
+        session.is_held = row.site in self._resumes.values()
         self._session_by_site[row.site] = session
         is_resumed = not event.secret and event.log_agrees and session.cursor <= self._fanout.flushed
         if not is_resumed:
@@ -251,31 +284,19 @@ class Room:
             self._effects.append(self._fanout.read(session, with_snapshot=True))
 
     def _welcome(self, session: Session, secret: bytes, resync: bool, now_ms: int) -> None:
-        limits, who = self.limits, session.principal
-        welcome = messages.Welcome(
-            site=session.site,
-            secret=secret,
-            seq=self._fanout.flushed,
-            server_time_ms=now_ms,
-            role=who.role,
-            actor=who.actor,
-            name=who.name,
-            color=who.color,
-            limits=messages.ClientLimits(
-                limits.frame_bytes,
-                limits.key_bytes,
-                limits.value_bytes,
-                limits.envelope_ops,
-                limits.depth,
-                limits.presence_bytes,
-                limits.ops_per_s,
-            ),
-            next_counter=session.next_counter,
-            resync=resync,
-        )
+        welcome = session.welcome(secret, self._fanout.flushed, resync, self.limits, now_ms)
         others = [other.entry() for other in self._session_by_site.values() if other is not session]
-        frame = frames.welcome_part(welcome) + (frames.presence_part(others) if others else b"")
-        self._effects.append(Send((session.id,), frame))
+        self._effects.append(Send((session.id,), frames.welcome_part(welcome) + frames.presence_part(others)))
+
+    def _on_ask_failed(self, event: AskFailed, now_ms: int) -> None:
+        """The log did not answer for one session: he comes back, and so does who has the site that he asked for.
+
+        The epoch of that site may have been raised all the same.
+        """
+        site = self._resume_answered(event.session_id)
+        for session in (self._session_by_id.get(event.session_id), self._session_by_site.get(site)):
+            if session is not None:
+                self._end_session(session, Bye("storage-error", event.reason, RESET_RETRY_MS), now_ms)
 
     def _end_session(self, session: Session, bye: Bye, now_ms: int) -> None:
         self._effects += [Send((session.id,), frames.bye_part(bye)), Close(session.id, bye.code, bye.reason)]

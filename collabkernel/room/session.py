@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from collabkernel.limits import Limits
 from collabkernel.room.quota import TokenBucket
-from collabkernel.wire.messages import PresenceEntry, Role, SessionKind
+from collabkernel.wire.messages import ClientLimits, PresenceEntry, Role, SessionKind, Welcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Session:
         "id",
         "is_asking_site",
         "is_dropping",
+        "is_held",
         "is_live",
         "is_reading",
         "kind",
@@ -63,6 +64,8 @@ class Session:
         """A ``ReadCatchUp`` is under way; flushes pass this session by."""
         self.is_dropping = False
         """An envelope was refused for now: those after it are dropped until it comes again (go-back-N)."""
+        self.is_held = False
+        """Another connection asks for its site: what it submits is dropped, and asked for again if that was refused."""
         self.blocked_since_ms: int | None = None
         self.presence_json = ""
         self.frames = TokenBucket(limits.frames_per_s, limits.frames_per_s, now_ms)
@@ -74,6 +77,32 @@ class Session:
     def is_blocked(self) -> bool:
         """Its socket holds more than the high mark; it gets nothing but answers to what it sent."""
         return self.blocked_since_ms is not None
+
+    def welcome(self, secret: bytes, seq: int, resync: bool, limits: Limits, now_ms: int) -> Welcome:
+        """The answer to its Hello."""
+        who = self.principal
+        client_limits = ClientLimits(
+            limits.frame_bytes,
+            limits.key_bytes,
+            limits.value_bytes,
+            limits.envelope_ops,
+            limits.depth,
+            limits.presence_bytes,
+            limits.ops_per_s,
+        )
+        return Welcome(
+            site=self.site,
+            secret=secret,
+            seq=seq,
+            server_time_ms=now_ms,
+            role=who.role,
+            actor=who.actor,
+            name=who.name,
+            color=who.color,
+            limits=client_limits,
+            next_counter=self.next_counter,
+            resync=resync,
+        )
 
     def entry(self, left: bool = False) -> PresenceEntry:
         """What the others see of it."""

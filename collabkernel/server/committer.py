@@ -1,8 +1,12 @@
-"""Group commit: what rooms want of the log, in the order they asked, with as few transactions as can be.
+"""Group commit: what rooms want of the log, in as few transactions as can be.
 
 Work that waits while a commit is under way shares the next one, so an idle server commits at once and a busy one
 commits many envelopes together. Everything that depends on what a site has stored (a resume, a refusal, the look-up of
-a resent envelope) goes through the same queue, so it sees all that was asked before it.
+a resent envelope) stands in one line with its room's appends, so it sees all that was asked before it.
+
+Rooms take turns. In a round every room has its appends committed, and one thing of another kind done: one that floods
+its own line keeps nobody else waiting. When an envelope was not stored, its line is *broken*: the room will start again
+from the log, and what it has asked for since was admitted on top of that envelope and must not be stored without it.
 """
 
 from __future__ import annotations
@@ -12,16 +16,24 @@ import hmac
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from hashlib import sha256
+from typing import NamedTuple
 
 from collabkernel import metrics
 from collabkernel.crdt.ids import OpId
-from collabkernel.errors import StorageError
+from collabkernel.errors import RoomNotFoundError, StorageError
 from collabkernel.limits import SITE_MAX, Limits
 from collabkernel.room.effects import Append, FindEnvelope, GrantSite, Refuse
-from collabkernel.room.events import AppendFailed, EnvelopeFound, Event, OpsStored, RefusalStored, SiteGranted
+from collabkernel.room.events import (
+    AppendFailed,
+    AskFailed,
+    EnvelopeFound,
+    Event,
+    OpsStored,
+    RefusalStored,
+    SiteGranted,
+)
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended, Refusal, SiteRow, Storage
 
 log = logging.getLogger(__name__)
@@ -29,16 +41,52 @@ log = logging.getLogger(__name__)
 Job = Append | Refuse | FindEnvelope | GrantSite
 SITE_TRIES = 8
 """Draws of a new site number; at a million sites a room, one collides with odds of 1 in 4,000."""
+FINDS_AT_ONCE = 32
+"""Look-ups of one room in one round: a resend of hundreds of envelopes takes few rounds, and no reader long."""
+LINES_AT_ONCE = 64
+"""Lines that have something done in one round, beside the appends of all."""
+BROKEN = "an envelope before this was not stored"
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Asked(NamedTuple):
     """One thing that a room wants of the log."""
 
-    room_id: str
     job: Job
-    answer: Callable[[Event], None]
     asked_ms: int
+
+
+class Line:
+    """Part of what one loaded room wants of the log, in the order it asked."""
+
+    __slots__ = ("answer", "asked", "is_broken", "is_waiting", "room_id")
+
+    def __init__(self, room_id: str, answer: Callable[[Event], None]) -> None:
+        self.room_id = room_id
+        self.answer = answer
+        self.asked: deque[Asked] = deque()
+        self.is_broken = False
+        """An envelope of it was not stored."""
+        self.is_waiting = False
+        """The committer has it among those with something in them."""
+
+    def next_append(self) -> Append | None:
+        """The first thing asked, if it is an append."""
+        job = self.asked[0].job if self.asked else None
+        return job if isinstance(job, Append) else None
+
+
+class RoomLines:
+    """The two lines of a loaded room: a new site depends on nothing, so a crowd that joins holds up nobody's edits."""
+
+    def __init__(self, work: Line, joins: Line, ask: Callable[[Line, Job], None]) -> None:
+        self._work = work
+        self._joins = joins
+        self._ask = ask
+
+    def ask(self, job: Job) -> None:
+        """Queue a job; the room is told its outcome. Bounded by what the room has in flight."""
+        is_join = isinstance(job, GrantSite) and job.resume is None
+        self._ask(self._joins if is_join else self._work, job)
 
 
 class Committer:
@@ -48,13 +96,20 @@ class Committer:
         self._storage = storage
         self._limits = limits
         self._now_ms = now_ms
-        self._queue: deque[Work] = deque()
+        self._lines: deque[Line] = deque()
+        """Those with something in them, who has waited longest first."""
         self._wake = asyncio.Event()
         self._is_stopping = False
 
-    def ask(self, room_id: str, job: Job, answer: Callable[[Event], None]) -> None:
-        """Queue a job; ``answer`` is called with its outcome. Bounded by what the rooms have in flight."""
-        self._queue.append(Work(room_id, job, answer, self._now_ms()))
+    def lines(self, room_id: str, answer: Callable[[Event], None]) -> RoomLines:
+        """Open the lines of a room that was just loaded; ``answer`` is called with each outcome."""
+        return RoomLines(Line(room_id, answer), Line(room_id, answer), self._ask)
+
+    def _ask(self, line: Line, job: Job) -> None:
+        line.asked.append(Asked(job, self._now_ms()))
+        if not line.is_waiting:
+            line.is_waiting = True
+            self._lines.append(line)
         self._wake.set()
 
     def stop(self) -> None:
@@ -65,69 +120,116 @@ class Committer:
     async def run(self) -> None:
         """Do the work, until ``stop``."""
         while True:
-            if not self._queue:
+            if not self._lines:
                 if self._is_stopping:
                     return
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            if isinstance(self._queue[0].job, Append):
-                await self._commit(self._take_appends())
-            else:
-                await self._do(self._queue.popleft())
+            await self._round()
 
-    def _take_appends(self) -> list[tuple[Work, Append]]:
-        taken: list[tuple[Work, Append]] = []
-        ops_count = 0
-        while self._queue and ops_count < self._limits.commit_batch_ops:
-            job = self._queue[0].job
-            if not isinstance(job, Append):
-                break
-            ops_count += sum([len(request.ops) for request in job.requests])
-            taken.append((self._queue.popleft(), job))
+    async def _round(self) -> None:
+        lines = list(self._lines)
+        self._lines.clear()
+        taken = self._take_appends(lines)
+        if taken:
+            await self._commit(taken)
+        ready = [line for line in lines if line.asked and line.next_append() is None][:LINES_AT_ONCE]
+        await asyncio.gather(*[self._serve(line) for line in ready])
+        had_turn = {*ready, *[line for line, _, _ in taken]}
+        self._lines.extendleft(reversed([line for line in lines if line.asked and line not in had_turn]))
+        for line in lines:
+            line.is_waiting = bool(line.asked)
+            if line.asked and line in had_turn:
+                self._lines.append(line)
+
+    def _take_appends(self, lines: Sequence[Line]) -> list[tuple[Line, Append, int]]:
+        """The appends at the heads of the lines, one after the other of each, as many as one commit may have."""
+        limits = self._limits
+        taken: list[tuple[Line, Append, int]] = []
+        ops_count = size_bytes = 0
+        while lines := [line for line in lines if line.next_append()]:
+            for line in lines:
+                job, asked_ms = line.asked.popleft()
+                assert isinstance(job, Append)
+                if line.is_broken:
+                    line.answer(AppendFailed(BROKEN))
+                    continue
+                taken.append((line, job, asked_ms))
+                ops_count += sum([len(request.ops) for request in job.requests])
+                size_bytes += sum([len(payload) for request in job.requests for _, payload in request.ops])
+                if ops_count >= limits.commit_batch_ops or size_bytes >= limits.commit_batch_bytes:
+                    return taken
         return taken
 
-    async def _commit(self, taken: list[tuple[Work, Append]]) -> None:
-        batch: list[AppendRequest] = [request for _, job in taken for request in job.requests]
+    async def _commit(self, taken: Sequence[tuple[Line, Append, int]]) -> None:
+        batch: list[AppendRequest] = [request for _, job, _ in taken for request in job.requests]
         try:
             outcomes = await self._storage.append(batch)
         except StorageError as error:
             log.exception("The log took none of %d envelopes", len(batch))
-            for work, _ in taken:
-                work.answer(AppendFailed(str(error)))
+            _break_all(taken, str(error))
+            return
+        except Exception as error:
+            # The edge of every room's writing: what one room asks for must not keep the others from being stored.
+            log.exception("%d envelopes could not be stored together", len(batch))
+            lines = list(dict.fromkeys([line for line, _, _ in taken]))
+            if len(lines) == 1:
+                _break_all(taken, f"the log failed: {type(error).__name__}")
+                return
+            for line in lines:
+                await self._commit([item for item in taken if item[0] is line])
             return
         now_ms = self._now_ms()
         start = 0
-        for work, job in taken:
+        for line, job, asked_ms in taken:
             end = start + len(job.requests)
-            metrics.storage_op_rtt_ms.observe(now_ms - work.asked_ms)
+            metrics.storage_op_rtt_ms.observe(now_ms - asked_ms)
             answers = outcomes[start:end]
-            metrics.count_stored(work.room_id, _stored_ops(job, answers))
-            work.answer(OpsStored(tuple(answers)))
+            metrics.count_stored(line.room_id, _stored_ops(job, answers))
+            line.is_broken = line.is_broken or any(isinstance(outcome, NotAppended) for outcome in answers)
+            line.answer(OpsStored(tuple(answers)))
             start = end
 
-    async def _do(self, work: Work) -> None:
-        try:
-            event = await self._outcome(work)
-        except StorageError as error:
-            log.exception("The log did not answer room %s", work.room_id)
-            event = AppendFailed(str(error))
-        work.answer(event)
+    async def _serve(self, line: Line) -> None:
+        """Do the first thing in a line; of look-ups several."""
+        jobs = [line.asked.popleft().job]
+        while isinstance(jobs[0], FindEnvelope) and line.asked and len(jobs) < FINDS_AT_ONCE:
+            if not isinstance(line.asked[0].job, FindEnvelope):
+                break
+            jobs.append(line.asked.popleft().job)
+        if line.is_broken:
+            line.answer(AppendFailed(BROKEN))
+            return
+        for event in await asyncio.gather(*[self._outcome_or_fault(line, job) for job in jobs]):
+            line.answer(event)
 
-    async def _outcome(self, work: Work) -> Event:
-        job, storage = work.job, self._storage
+    async def _outcome_or_fault(self, line: Line, job: Job) -> Event:
+        try:
+            return await self._outcome(line.room_id, job)
+        except Exception as error:
+            # The edge of every room's writing, as above.
+            log.exception("The log did not answer room %s", line.room_id)
+            reason = str(error) if isinstance(error, StorageError) else f"the log failed: {type(error).__name__}"
+            if isinstance(job, GrantSite | FindEnvelope) and not isinstance(error, RoomNotFoundError):
+                return AskFailed(job.session_id, reason)
+            line.is_broken = True
+            return AppendFailed(reason)
+
+    async def _outcome(self, room_id: str, job: Job) -> Event:
+        storage = self._storage
         match job:
             case Refuse():
-                is_stored = await storage.refuse(work.room_id, job.site, job.epoch, job.refusal)
+                is_stored = await storage.refuse(room_id, job.site, job.epoch, job.refusal)
                 return RefusalStored(job.site, job.refusal, is_stored)
             case FindEnvelope():
-                found = await storage.find_envelope(work.room_id, job.site, job.counter)
+                found = await storage.find_envelope(room_id, job.site, job.counter)
                 assert found is None or not isinstance(found, Refusal) or found.counter == job.counter
                 return EnvelopeFound(job.session_id, job.counter, found)
             case GrantSite() if job.resume is None:
-                return await self._new_site(work.room_id, job)
+                return await self._new_site(room_id, job)
             case GrantSite():
-                return await self._resume_site(work.room_id, job)
+                return await self._resume_site(room_id, job)
             case Append():
                 raise AssertionError("appends go through _commit")
 
@@ -163,7 +265,13 @@ class Committer:
         return known is not None and (known.site, known.counter) == through_op
 
 
-def _stored_ops(job: Append, outcomes: list[Appended | NotAppended]) -> int:
+def _break_all(taken: Sequence[tuple[Line, Append, int]], reason: str) -> None:
+    for line, _, _ in taken:
+        line.is_broken = True
+        line.answer(AppendFailed(reason))
+
+
+def _stored_ops(job: Append, outcomes: Sequence[Appended | NotAppended]) -> int:
     """Operations that were written now: not the refused ones, nor those that were in the log already."""
     pairs = zip(job.requests, outcomes, strict=True)
     return sum([len(r.ops) for r, outcome in pairs if isinstance(outcome, Appended) and not outcome.duplicate])

@@ -32,6 +32,7 @@ from collabkernel.room.effects import (
     WriteSnapshot,
 )
 from collabkernel.room.events import (
+    AskFailed,
     CatchUpRead,
     Event,
     MissingRead,
@@ -73,7 +74,7 @@ class Runner:
         self.room_id = room_id
         self.sessions_count = 0
         self._limits = limits
-        self._committer = committer
+        self._log = committer.lines(room_id, self.post)
         self._reader = reader
         self._peers = peers
         self._now_ms = now_ms
@@ -193,7 +194,7 @@ class Runner:
             case Send():
                 self._send(effect)
             case Append() | Refuse() | FindEnvelope() | GrantSite():
-                self._committer.ask(self.room_id, effect, self.post)
+                self._log.ask(effect)
             case ReadCatchUp():
                 tasks.start_soon(self._read_catch_up, effect)
             case ReadMissing():
@@ -238,8 +239,14 @@ class Runner:
         self._timer = asyncio.get_running_loop().call_later(delay_s, self.post, Ticked())
 
     async def _read_catch_up(self, effect: ReadCatchUp) -> None:
-        parts, through = await self._reader.catch_up(self.room_id, effect.after_seq, effect.head, effect.with_snapshot)
-        self.post(CatchUpRead(effect.session_id, parts, through))
+        room_id, session_id = self.room_id, effect.session_id
+        try:
+            found = await self._reader.catch_up(room_id, effect.after_seq, effect.head, effect.with_snapshot)
+        except StorageError as error:
+            log.exception("A session of room %s could not be caught up", room_id)
+            self.post(AskFailed(session_id, str(error)))
+            return
+        self.post(CatchUpRead(session_id, *found))
 
     async def _read_missing(self, effect: ReadMissing) -> None:
         self.post(MissingRead(tuple(await self._reader.rows_after(self.room_id, effect.after_seq))))

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from collabkernel.errors import StorageError
 from collabkernel.limits import Limits
 from collabkernel.room.effects import Append, FindEnvelope, GrantSite, Refuse
-from collabkernel.room.events import AppendFailed, EnvelopeFound, Event, OpsStored, RefusalStored, SiteGranted
+from collabkernel.room.events import (
+    AppendFailed,
+    AskFailed,
+    EnvelopeFound,
+    Event,
+    OpsStored,
+    RefusalStored,
+    SiteGranted,
+)
 from collabkernel.server.committer import Committer
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended, Refusal, Storage
 from collabkernel.storage.memory import MemoryStorage
@@ -33,8 +41,9 @@ class CountingStorage(MemoryStorage):
 async def ask_all(storage: Storage, *jobs: Append | Refuse | FindEnvelope | GrantSite) -> list[Event]:
     committer = Committer(storage, Limits(), lambda: 5)
     answers: list[Event] = []
+    lines = committer.lines("board", answers.append)
     for job in jobs:
-        committer.ask("board", job, answers.append)
+        lines.ask(job)
     committer.stop()
     await committer.run()
     return answers
@@ -123,5 +132,134 @@ def test_a_resume_sees_what_was_asked_before_it_and_fences_what_comes_after() ->
         assert isinstance(fenced, OpsStored)
         assert isinstance(fenced.outcomes[0], NotAppended)
         assert fenced.outcomes[0].code == "fenced"
+
+    asyncio.run(main())
+
+
+async def two_rooms(storage: Storage, flood: list[Append | Refuse | FindEnvelope], quiet: Append) -> list[str]:
+    """Which room was answered when, of one that asks for much and one that asks for little."""
+    committer = Committer(storage, Limits(), lambda: 5)
+    order: list[str] = []
+    loud = committer.lines("board", lambda _: order.append("board"))
+    calm = committer.lines("calm", lambda _: order.append("calm"))
+    for job in flood:
+        loud.ask(job)
+    calm.ask(quiet)
+    committer.stop()
+    await committer.run()
+    return order
+
+
+def test_a_room_that_floods_its_line_keeps_no_other_waiting() -> None:
+    async def main() -> None:
+        storage = MemoryStorage()
+        granted = await with_site(storage)
+        assert granted.site is not None
+        site = granted.site.site
+        await storage.create_room("calm", 0)
+        assert await storage.new_site("calm", site, "bob", 1, b"h" * 32, 0)
+        quiet = Append((AppendRequest("calm", site, 1, 1, 0, 1 << 40, "bob", ((3, b"x"),)),))
+
+        refusals = [Refuse(site, 1, Refusal(n, 1, "too-large", "no")) for n in range(1, 101)]
+        assert "calm" in (await two_rooms(storage, [*refusals], quiet))[:2]
+        finds = [FindEnvelope(1, site, n) for n in range(1, 1001)]
+        assert "calm" in (await two_rooms(storage, [*finds], quiet))[:100]
+
+    asyncio.run(main())
+
+
+def test_a_crowd_that_joins_holds_up_no_edit() -> None:
+    async def main() -> None:
+        storage = MemoryStorage()
+        granted = await with_site(storage)
+        crowd = [GrantSite(n, "eve", 1, None) for n in range(2, 102)]
+        answers = await ask_all(storage, *crowd, append(granted, 1))
+        assert any(isinstance(answer, OpsStored) for answer in answers[:2])
+        assert len(answers) == 101
+
+    asyncio.run(main())
+
+
+def test_a_small_commit_takes_from_every_room_in_turn() -> None:
+    async def main() -> None:
+        storage = MemoryStorage()
+        granted = await with_site(storage)
+        assert granted.site is not None
+        site = granted.site.site
+        await storage.create_room("calm", 0)
+        assert await storage.new_site("calm", site, "bob", 1, b"h" * 32, 0)
+        quiet = Append((AppendRequest("calm", site, 1, 1, 0, 1 << 40, "bob", ((3, b"x" * (9 << 20)),)),))
+        assert (await two_rooms(storage, [append(granted, n) for n in range(1, 101)], quiet))[:2] == ["board", "calm"]
+
+    asyncio.run(main())
+
+
+class BuggyStorage(MemoryStorage):
+    """A storage with a mistake in it: some actor's name is too much for it."""
+
+    async def append(self, batch: Sequence[AppendRequest]) -> list[Appended | NotAppended]:
+        if any(request.actor == "eve" for request in batch):
+            raise ValueError("a mistake of ours")
+        return await super().append(batch)
+
+    async def new_site(self, room_id: str, site: int, actor: str, kind: int, secret_hash: bytes, now_ms: int) -> bool:
+        if actor == "eve":
+            raise ValueError("a mistake of ours")
+        return await super().new_site(room_id, site, actor, kind, secret_hash, now_ms)
+
+
+def test_a_mistake_of_ours_ends_one_room_and_never_the_committer() -> None:
+    async def main() -> None:
+        storage = BuggyStorage()
+        granted = await with_site(storage)
+        assert granted.site is not None
+        await storage.create_room("eves", 0)
+        committer = Committer(storage, Limits(), lambda: 5)
+        answers: list[Event] = []
+        eves: list[Event] = []
+        board, other = committer.lines("board", answers.append), committer.lines("eves", eves.append)
+        other.ask(Append((AppendRequest("eves", 7, 1, 1, 0, 1 << 40, "eve", ((3, b"x"),)),)))
+        other.ask(GrantSite(9, "eve", 1, None))
+        board.ask(append(granted, 1))
+        committer.stop()
+        await committer.run()
+
+        assert answers == [OpsStored((Appended(1, 1 << 40),))]
+        assert sorted(eves, key=repr) == [
+            AppendFailed("the log failed: ValueError"),
+            AskFailed(9, "the log failed: ValueError"),
+        ]
+
+    asyncio.run(main())
+
+
+def test_nothing_is_stored_on_top_of_an_envelope_that_was_not() -> None:
+    """Bob's envelope was admitted to a room that had Ann's: stored without hers it may make no sense for ever."""
+
+    async def main() -> None:
+        storage = CountingStorage()
+        granted = await with_site(storage)
+        assert granted.site is not None
+        assert await storage.new_site("board", 7, "bob", 1, b"h" * 32, 0)
+        bobs = Append((AppendRequest("board", 7, 1, 1, 0, 1 << 40, "bob", ((3, b"x"),)),))
+        storage.is_failing = True
+        committer = Committer(storage, Limits(), lambda: 5)
+        answers: list[Event] = []
+
+        def answer(event: Event) -> None:
+            answers.append(event)
+            storage.is_failing = False
+            if len(answers) == 1:
+                lines.ask(bobs)
+
+        lines = committer.lines("board", answer)
+        lines.ask(append(granted, 1))
+        committer.stop()
+        await committer.run()
+
+        assert [type(event) for event in answers] == [AppendFailed, AppendFailed]
+        head = await storage.head("board")
+        assert head is not None
+        assert head.seq == 0
 
     asyncio.run(main())
