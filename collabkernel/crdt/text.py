@@ -185,6 +185,27 @@ class TextRope:
         self._apply(update)
         self._accept(update, found, client)
 
+    def apply_stored(self, updates: Sequence[bytes]) -> None:
+        """Take many updates that were applied and stored before, in that order, without judging them again.
+
+        Raises:
+            InvalidYjsUpdateError: yrs does not take them after all; the text is as before then.
+        """
+        mark = self.mark()
+        try:
+            with self._doc.transaction():
+                for update in updates:
+                    _apply_to(self._doc, update)
+        except InvalidYjsUpdateError:
+            self._rebuild()
+            raise
+        self._encoded = None
+        try:
+            self.restore(self.encode_state())
+        except InvalidYjsUpdateError:
+            self.rewind(mark)
+            raise
+
     def apply_with_delta(self, update: bytes, client: int) -> Delta:
         """As ``apply``, and tell what changed. Not for servers: it costs a walk over the whole text."""
         found = self._state.check(update, client)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from collabkernel.room.fold import LIVE, Fold, part_of_rows
 from collabkernel.storage.base import OpRow, SnapshotRow, Storage
@@ -17,12 +17,6 @@ ROWS_INLINE_MAX = 500
 """Fewer rows are folded on the loop, in about 5 ms; more in a thread, while other rooms go on."""
 
 
-def _decode(parts: dict[str, bytes]) -> Fold:
-    fold = Fold.from_parts(parts)
-    fold.make_ready()
-    return fold
-
-
 def _apply(fold: Fold, rows: Sequence[OpRow]) -> None:
     """Fold rows without the garbage collector: what they make stays, and looking at it again is a third of the time."""
     gc.disable()
@@ -30,6 +24,24 @@ def _apply(fold: Fold, rows: Sequence[OpRow]) -> None:
         fold.apply_rows(rows)
     finally:
         gc.enable()
+
+
+async def _ahead(chunks: AsyncIterator[Sequence[OpRow]]) -> AsyncIterator[Sequence[OpRow]]:
+    """The same chunks; while one is worked on, the database reads the next."""
+
+    async def read() -> Sequence[OpRow]:
+        async for rows in chunks:
+            return rows
+        return ()
+
+    reading = asyncio.create_task(read())
+    try:
+        while rows := await reading:
+            reading = asyncio.create_task(read())
+            yield rows
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
 
 
 class Reader:
@@ -51,12 +63,13 @@ class Reader:
         snapshot = await self._storage.latest_snapshot(room_id)
         fold = Fold()
         if snapshot is not None:
-            fold = await asyncio.to_thread(_decode, snapshot.parts)
-        async for rows in self._storage.read_ops(room_id, fold.seq):
+            fold = await asyncio.to_thread(Fold.from_parts, snapshot.parts)
+        async for rows in _ahead(self._storage.read_ops(room_id, fold.seq)):
             if len(rows) < ROWS_INLINE_MAX:
                 _apply(fold, rows)
             else:
                 await asyncio.to_thread(_apply, fold, rows)
+        await asyncio.to_thread(fold.settle)
         return fold, snapshot.seq if snapshot else 0
 
     async def catch_up(
@@ -113,6 +126,7 @@ class Reader:
             fold = Fold.from_parts(last.parts) if last else Fold()
             for rows in chunks:
                 _apply(fold, rows)
+            fold.settle()
             return fold.to_parts()
 
         parts = await asyncio.to_thread(encode)

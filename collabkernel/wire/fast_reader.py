@@ -87,11 +87,25 @@ def site_of(five_bytes: bytes) -> int:
     return site if end == 5 and site <= SITE_MAX else 0
 
 
+@lru_cache(maxsize=4096)
+def _counter_of(eight_bytes: bytes) -> int:
+    """The counter in a varint of just these bytes; 0 when it is none.
+
+    Names of shared containers are hashes of 53 bits, nearly all of eight bytes, and a room has few.
+    """
+    try:
+        counter, end = read_varint(eight_bytes, 0)
+    except NOT_READ:
+        return 0
+    return counter if end == 8 and counter <= COUNTER_MAX else 0
+
+
 def read_site(data: bytes, at: int) -> tuple[int, int]:
     """A site, which is not 0, and the offset after it."""
-    site = site_of(data[at : at + 5])
-    if site:
-        return site, at + 5
+    if data[at + 3] > 127:  # else it is shorter, and what follows it would fill the cache
+        site = site_of(data[at : at + 5])
+        if site:
+            return site, at + 5
     site, at = read_varint(data, at)
     if not 0 < site <= SITE_MAX:
         raise UnusualError
@@ -245,10 +259,14 @@ def read_op(data: bytes, at: int, end: int) -> Op:
             if tag != 0x10:
                 raise UnusualError
         if tag == 0x10:
-            counter, at = read_varint(data, at + 1)
+            counter = 0 if site or data[at + 7] < 128 else _counter_of(data[at + 1 : at + 9])
+            if counter:
+                at += 9
+            else:
+                counter, at = read_varint(data, at + 1)
+                if not 0 < counter <= COUNTER_MAX:
+                    raise UnusualError
             tag = data[at]
-            if not 0 < counter <= COUNTER_MAX:
-                raise UnusualError
         target = _new_tuple(OpId, (site, counter))
     else:
         target = ROOT

@@ -23,8 +23,9 @@ from collabkernel.document.operations import (
 from collabkernel.storage.base import AppendRequest, Storage
 from collabkernel.wire.ops import encode_op, op_kind
 
-SITES = range(1, 9)
-WRITER_SITE = 1
+SITES = tuple(random.Random(8).sample(range(1, 2**32), 8))
+"""As a server draws them."""
+WRITER_SITE = SITES[0]
 """The one who types; his site is the Yjs client id of the text."""
 BATCH_OPS = 2000
 START_MS = 1_790_000_000_000

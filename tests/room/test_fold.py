@@ -28,11 +28,14 @@ def test_a_snapshot_and_what_follows_it_are_the_whole_log(seed: int, cut: int) -
     log = rows(seed)
     whole = Fold()
     whole.apply_rows(log)
+    whole.settle()
     first = Fold()
     first.apply_rows(log[:cut])
+    first.settle()
 
     second = Fold.from_parts(first.to_parts())
     second.apply_rows(log[cut:])
+    second.settle()
 
     assert second.tree.to_json() == whole.tree.to_json()
     assert (second.seq, second.hlc) == (whole.seq, whole.hlc)
