@@ -24,7 +24,7 @@ from collabkernel.crdt.ids import ROOT, OpId
 from collabkernel.crdt.text import TextRope
 from collabkernel.document.live_tree import LiveTree, TextNode
 from collabkernel.document.operations import ContainerKind, MapSet, NewContainer, TextEdit
-from collabkernel.limits import Limits
+from collabkernel.limits import YJS_CLOCK_MAX, Limits
 from collabkernel.server.hub import Hub
 from collabkernel.storage import open_storage
 from tests.fuzz.yjs_fuzz_run import rss_bytes
@@ -96,7 +96,7 @@ class World:
         roll = rng.random()
         if roll < 0.2 and self.accepted:
             return mutate(rng, rng.choice(self.accepted))
-        if roll < 0.3:
+        if roll < 0.3 and self.rope.state_vector().get(client.welcome.site, 0) < YJS_CLOCK_MAX // 2:
             author = TextRope.from_state(self.rope.encode_state(), client.welcome.site)
             return mutate(rng, author.insert(rng.randint(0, len(author)), rng.choice(("q", "zü", "😀"))))
         wrong = rng.choice((0.0, 0.0, 0.02, 0.1, 0.4))
