@@ -46,6 +46,10 @@ class Limits:
     """Operations that a session may send at once: the offline queue of a day's typing."""
     refused_ops: int = 20
     """What a refused envelope is charged on top: taking its first half back may cost a walk over a text."""
+    resent_ops: int = 5
+    """What a resent envelope is charged: the log is asked for it."""
+    in_flight_bytes: int = 32 << 20
+    """Operations of a room that wait for the log; over it sessions are told to send again later."""
     events_per_s: int = 100
     """Presence updates and broadcasts a second a session: the SDK sends 4."""
     frames_per_s: int = 1000

@@ -23,6 +23,12 @@ from collabkernel.wire.frames import acks_part, rejects_part
 from collabkernel.wire.messages import Ack, Reject, Role, Submit
 from collabkernel.wire.ops import encode_op, op_kind
 
+IN_FLIGHT_RETRY_MS = 500
+"""Who finds the log behind comes again after this."""
+OP_OVERHEAD_BYTES = 512
+"""What an operation on its way to the log takes in memory beside its contents, about."""
+READ_ONLY = ReadOnlyError("you may read this room but not write to it; ask its owner for the right to write")
+
 
 class InFlight(NamedTuple):
     """An admitted envelope that the log has not answered for yet."""
@@ -45,7 +51,19 @@ class Shown(NamedTuple):
 class Intake:
     """The way of envelopes from sessions to the log and back as acks."""
 
-    __slots__ = ("_in_flight", "_is_durable", "_limits", "_outcomes", "_requests", "_room_id", "_tree", "head", "hlc")
+    __slots__ = (
+        "_in_flight",
+        "_in_flight_bytes",
+        "_in_flight_ids",
+        "_is_durable",
+        "_limits",
+        "_outcomes",
+        "_requests",
+        "_room_id",
+        "_tree",
+        "head",
+        "hlc",
+    )
 
     def __init__(self, room_id: str, tree: LiveTree, head: int, hlc: int, limits: Limits, is_durable: bool) -> None:
         self._room_id = room_id
@@ -57,6 +75,9 @@ class Intake:
         self.hlc = hlc
         """The highest stamp admitted."""
         self._in_flight: deque[InFlight] = deque()
+        self._in_flight_ids: set[tuple[int, int]] = set()
+        """Site and first counter of each."""
+        self._in_flight_bytes = 0
         self._outcomes: deque[Appended | NotAppended] = deque()
         """Answers of the log that wait for what other servers stored before them; for the first of ``_in_flight``."""
         self._requests: list[AppendRequest] = []
@@ -69,30 +90,50 @@ class Intake:
     def submit(self, session: Session, submit: Submit, wait_ms: int, now_ms: int) -> list[Effect]:
         """Take a session's envelopes; ``wait_ms`` is what another allowance has to wait for."""
         if session.principal.role is not Role.WRITER:
-            error = ReadOnlyError("you may read this room but not write to it; ask its owner for the right to write")
-            return [
-                effect
-                for envelope in submit.envelopes
-                for effect in _reject(session, envelope.counter, error, final=True)
-            ]
+            return self._refuse_reader(session, submit, wait_ms, now_ms)
         effects: list[Effect] = []
+        rejects: list[Reject] = []
         for envelope in submit.envelopes:
-            if envelope.counter < session.next_counter:
-                effects += self._resent(session, envelope)
-            elif session.is_held:
+            counter, expected = envelope.counter, session.next_counter
+            if counter >= expected and session.is_held:
                 session.is_dropping = True
-            elif envelope.counter > session.next_counter:
-                effects += self._gap(session, envelope)
-            else:
-                wait_ms = wait_ms or session.ops.take(len(envelope.ops), now_ms)
+                continue
+            if counter > expected:
+                if not session.is_dropping:
+                    session.is_dropping = True
+                    rejects.append(_rejected(expected, CounterGapError(expected, counter), final=False))
+                continue
+            wait_ms = wait_ms or self._meter(session, envelope, now_ms)
+            if counter == expected:
                 session.is_dropping = wait_ms > 0
-                if wait_ms:
-                    effects += _reject(
-                        session, envelope.counter, RateError(self._limits.ops_per_s, wait_ms), final=False
-                    )
-                else:
-                    effects += self._admit(session, envelope, now_ms)
-        return effects
+            if wait_ms:  # the rest of this frame comes again behind it
+                rejects.append(_rejected(counter, RateError(self._limits.ops_per_s, wait_ms), final=False))
+                break
+            if counter < expected:
+                effects += self._resent(session, envelope)
+            else:
+                effects += self._admit(session, envelope, now_ms)
+        return effects + _told(session, rejects)
+
+    def _refuse_reader(self, session: Session, submit: Submit, wait_ms: int, now_ms: int) -> list[Effect]:
+        rejects: list[Reject] = []
+        for envelope in submit.envelopes:
+            wait_ms = wait_ms or session.ops.take(self._limits.refused_ops, now_ms)
+            if wait_ms:
+                error = RateError(self._limits.ops_per_s, wait_ms)
+                rejects.append(_rejected(envelope.counter, error, final=False))
+                break
+            rejects.append(_rejected(envelope.counter, READ_ONLY, final=True))
+        return _told(session, rejects)
+
+    def _meter(self, session: Session, envelope: Envelope, now_ms: int) -> int:
+        """Charge an envelope; the milliseconds to wait when there is nothing left, or the log takes nothing."""
+        limits = self._limits
+        if envelope.counter < session.next_counter:
+            return session.ops.take(limits.resent_ops, now_ms)
+        if self._in_flight_bytes > limits.in_flight_bytes:
+            return IN_FLIGHT_RETRY_MS
+        return session.ops.take(len(envelope.ops), now_ms)
 
     def release(self, session: Session) -> list[Effect]:
         """Go on with a session that was held back: ask again for what was dropped meanwhile."""
@@ -100,7 +141,7 @@ class Intake:
         if not was_dropping:
             return []
         reason = "another connection asked for this site, and did not get it; send again from here"
-        return [Send((session.id,), rejects_part([Reject(session.next_counter, CounterGapError.code, reason, False)]))]
+        return _told(session, [Reject(session.next_counter, CounterGapError.code, reason, False)])
 
     def take_append(self) -> list[Effect]:
         """All that was admitted since the last call, as one ``Append``."""
@@ -123,6 +164,8 @@ class Intake:
         while self._outcomes and not self.is_missing:
             outcome = self._outcomes.popleft()
             site, actor, envelope, payloads, is_lowered = self._in_flight.popleft()
+            self._in_flight_ids.discard((site, envelope.counter))
+            self._in_flight_bytes -= _in_flight_bytes(payloads)
             assert isinstance(outcome, Appended)
             if outcome.hlc != envelope.hlc:
                 raise RoomResetError("room-reset", "the log stamped an envelope otherwise than this room")
@@ -173,8 +216,7 @@ class Intake:
     def refused(self, session: Session | None, refusal: Refusal) -> list[Effect]:
         """A refusal is stored: answer it, if its site is here."""
         reject = Reject(refusal.counter, refusal.code, refusal.reason, final=True)
-        sends: list[Effect] = [] if session is None else [Send((session.id,), rejects_part([reject]))]
-        return [CountReject(refusal.code), *sends]
+        return [CountReject(refusal.code)] if session is None else _told(session, [reject])
 
     def found(self, session: Session, counter: int, found: Appended | Refusal | None) -> list[Effect]:
         """What the log says of a resent envelope."""
@@ -187,17 +229,9 @@ class Intake:
         return self.refused(session, found)
 
     def _resent(self, session: Session, envelope: Envelope) -> list[Effect]:
-        if any(item.site == session.site and item.envelope.counter == envelope.counter for item in self._in_flight):
+        if (session.site, envelope.counter) in self._in_flight_ids:
             return []  # its ack is under way, and goes to whoever holds the site then
         return [FindEnvelope(session.id, session.site, envelope.counter)]
-
-    def _gap(self, session: Session, envelope: Envelope) -> list[Effect]:
-        if session.is_dropping:
-            return []
-        session.is_dropping = True
-        return _reject(
-            session, session.next_counter, CounterGapError(session.next_counter, envelope.counter), final=False
-        )
 
     def _admit(self, session: Session, sent: Envelope, now_ms: int) -> list[Effect]:
         site, actor = session.site, session.principal.actor
@@ -213,6 +247,8 @@ class Intake:
         self.hlc = max(self.hlc, envelope.hlc + len(envelope.ops) - 1)
         payloads = [encode_op(op) for op in envelope.ops]
         self._in_flight.append(InFlight(site, actor, envelope, payloads, envelope is not sent))
+        self._in_flight_ids.add((site, envelope.counter))
+        self._in_flight_bytes += _in_flight_bytes(payloads)
         ops = tuple(zip(map(op_kind, envelope.ops), payloads, strict=True))
         self._requests.append(
             AppendRequest(self._room_id, site, session.epoch, envelope.counter, envelope.base, envelope.hlc, actor, ops)
@@ -220,6 +256,16 @@ class Intake:
         return []
 
 
-def _reject(session: Session, counter: int, error: CollabKernelError, *, final: bool) -> list[Effect]:
-    reject = Reject(counter, error.code, str(error), final, error.retry_after_ms or 0)
-    return [CountReject(error.code), Send((session.id,), rejects_part([reject]))]
+def _rejected(counter: int, error: CollabKernelError, *, final: bool) -> Reject:
+    return Reject(counter, error.code, str(error), final, error.retry_after_ms or 0)
+
+
+def _told(session: Session, rejects: Sequence[Reject]) -> list[Effect]:
+    """One frame, however many envelopes were refused: what comes in one frame is answered in one."""
+    if not rejects:
+        return []
+    return [*[CountReject(reject.code) for reject in rejects], Send((session.id,), rejects_part(rejects))]
+
+
+def _in_flight_bytes(payloads: Sequence[bytes]) -> int:
+    return sum([len(payload) + OP_OVERHEAD_BYTES for payload in payloads])
