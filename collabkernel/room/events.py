@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from collabkernel.room.session import Principal
 from collabkernel.storage.base import Appended, NotAppended, OpRow, Refusal, SiteRow
+from collabkernel.wire.messages import ClientMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,16 @@ class FrameReceived:
 
     session_id: int
     frame: bytes
+    """Empty for a further part of a frame that was cut."""
+    message: ClientMessage | None = None
+    """What is in it, or in this part of it, when that was read already."""
+
+
+@dataclass(frozen=True, slots=True)
+class HelloDue:
+    """By now a session must have said Hello."""
+
+    session_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +172,7 @@ class StopAsked:
 Event = (
     SessionOpened
     | FrameReceived
+    | HelloDue
     | SessionClosed
     | SessionBlocked
     | SessionDrained

@@ -7,7 +7,7 @@ cursor, and goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from collabkernel.document.operations import StoredEnvelope
 from collabkernel.limits import Limits
@@ -18,6 +18,10 @@ from collabkernel.wire.frames import ops_part, through_part
 
 FLUSH_MS_PER_SESSION = 0.2
 """The flush tick grows by this with each session: a frame out costs about 40 us, so sending takes a fifth of a core."""
+
+
+FLUSH_BYTES = 1 << 20
+"""Contents of one frame of a flush, but for one envelope more: far under what a client takes (32 MiB)."""
 
 
 class FanOut:
@@ -40,27 +44,25 @@ class FanOut:
         self._stored.append(envelope)
         self._payloads.append(payloads)
 
-    def plan(self, sessions_count: int, now_ms: int) -> None:
-        """Plan the flush of what was added: at once when idle, wider with more sessions."""
+    def tick_ms(self, sessions_count: int) -> int:
+        """How far apart flushes are: at once when idle, wider with more sessions."""
+        limits = self._limits
+        return max(min(int(sessions_count * FLUSH_MS_PER_SESSION), limits.flush_tick_max_ms), limits.flush_tick_min_ms)
+
+    def plan(self, tick_ms: int, now_ms: int) -> None:
+        """Plan the flush of what was added."""
         if self._due_ms is None:
-            limits = self._limits
-            tick_ms = min(int(sessions_count * FLUSH_MS_PER_SESSION), limits.flush_tick_max_ms)
-            self._due_ms = max(now_ms, self._flushed_at_ms + max(tick_ms, limits.flush_tick_min_ms))
+            self._due_ms = max(now_ms, self._flushed_at_ms + tick_ms)
 
     def due_ms(self) -> int | None:
-        """When to ``flush``; None when nothing is planned."""
+        """When to ``send``; None when nothing is planned."""
         return self._due_ms
 
-    def flush(self, sessions: Iterable[Session], now_ms: int) -> list[Effect]:
+    def send(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
         """Show what was stored, and help on who is behind."""
         self._due_ms = None
         self._flushed_at_ms = now_ms
-        before, part = self.flushed, b""
-        if self._stored:
-            part = ops_part(self._stored, self._payloads)
-            self.flushed = self._stored[-1].last_seq
-            self._ring.add(RingEntry(before + 1, self.flushed, part))
-            self._stored, self._payloads = [], []
+        before, entries = self.flushed, self._take_entries()
         ready: list[int] = []
         effects: list[Effect] = []
         for session in sessions:
@@ -72,8 +74,25 @@ class FanOut:
             else:
                 effects += self.catch_up(session)
         if ready:
-            effects.insert(0, Send(tuple(ready), part + through_part(self.flushed)))
+            ids = tuple(ready)
+            effects[:0] = [Send(ids, entry.part + through_part(entry.last_seq)) for entry in entries]
         return effects
+
+    def _take_entries(self) -> list[RingEntry]:
+        """What is stored and was not shown, cut so that clients take each frame, and now in the ring."""
+        entries: list[RingEntry] = []
+        start = size_bytes = 0
+        for end, payloads in enumerate(self._payloads, start=1):
+            size_bytes += sum(map(len, payloads))
+            if size_bytes < FLUSH_BYTES and end < len(self._payloads):
+                continue
+            part = ops_part(self._stored[start:end], self._payloads[start:end])
+            entries.append(RingEntry(self.flushed + 1, self._stored[end - 1].last_seq, part))
+            self.flushed = entries[-1].last_seq
+            self._ring.add(entries[-1])
+            start, size_bytes = end, 0
+        self._stored, self._payloads = [], []
+        return entries
 
     def catch_up(self, session: Session) -> list[Effect]:
         """Give a session what follows its cursor: a stretch of the ring, or else what the log is asked for."""
@@ -92,9 +111,20 @@ class FanOut:
         session.is_reading = True
         return ReadCatchUp(session.id, session.cursor, self.flushed, with_snapshot)
 
+    def resync(self, session: Session) -> list[Effect]:
+        """Start a session again from a snapshot; after what is being read for it."""
+        session.cursor = 0
+        if session.is_reading:
+            session.is_resync_due = True
+            return []
+        return [self.read(session, with_snapshot=True)]
+
     def on_read(self, session: Session, parts: tuple[bytes, ...], through: int) -> list[Effect]:
         """Send what the log answered, and go on from there."""
         session.is_reading = False
+        if session.is_resync_due:
+            session.is_resync_due = False
+            return self.resync(session)
         session.cursor = through
         frame = b"".join(parts) + through_part(through)
         sends: list[Effect] = [Send((session.id,), frame)] if frame else []

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from collabkernel.room.effects import Effect, Send
 from collabkernel.room.session import Session
 from collabkernel.wire.frames import presence_part
 from collabkernel.wire.messages import PresenceEntry
+
+TICK_BYTES = 8 << 20
+"""What a tick may send to all sessions together: everybody's presence is everybody's traffic."""
+FRAME_BYTES_MIN = 8 << 10
+"""But one of 100 cursors, however many sessions there are."""
+ENTRY_BYTES = 64
+"""What an entry takes beside its state, about."""
 
 
 class PresenceBoard:
@@ -36,9 +43,9 @@ class PresenceBoard:
         """When to ``send``; None when there is nothing."""
         return self._sent_at_ms + self._tick_ms if self._changed else None
 
-    def send(self, sessions: Iterable[Session], now_ms: int) -> list[Effect]:
-        """One frame with all that changed, for everybody whose socket takes it."""
-        entries, self._changed = self._changed, {}
+    def send(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
+        """One frame with what changed, for everybody whose socket takes it; what is over the tick's size waits."""
+        entries = self._take(max(FRAME_BYTES_MIN, TICK_BYTES // max(1, len(sessions))))
         self._sent_at_ms = now_ms
         ids = []
         for session in sessions:
@@ -47,6 +54,18 @@ class PresenceBoard:
             else:
                 ids.append(session.id)
         return [Send(tuple(ids), presence_part(list(entries.values())))] if ids else []
+
+    def _take(self, bytes_max: int) -> dict[int, PresenceEntry]:
+        """What has waited longest, as much as one frame may have."""
+        size_bytes = 0
+        taken: dict[int, PresenceEntry] = {}
+        for site, entry in self._changed.items():
+            taken[site] = entry
+            size_bytes += len(entry.state_json) + ENTRY_BYTES
+            if size_bytes >= bytes_max:
+                break
+        self._changed = {site: entry for site, entry in self._changed.items() if site not in taken}
+        return taken
 
     def make_up(self, session: Session) -> list[Effect]:
         """What a session missed while it was blocked."""

@@ -8,7 +8,7 @@ class TokenBucket:
 
     __slots__ = ("_at_ms", "_tokens", "burst", "rate_per_s")
 
-    def __init__(self, rate_per_s: int, burst: int, now_ms: int) -> None:
+    def __init__(self, rate_per_s: float, burst: int, now_ms: int) -> None:
         self.rate_per_s = rate_per_s
         self.burst = burst
         self._tokens = float(burst)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from collabkernel.document.live_tree import LiveTree
 from collabkernel.errors import CollabKernelError, RateError, RemoteProtocolError, RoomResetError, TooLargeError
 from collabkernel.limits import Limits
+from collabkernel.room.broadcasts import Broadcasts
 from collabkernel.room.effects import (
     Close,
     CountReject,
@@ -34,6 +35,7 @@ from collabkernel.room.events import (
     EnvelopeFound,
     Event,
     FrameReceived,
+    HelloDue,
     MissingRead,
     OpsPublished,
     OpsStored,
@@ -99,6 +101,8 @@ class Room:
         self._intake = Intake(room_id, tree, seq, hlc, limits, is_durable)
         self._fanout = FanOut(seq, limits)
         self._presence = PresenceBoard(limits.presence_tick_ms)
+        self._broadcasts = Broadcasts()
+        self._boards = (self._fanout, self._presence, self._broadcasts)
         self._has_peers = has_peers
         self._is_reading_missing = False
         self._published = seq
@@ -162,6 +166,8 @@ class Room:
                 self._on_ask_failed(event, now_ms)
             case SessionBlocked():
                 self._on_blocked(event, now_ms)
+            case HelloDue():
+                self._on_hello_due(event, now_ms)
             case CatchUpRead() | SessionDrained() | EnvelopeFound():
                 session = self._session_by_id.get(event.session_id)
                 if session is not None:
@@ -197,9 +203,9 @@ class Room:
         session = self._session_by_id.get(event.session_id)
         if session is None or self._stop is not None:
             return
-        wait_ms = session.frames.take(1, now_ms)
+        wait_ms = session.frames.take(1, now_ms) if event.frame else 0  # else the rest of one that was metered
         try:
-            message = decode_client_message(event.frame, self.limits)
+            message = event.message or decode_client_message(event.frame, self.limits)
         except RemoteProtocolError as error:
             if not wait_ms:
                 self._notice(session, error)
@@ -234,6 +240,12 @@ class Room:
                 return
             self._effects += self._intake.take_append()  # behind what the older connection has sent, or it is fenced
         self._effects.append(GrantSite(session.id, session.principal.actor, int(hello.kind), hello.resume))
+
+    def _on_hello_due(self, event: HelloDue, now_ms: int) -> None:
+        session = self._session_by_id.get(event.session_id)
+        if session is not None and not (session.is_live or session.is_asking_site):
+            reason = f"no Hello within {self.limits.hello_timeout_ms} ms"
+            self._end_session(session, Bye("hello-timeout", reason), now_ms)
 
     def _ask_to_resume(self, session: Session, site: int) -> bool:
         """Hold back whoever has the site here until the log has answered: what he sent now would be fenced by then.
@@ -345,7 +357,7 @@ class Room:
         for item in shown:
             self._fanout.add(*item)
         if shown:
-            self._fanout.plan(len(self._session_by_id), now_ms)
+            self._fanout.plan(self._tick_ms, now_ms)
 
     # -- other servers
 
@@ -385,12 +397,11 @@ class Room:
         wait_ms = session.resyncs.take(1, now_ms)
         if wait_ms:
             self._notice(session, RateError(self.limits.resyncs_per_minute, wait_ms))
-        elif not session.is_reading:
-            session.cursor = 0
-            self._effects.append(self._fanout.read(session, with_snapshot=True))
+        else:
+            self._effects += self._fanout.resync(session)
 
     def _on_ephemeral(self, session: Session, message: messages.Presence | messages.Event, now_ms: int) -> None:
-        content = message.state_json if isinstance(message, messages.Presence) else message.payload_json
+        content = message.state_json if isinstance(message, messages.Presence) else message.name + message.payload_json
         size_bytes = len(content.encode())
         wait_ms = session.events.take(1, now_ms)
         if size_bytes > self.limits.presence_bytes:
@@ -401,29 +412,29 @@ class Room:
             session.presence_json = content
             self._presence.show(session)
         else:
-            event = RoomEvent(session.site, session.principal.actor, message.name, content)
-            ids = [
-                other.id for other in self._session_by_site.values() if other is not session and not other.is_blocked
-            ]
-            if ids:
-                self._effects.append(Send(tuple(ids), frames.events_part([event])))
+            event = RoomEvent(session.site, session.principal.actor, message.name, message.payload_json)
+            if not self._broadcasts.add(event, self._tick_ms, now_ms):
+                self._notice(session, RateError(self.limits.events_per_s, self.limits.flush_tick_max_ms))
+
+    @property
+    def _tick_ms(self) -> int:
+        return self._fanout.tick_ms(len(self._session_by_id))
 
     # -- time
 
     def _run_due(self, now_ms: int) -> None:
-        due_ms = self._fanout.due_ms()
-        if due_ms is not None and due_ms <= now_ms:
-            self._effects += self._fanout.flush(self._session_by_site.values(), now_ms)
-        due_ms = self._presence.due_ms()
-        if due_ms is not None and due_ms <= now_ms:
-            self._effects += self._presence.send(self._session_by_site.values(), now_ms)
+        sessions = self._session_by_site.values()
+        for board in self._boards:
+            due_ms = board.due_ms()
+            if due_ms is not None and due_ms <= now_ms:
+                self._effects += board.send(sessions, now_ms)
         if self._state_requests and self._intake.is_settled:
             self._tell_state()
         laggard_due_ms = self._close_laggards(now_ms)
         self._plan_snapshot(now_ms)
         idle_due_ms = self._end_if_due(now_ms)
         if not self._is_ended:
-            self._wake_at_first(self._fanout.due_ms(), self._presence.due_ms(), laggard_due_ms, idle_due_ms)
+            self._wake_at_first(*[board.due_ms() for board in self._boards], laggard_due_ms, idle_due_ms)
 
     def _wake_at_first(self, *times_ms: int | None) -> None:
         first_ms = min([at_ms for at_ms in times_ms if at_ms is not None], default=None)
@@ -432,26 +443,20 @@ class Room:
             self._effects.append(WakeAt(first_ms))
 
     def _tell_state(self) -> None:
-        sessions = [
-            {"site": s.site, "actor": s.principal.actor, "name": s.principal.name, "kind": s.kind.name.lower()}
-            for s in self._session_by_site.values()
-        ]
+        sessions = [session.described() for session in self._session_by_site.values()]
         state = {"room": self.room_id, "seq": self.head, "state": self._tree.to_json(), "sessions": sessions}
         self._effects += [TellState(request_id, state) for request_id in self._state_requests]
         self._state_requests = []
 
     def _close_laggards(self, now_ms: int) -> int | None:
         """Close who has been blocked for too long; return when the next one is due."""
-        first_ms: int | None = None
-        for session in [session for session in self._session_by_id.values() if session.is_blocked]:
-            assert session.blocked_since_ms is not None
-            due_ms = session.blocked_since_ms + self.limits.lagging_max_ms
-            if due_ms <= now_ms:
-                reason = f"this connection took nothing for {self.limits.lagging_max_ms} ms; it may resume"
-                self._end_session(session, Bye("slow-consumer", reason), now_ms)
-            else:
-                first_ms = due_ms if first_ms is None else min(first_ms, due_ms)
-        return first_ms
+        max_ms, sessions = self.limits.lagging_max_ms, self._session_by_id.values()
+        bye = Bye("slow-consumer", f"this connection took nothing for {max_ms} ms; it may resume")
+        blocked = [(session.blocked_since_ms, session) for session in sessions if session.blocked_since_ms is not None]
+        for since_ms, session in blocked:
+            if since_ms + max_ms <= now_ms:
+                self._end_session(session, bye, now_ms)
+        return min([since_ms + max_ms for since_ms, _ in blocked if since_ms + max_ms > now_ms], default=None)
 
     def _plan_snapshot(self, now_ms: int) -> None:
         behind = self.head - self._snapshot_seq
@@ -470,7 +475,7 @@ class Room:
         """End the room when it was asked to or nobody is here; return when that is due."""
         if self._stop is not None:
             if self._intake.is_settled:
-                self._effects += self._fanout.flush(self._session_by_site.values(), now_ms)
+                self._effects += self._fanout.send(self._session_by_site.values(), now_ms)
                 self._end(Bye(self._stop.code, self._stop.reason, self._stop.retry_after_ms))
             return None
         if self._idle_since_ms is None or self._is_snapshotting or not self._intake.is_settled:

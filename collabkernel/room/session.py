@@ -41,6 +41,7 @@ class Session:
         "is_held",
         "is_live",
         "is_reading",
+        "is_resync_due",
         "kind",
         "next_counter",
         "ops",
@@ -62,6 +63,8 @@ class Session:
         self.is_live = False
         self.is_reading = False
         """A ``ReadCatchUp`` is under way; flushes pass this session by."""
+        self.is_resync_due = False
+        """It asked for a snapshot while it was being caught up."""
         self.is_dropping = False
         """An envelope was refused for now: those after it are dropped until it comes again (go-back-N)."""
         self.is_held = False
@@ -71,7 +74,7 @@ class Session:
         self.frames = TokenBucket(limits.frames_per_s, limits.frames_per_s, now_ms)
         self.ops = TokenBucket(limits.ops_per_s, limits.ops_burst, now_ms)
         self.events = TokenBucket(limits.events_per_s, limits.events_per_s, now_ms)
-        self.resyncs = TokenBucket(1, limits.resyncs_per_minute, now_ms)
+        self.resyncs = TokenBucket(limits.resyncs_per_minute / 60, limits.resyncs_per_minute, now_ms)
 
     @property
     def is_blocked(self) -> bool:
@@ -103,6 +106,11 @@ class Session:
             next_counter=self.next_counter,
             resync=resync,
         )
+
+    def described(self) -> dict[str, str | int]:
+        """What the REST interface tells of it."""
+        who = self.principal
+        return {"site": self.site, "actor": who.actor, "name": who.name, "kind": self.kind.name.lower()}
 
     def entry(self, left: bool = False) -> PresenceEntry:
         """What the others see of it."""

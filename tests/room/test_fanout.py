@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from collabkernel.document.operations import StoredEnvelope
+from collabkernel.crdt.ids import ROOT
+from collabkernel.document.operations import MapSet, StoredEnvelope
 from collabkernel.limits import Limits
 from collabkernel.room.effects import ReadCatchUp, Send
 from collabkernel.room.fanout import FanOut
@@ -39,11 +40,11 @@ def test_a_flush_is_one_frame_for_all_who_are_up_to_date() -> None:
     fanout.add(*stored(1))
     fanout.add(*stored(2))
 
-    (effect,) = fanout.flush(sessions, 0)
+    (effect,) = fanout.send(sessions, 0)
 
     assert seqs(effect) == ((1, 2), [1, 2], 2)
     assert [item.cursor for item in sessions] == [2, 2]
-    assert fanout.flush(sessions, 1) == []
+    assert fanout.send(sessions, 1) == []
 
 
 def test_who_is_blocked_or_being_read_for_is_passed_by() -> None:
@@ -51,7 +52,7 @@ def test_who_is_blocked_or_being_read_for_is_passed_by() -> None:
     slow.blocked_since_ms, reading.is_reading = 0, True
     fanout.add(*stored(1))
 
-    assert fanout.flush([slow, reading], 0) == []
+    assert fanout.send([slow, reading], 0) == []
     assert (slow.cursor, reading.cursor) == (0, 0)
 
 
@@ -60,13 +61,13 @@ def test_who_is_behind_gets_the_ring_in_stretches() -> None:
     late.blocked_since_ms = 0
     for seq in (1, 2, 3):
         fanout.add(*stored(seq))
-        fanout.flush([late], seq)
+        fanout.send([late], seq)
     late.blocked_since_ms = None
 
     assert [seqs(effect) for effect in fanout.catch_up(late)] == [((1,), [1], 1)]
     assert fanout.due_ms() is not None
-    assert [seqs(effect) for effect in fanout.flush([late], 9)] == [((1,), [2], 2)]
-    assert [seqs(effect) for effect in fanout.flush([late], 10)] == [((1,), [3], 3)]
+    assert [seqs(effect) for effect in fanout.send([late], 9)] == [((1,), [2], 2)]
+    assert [seqs(effect) for effect in fanout.send([late], 10)] == [((1,), [3], 3)]
     assert fanout.due_ms() is None
 
 
@@ -94,17 +95,42 @@ def test_a_read_that_falls_short_goes_on() -> None:
 def test_the_flush_tick_widens_with_sessions_up_to_its_limit(sessions_count: int, tick_ms: int) -> None:
     fanout = FanOut(0, Limits())
     fanout.add(*stored(1))
-    fanout.flush([], 1000)
+    fanout.send([], 1000)
     fanout.add(*stored(2))
 
-    fanout.plan(sessions_count, 1000)
+    fanout.plan(fanout.tick_ms(sessions_count), 1000)
 
     assert fanout.due_ms() == 1000 + tick_ms
-    fanout.plan(sessions_count, 1005)
+    fanout.plan(fanout.tick_ms(sessions_count), 1005)
     assert fanout.due_ms() == 1000 + tick_ms
 
 
 def test_an_idle_room_flushes_at_once() -> None:
     fanout = FanOut(0, Limits())
-    fanout.plan(500, 99_000)
+    fanout.plan(fanout.tick_ms(500), 99_000)
     assert fanout.due_ms() == 99_000
+
+
+def test_a_flush_is_cut_into_frames_that_clients_take() -> None:
+    """100 values of 256 KiB stored in one commit were a frame that every client refused, for ever."""
+    fanout, ann = FanOut(0, Limits()), session(1)
+    for seq in range(1, 101):
+        made = StoredEnvelope(seq, 7, "ann", envelope(seq, MapSet(ROOT, "k", "v" * (256 << 10))))
+        fanout.add(made, [encode_op(op) for op in made.envelope.ops])
+
+    effects = fanout.send([ann], 0)
+
+    assert [seq for effect in effects for seq in seqs(effect)[1]] == list(range(1, 101))
+    assert max(len(effect.frame) for effect in effects if isinstance(effect, Send)) < 2 << 20
+    assert ann.cursor == fanout.flushed == 100
+
+
+def test_a_resync_during_a_catch_up_is_answered_after_it() -> None:
+    """It was dropped, and the client waited for its snapshot for ever."""
+    fanout, ann = FanOut(7, Limits()), session(1)
+    fanout.read(ann, with_snapshot=False)
+
+    assert fanout.resync(ann) == []
+    (again,) = fanout.on_read(ann, (b"",), 7)
+
+    assert again == ReadCatchUp(1, 0, 7, with_snapshot=True)

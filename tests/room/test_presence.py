@@ -68,3 +68,23 @@ def test_who_left_is_owed_nothing() -> None:
     board.hide(bob)
 
     assert board.make_up(bob) == []
+
+
+def test_a_tick_carries_so_much_and_what_is_left_waits_its_turn() -> None:
+    board, crowd = PresenceBoard(100), [session(n) for n in range(1, 1001)]
+    state = '{"n":"' + "x" * 4000 + '"}'
+    for member in crowd:
+        member.presence_json = state
+        board.show(member)
+    told: list[str] = []
+    ticks = 0
+    while board.due_ms() is not None:
+        (effect,) = board.send(crowd, ticks * 100)
+        assert isinstance(effect, Send)
+        assert len(effect.frame) * len(crowd) < 16 << 20
+        told += [actor for actor, _, _ in entries(effect)]
+        ticks += 1
+        board.show(crowd[0]) if ticks == 2 else None
+
+    assert told[:1000] == [f"a{n}" for n in range(1, 1001)]
+    assert told[1000:] == ["a1"]

@@ -6,10 +6,11 @@ import pytest
 
 from collabkernel.crdt.ids import OpId
 from collabkernel.limits import Limits
-from collabkernel.room.effects import Append, TellState, Unload, WakeAt, WriteSnapshot
+from collabkernel.room.effects import Append, ReadCatchUp, TellState, Unload, WakeAt, WriteSnapshot
 from collabkernel.room.events import (
     CatchUpRead,
     FrameReceived,
+    HelloDue,
     SessionBlocked,
     SessionClosed,
     SessionDrained,
@@ -333,3 +334,38 @@ def test_a_reader_sees_but_cannot_write() -> None:
     assert world.rejects(eve) == [(1, "read-only", True)]
     world.submit(ann, envelope(1))
     assert world.shown(eve) == [1]
+
+
+def test_the_name_of_a_broadcast_counts_as_its_contents() -> None:
+    """A name of a megabyte would have gone to everybody, 100 times a second."""
+    world = Driver()
+    ann, bob = world.join("ann"), world.join("bob")
+    world.take(bob)
+
+    world.send(ann, Event("n" * 5000, "1"))
+
+    assert [notice.code for message in world.take(ann) for notice in message.notices] == ["too-large"]
+    assert not [message for message in world.take(bob) if message.events]
+
+
+def test_who_talks_but_never_says_hello_is_closed() -> None:
+    world = Driver()
+    mute, ann = world.open("mute"), world.join("ann")
+    world.feed(FrameReceived(mute, b"\xff"))
+
+    world.feed(HelloDue(mute), HelloDue(ann))
+
+    assert world.closed == {mute: "hello-timeout"}
+
+
+def test_resyncs_fill_up_at_the_rate_that_is_promised() -> None:
+    world = Driver(Limits(resyncs_per_minute=30))
+    ann = world.join()
+    reads = 0
+    for _ in range(300):
+        world.now_ms += 1000
+        effects = world.send(ann, Resync())
+        reads += len([effect for effect in effects if isinstance(effect, ReadCatchUp)])
+        world.catch_up(effects)
+
+    assert 30 + 149 <= reads <= 30 + 151
