@@ -195,12 +195,12 @@ export class Replica {
     return out;
   }
 
-  private onSnapshot({ seq, state }: Snapshot, out: Notification[]): void {
+  private onSnapshot({ seq, state, op }: Snapshot, out: Notification[]): void {
     const decoded = roomState.decode(state);
     this.tree = LiveTree.restore(decoded, this.site);
     this.clock.observe(decoded.hlc);
     this.through = seq;
-    this.lastOp = undefined;
+    this.lastOp = op && { seq, id: op };
     this.isResyncing = false;
     this.pending.confirmThrough(seq);
     this.reapplyPending();
@@ -238,7 +238,7 @@ export class Replica {
       this.pending.remove(envelope.counter);
       out.push({ kind: "pending" });
     }
-    this.lastOp = { seq: lastSeq, id: { site, counter: lastCounter(envelope) } };
+    if (lastSeq >= this.through) this.lastOp = { seq: lastSeq, id: { site, counter: lastCounter(envelope) } };
     if (lastSeq <= this.through) return;
     this.through = lastSeq;
     if (mine?.isApplied === true) return;

@@ -70,7 +70,7 @@ export function clientForm(message: m.ClientMessage): Json {
 export function serverForm(message: m.ServerMessage): Json {
   const form: Json = {};
   if (message.welcome) form.welcome = { ...plainForm(message.welcome), secret: hex(message.welcome.secret ?? new Uint8Array()) };
-  if (message.snapshot) form.snapshot = { seq: message.snapshot.seq, state: hex(message.snapshot.state) };
+  if (message.snapshot) form.snapshot = { seq: message.snapshot.seq, state: hex(message.snapshot.state), op: id(message.snapshot.op) };
   const stored = message.ops.flatMap(({ actors, envelopes }) =>
     envelopes.map(({ seq, site, actor, envelope }) => ({ seq, site, actor: actors[actor], envelope: envelopeForm(envelope) })),
   );

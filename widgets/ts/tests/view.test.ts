@@ -134,11 +134,13 @@ describe("the view", () => {
     const adder = el.querySelector<HTMLFormElement>(".ck-adder") as HTMLFormElement;
     (adder.querySelector("input") as HTMLInputElement).value = "12";
     (adder.querySelector("select") as HTMLSelectElement).value = "number";
-    adder.requestSubmit();
+    const enter = new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true });
+    adder.querySelector("input")?.dispatchEvent(enter);
     await pause();
     server.flush();
     expect(bob.toJSON()).toEqual({ l: ["c", "b", 12] });
     expect(rows().map((row) => row.querySelector("input")?.value)).toEqual(["c", "b", "12"]);
+    expect(enter.defaultPrevented, "or a browser would submit a second time").toBe(true);
   });
 
   it("never overwrites what a person is typing, and says that it was overtaken", async () => {

@@ -267,6 +267,10 @@ class Adder {
     };
     const onkeydown = (event: KeyboardEvent): void => {
       if (event.key === "Escape" && isNested) this.shut();
+      if (event.key !== "Enter" || event.isComposing || !(event.target instanceof HTMLInputElement)) return;
+      // Browsers submit on Enter by themselves, unless somebody cancels line breaks, as JupyterLab does inside cells.
+      event.preventDefault();
+      this.form.requestSubmit();
     };
     this.form = h("form", { class: "ck-adder", onsubmit, onkeydown }, ...(isList ? [] : [this.key]), this.value, this.type, h("button", { type: "submit", class: "ck-button ck-add", title: "Add", "aria-label": "Add" }, "+"));
     this.element = h("div", {}, this.opener, this.form);

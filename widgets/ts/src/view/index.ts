@@ -39,6 +39,7 @@ class RootView implements ViewContext {
     root.append(this.header.element, this.alert, this.content);
     root.addEventListener("focusin", this.onFocus);
     root.addEventListener("focusout", this.onFocus);
+    root.addEventListener("keydown", saveOutside);
     this.stops = [room.onNotification((notification) => this.onNotification(notification)), room.onStatus(() => this.plan())];
     this.update();
   }
@@ -64,6 +65,7 @@ class RootView implements ViewContext {
     clearTimeout(this.presenceTimer);
     this.root.removeEventListener("focusin", this.onFocus);
     this.root.removeEventListener("focusout", this.onFocus);
+    this.root.removeEventListener("keydown", saveOutside);
     this.root.replaceChildren();
   }
 
@@ -117,7 +119,7 @@ class RootView implements ViewContext {
     this.presenceTimer ??= setTimeout(() => {
       this.presenceTimer = undefined;
       const active = document.activeElement;
-      const cell = this.root.contains(active) ? (active?.closest<HTMLElement>("[data-cell]")?.dataset.cell ?? "") : "";
+      const cell = active !== null && this.root.contains(active) ? cellAround(active) : "";
       if (cell === this.focused) return;
       this.focused = cell;
       this.room.setPresence(cell === "" ? {} : { focus: cell });
@@ -140,6 +142,20 @@ class RootView implements ViewContext {
       } else delete cell.dataset.who;
     }
   }
+}
+
+/** The cell that a control belongs to; a row's buttons are beside its own, inside that of its container. */
+function cellAround(control: Element): string {
+  const row = control.closest(".ck-buttons")?.parentElement;
+  const cell = row?.querySelector<HTMLElement>(":scope > .ck-cell") ?? control.closest<HTMLElement>("[data-cell]");
+  return cell?.dataset.cell ?? "";
+}
+
+/** Ctrl+S saves the notebook here too: the root keeps all other shortcuts of JupyterLab away from its controls. */
+function saveOutside(event: KeyboardEvent): void {
+  if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "s") return;
+  event.preventDefault();
+  (event.currentTarget as HTMLElement).parentElement?.dispatchEvent(new KeyboardEvent("keydown", event));
 }
 
 // `render`, not `initialize`: that one runs for every model on page load, shown or not.

@@ -165,7 +165,11 @@ const welcome = new Schema<m.Welcome>(
   },
   ({ secret }) => refuse(secret !== undefined && secret.length !== 16, "a resume secret is not 16 bytes"),
 );
-const snapshot = new Schema<m.Snapshot>("Snapshot", { seq: [1, uint53], encoding: [2, encodingEnum], state: [3, implicitBytes] });
+const snapshot = new Schema<m.Snapshot>(
+  "Snapshot",
+  { seq: [1, uint53], encoding: [2, encodingEnum], state: [3, implicitBytes], op: [4, opId, "optional"] },
+  ({ seq, op }) => refuse(seq > 0 !== (op !== undefined), "Snapshot has seq without its operation, or the reverse"),
+);
 const ops = new Schema<m.Ops>(
   "Ops",
   { actors: [1, string, "repeated"], envelopes: [2, storedEnvelope, "repeated"] },
@@ -266,8 +270,7 @@ export function decodeServerMessage(frame: Uint8Array, frameBytesMax = SERVER_FR
   if (frame.length > frameBytesMax) throw new FrameTooLargeError(frame.length, frameBytesMax);
   const decoded = serverMessage.decode(frame);
   if (decoded.snapshot?.encoding !== 1) return decoded;
-  const { seq, state } = decoded.snapshot;
-  return { ...decoded, snapshot: { seq, encoding: 0, state: inflate(state, frameBytesMax) } };
+  return { ...decoded, snapshot: { ...decoded.snapshot, encoding: 0, state: inflate(decoded.snapshot.state, frameBytesMax) } };
 }
 
 /** Encode a frame to the server; throws InvalidValueError when a value of the caller does not fit its type. */

@@ -150,11 +150,12 @@ export interface Welcome {
   readonly nextCounter: number;
   readonly resync: boolean;
 }
-/** `state` is an encoded RoomState, as sent: `encoding` 1 is zlib. */
+/** `state` is an encoded RoomState, as sent: `encoding` 1 is zlib. `op` is the operation at `seq`, undefined at 0. */
 export interface Snapshot {
   readonly seq: number;
   readonly encoding: number;
   readonly state: Uint8Array;
+  readonly op?: OpId;
 }
 export interface Ops {
   readonly actors: readonly string[];

@@ -1,0 +1,54 @@
+"""JupyterLab, chromium, and people who come and go."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.browser.lab import Lab
+from tests.browser.notebook_page import NotebookPage
+
+OpenNotebook = Callable[..., NotebookPage]
+EXPECT_TIMEOUT_MS = 20_000
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One JupyterLab for all tests; each has rooms of its own."""
+    started = Lab(tmp_path_factory.mktemp("lab"))
+    started.start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium, or whatever comes near."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    paths = [path for name in names if (path := shutil.which(name))]
+    assert paths, "no chromium on PATH: apt-get install chromium"
+    expect.set_options(timeout=EXPECT_TIMEOUT_MS)
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=paths[0], args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def open_notebook(browser: Browser, lab: Lab) -> Iterator[OpenNotebook]:
+    """Open a notebook of these cells in a browser of this person's own."""
+    opened: list[NotebookPage] = []
+
+    def open_(person: str, *cells: str) -> NotebookPage:
+        opened.append(NotebookPage(browser, lab, person, cells))
+        return opened[-1]
+
+    yield open_
+    for each in opened:
+        each.close()
+    lab.end_kernels()
