@@ -54,6 +54,8 @@ class Limits:
     """Presence updates and broadcasts a second a session: the SDK sends 4."""
     frames_per_s: int = 1000
     """Frames a second a session, whatever they hold: Tornado spends about 50 us on each."""
+    frame_bytes_per_s: int = 2 << 20
+    """Bytes of frames a second a session, twice that at once; over it the socket is not read for a while."""
     sessions_per_room: int = 2000
     """Sessions in one room: twice the design's 1,000 editors."""
     rooms_per_server: int = 10_000
@@ -67,6 +69,8 @@ class Limits:
     """A session lagging longer is closed with ``slow-consumer``; it may resume."""
     room_inbox_events: int = 4096
     """Events waiting for a room's task; a session that finds it full is not read until there is room."""
+    room_inbox_bytes: int = 16 << 20
+    """... and their bytes; one session has at most a frame's worth there."""
     commit_batch_ops: int = 5000
     """Operations in one commit, so that one commit stays in the tens of milliseconds."""
     commit_batch_bytes: int = 8 << 20

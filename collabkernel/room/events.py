@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from collabkernel.errors import RemoteProtocolError
+from collabkernel.limits import Limits
 from collabkernel.room.session import Principal
 from collabkernel.storage.base import Appended, NotAppended, OpRow, Refusal, SiteRow
+from collabkernel.wire.codec import decode_client_message
 from collabkernel.wire.messages import ClientMessage
 
 
@@ -24,8 +27,18 @@ class FrameReceived:
     session_id: int
     frame: bytes
     """Empty for a further part of a frame that was cut."""
-    message: ClientMessage | None = None
-    """What is in it, or in this part of it, when that was read already."""
+    message: ClientMessage | RemoteProtocolError | None = None
+    """What is in it, or in this part of it, or why it is refused, when that was read already."""
+
+    def read(self, limits: Limits) -> ClientMessage:
+        """What the session says.
+
+        Raises:
+            RemoteProtocolError: It is no message.
+        """
+        if isinstance(self.message, RemoteProtocolError):
+            raise self.message
+        return self.message or decode_client_message(self.frame, limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ from collabkernel.room.presence import PresenceBoard
 from collabkernel.room.session import Session
 from collabkernel.storage.base import Appended, NotAppended
 from collabkernel.wire import frames, messages
-from collabkernel.wire.codec import decode_client_message, decode_server_message
+from collabkernel.wire.codec import decode_server_message
 from collabkernel.wire.messages import Bye, Notice, RoomEvent
 from collabkernel.wire.ops import encode_op
 
@@ -205,7 +205,7 @@ class Room:
             return
         wait_ms = session.frames.take(1, now_ms) if event.frame else 0  # else the rest of one that was metered
         try:
-            message = event.message or decode_client_message(event.frame, self.limits)
+            message = event.read(self.limits)
         except RemoteProtocolError as error:
             if not wait_ms:
                 self._notice(session, error)

@@ -15,17 +15,18 @@ from collabkernel import metrics
 from collabkernel.bus.base import Bus
 from collabkernel.errors import RoomNotFoundError, TooManyError
 from collabkernel.limits import Limits
-from collabkernel.room.events import FrameReceived, SessionClosed, SessionDrained, SessionOpened
+from collabkernel.room.events import SessionOpened
 from collabkernel.room.names import check_room_name
 from collabkernel.room.session import Principal
 from collabkernel.server.committer import Committer
+from collabkernel.server.connection import Connection
 from collabkernel.server.peers import Peers
 from collabkernel.server.reader import Reader
 from collabkernel.server.runner import Runner
 from collabkernel.server.transport import Transport
 from collabkernel.storage.base import RoomRow, Storage
-from collabkernel.wire.frames import bye_part
-from collabkernel.wire.messages import Bye
+
+__all__ = ["Connection", "Hub", "to_jsonable", "wall_clock_ms"]
 
 log = logging.getLogger(__name__)
 
@@ -47,51 +48,6 @@ def to_jsonable(value: Any) -> Any:
     if isinstance(value, list):
         return [to_jsonable(item) for item in value]
     return value
-
-
-class Connection:
-    """One socket at one room. Made by ``Hub.open_session``."""
-
-    def __init__(self, session_id: int, runner: Runner, transport: Transport, limits: Limits) -> None:
-        self._id = session_id
-        self._runner = runner
-        self._transport = transport
-        self._limits = limits
-        self._is_closed = False
-        self._has_spoken = False
-        self._drained = asyncio.Event()
-        self._hello_timer = asyncio.get_running_loop().call_later(limits.hello_timeout_ms / 1000, self._on_no_hello)
-
-    async def receive(self, frame: bytes) -> None:
-        """Take one binary frame; waits while the room is busy, or while this socket does not take its answers."""
-        if not self._has_spoken:
-            self._has_spoken = True
-            self._hello_timer.cancel()
-        metrics.count_frame_in(len(frame))
-        while self._transport.buffered_bytes > self._limits.session_queue_bytes and not self._is_closed:
-            self._drained.clear()
-            await self._drained.wait()
-        await self._runner.put(FrameReceived(self._id, frame))
-
-    def drained(self) -> None:
-        """The socket took what was sent, down to the low mark."""
-        self._drained.set()
-        self._runner.post(SessionDrained(self._id))
-
-    async def close(self) -> None:
-        """The socket is gone."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        self._hello_timer.cancel()
-        self._drained.set()
-        self._runner.detach(self._id)
-        self._runner.post(SessionClosed(self._id))
-
-    def _on_no_hello(self) -> None:
-        code, reason = "hello-timeout", f"no Hello within {self._limits.hello_timeout_ms} ms"
-        self._transport.send(bye_part(Bye(code, reason)))
-        self._transport.close(code, reason)
 
 
 class Hub:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +34,7 @@ from collabkernel.room.events import (
     AskFailed,
     CatchUpRead,
     Event,
+    FrameReceived,
     MissingRead,
     SessionBlocked,
     SnapshotSaved,
@@ -44,6 +44,7 @@ from collabkernel.room.events import (
 )
 from collabkernel.room.room import Room
 from collabkernel.server.committer import Committer
+from collabkernel.server.inbox import Inbox
 from collabkernel.server.peers import Peers
 from collabkernel.server.reader import Reader
 from collabkernel.server.transport import Transport
@@ -54,8 +55,6 @@ log = logging.getLogger(__name__)
 
 RETRY_MS = 200
 """Who is sent away by an ending room comes back after this: about what loading one takes."""
-EVENTS_PER_TURN = 256
-"""Events that a room takes before others have their turn: about 10 ms."""
 
 
 class Runner:
@@ -80,10 +79,7 @@ class Runner:
         self._now_ms = now_ms
         self._on_end = on_end
         self._room: Room | None = None
-        self._inbox: deque[Event] = deque()
-        self._wake = asyncio.Event()
-        self._has_space = asyncio.Event()
-        self._has_space.set()
+        self._inbox = Inbox(limits)
         self._transport_by_session: dict[int, Transport] = {}
         self._state_futures: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -105,16 +101,11 @@ class Runner:
 
     def post(self, event: Event) -> None:
         """Take an event at once: answers, timers, and what sessions cannot make many of."""
-        if not self._is_ended:
-            self._inbox.append(event)
-            self._wake.set()
+        self._inbox.post(event)
 
-    async def put(self, event: Event) -> None:
+    async def put(self, event: FrameReceived, size_bytes: int) -> None:
         """Take an event of a session, when the inbox has room for it: a busy room is what slows its sessions."""
-        while len(self._inbox) >= self._limits.room_inbox_events and not self._is_ended:
-            self._has_space.clear()
-            await self._has_space.wait()
-        self.post(event)
+        await self._inbox.put(event, size_bytes)
 
     def attach(self, session_id: int, transport: Transport) -> None:
         """Give a session its socket."""
@@ -176,16 +167,12 @@ class Runner:
             has_peers=self._peers is not None,
         )
         while not self._is_ended:
-            if not self._inbox:
-                self._wake.clear()
-                await self._wake.wait()
+            await self._inbox.wait()
             self._turn(self._room, tasks)
             await asyncio.sleep(0)
 
     def _turn(self, room: Room, tasks: TaskGroup) -> None:
-        events = [self._inbox.popleft() for _ in range(min(len(self._inbox), EVENTS_PER_TURN))]
-        if not self._has_space.is_set():
-            self._has_space.set()
+        events = self._inbox.turn(asyncio.get_running_loop().time)
         for effect in room.handle_all(events, self._now_ms()):
             self._carry_out(effect, tasks)
 
@@ -274,9 +261,7 @@ class Runner:
             self._timer.cancel()
         self._transport_by_session = {}
         self.sessions_count = 0
-        self._inbox.clear()
-        self._has_space.set()
-        self._wake.set()
+        self._inbox.close()
         for future in self._state_futures.values():
             if not future.done():
                 future.set_exception(RoomNotFoundError(self.room_id))

@@ -1,0 +1,93 @@
+"""The inbox: order, shares, turns, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+from collabkernel.limits import Limits
+from collabkernel.room.events import FrameReceived, Ticked
+from collabkernel.server.inbox import SESSION_EVENTS, TURN_S, Inbox
+
+
+def clock(step_s: float) -> Callable[[], float]:
+    """A clock that goes on by so much each time it is asked."""
+    times: Iterator[float] = iter([step_s * n for n in range(1000)])
+    return lambda: next(times)
+
+
+async def is_waiting(task: asyncio.Task[None]) -> bool:
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return not task.done()
+
+
+def test_events_come_out_in_order_while_the_turn_lasts() -> None:
+    async def main() -> None:
+        inbox = Inbox(Limits())
+        for _ in range(10):
+            inbox.post(Ticked())
+        await inbox.wait()
+        assert len(list(inbox.turn(clock(0)))) == 10
+        for n in range(10):
+            await inbox.put(FrameReceived(1, bytes([n])), 1)
+        turns = [list(inbox.turn(clock(TURN_S * 0.6))) for _ in range(4)]
+        assert turns == [[FrameReceived(1, bytes([n])), FrameReceived(1, bytes([n + 1]))] for n in (0, 2, 4, 6)]
+
+    asyncio.run(main())
+
+
+def test_an_event_that_takes_all_of_the_turn_is_alone_in_it() -> None:
+    async def main() -> None:
+        inbox = Inbox(Limits())
+        inbox.post(Ticked())
+        inbox.post(Ticked())
+        assert len(list(inbox.turn(clock(1)))) == 1
+
+    asyncio.run(main())
+
+
+def test_a_session_that_floods_waits_for_itself_and_no_other_does() -> None:
+    async def main() -> None:
+        inbox = Inbox(Limits())
+        for _ in range(SESSION_EVENTS):
+            await inbox.put(FrameReceived(1, b"x"), 1)
+        flood = asyncio.create_task(inbox.put(FrameReceived(1, b"x"), 1))
+        assert await is_waiting(flood)
+        await asyncio.wait_for(inbox.put(FrameReceived(2, b"y"), 1), 1)
+
+        next(inbox.turn(clock(1)))
+
+        await flood
+
+    asyncio.run(main())
+
+
+def test_a_session_has_a_frames_worth_of_bytes_and_all_together_so_many() -> None:
+    async def main() -> None:
+        inbox = Inbox(Limits(frame_bytes=100, room_inbox_bytes=150))
+        await inbox.put(FrameReceived(1, b"x"), 100)
+        more = asyncio.create_task(inbox.put(FrameReceived(1, b"x"), 1))
+        assert await is_waiting(more)
+        await inbox.put(FrameReceived(2, b"y"), 60)
+        late = asyncio.create_task(inbox.put(FrameReceived(3, b"z"), 1))
+        assert await is_waiting(late)
+        assert len(list(inbox.turn(clock(0)))) == 2
+        await asyncio.gather(more, late)
+
+    asyncio.run(main())
+
+
+def test_nobody_waits_for_a_closed_inbox() -> None:
+    async def main() -> None:
+        inbox = Inbox(Limits(room_inbox_events=1))
+        await inbox.put(FrameReceived(1, b"x"), 1)
+        late = asyncio.create_task(inbox.put(FrameReceived(2, b"x"), 1))
+        assert await is_waiting(late)
+        inbox.close()
+        await late
+        inbox.post(Ticked())
+        await inbox.wait()
+        assert list(inbox.turn(clock(0))) == []
+
+    asyncio.run(main())
