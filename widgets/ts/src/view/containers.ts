@@ -80,10 +80,12 @@ class Cell {
     }
     this.nested = containerView(value, this.context, this.depth + 1);
     this.summary = h("summary", {}, summaryOf(value));
-    const isOpen = this.depth < OPEN_DEPTH || value instanceof LiveText;
+    const isOpen = value instanceof LiveText || this.depth === 0 || (this.depth < OPEN_DEPTH && sizeOf(value) > 0);
     this.element.replaceChildren(h("details", { open: isOpen, class: "ck-nested" }, this.summary, this.nested.element));
   }
 }
+
+const sizeOf = (value: LiveMap | LiveList): number => (value instanceof LiveList ? value.length : value.size);
 
 function summaryOf(value: LiveMap | LiveList | LiveText): string {
   if (value.kind === Kind.TEXT) return `text, ${(value as LiveText).length} characters`;
@@ -141,7 +143,7 @@ class RowsView implements ContainerView {
   update(): void {
     const wanted: Element[] = [];
     const seen = new Set<string>();
-    const total = this.isList ? (this.live as LiveList).length : (this.live as LiveMap).size;
+    const total = sizeOf(this.live);
     for (const { id, label, value } of this.isList ? listRows(this.live as LiveList) : mapRows(this.live as LiveMap)) {
       if (wanted.length === this.shownMax) break;
       const row = this.rows.get(id) ?? this.newRow(id, value.write);
@@ -215,7 +217,10 @@ interface RowData {
 }
 
 function* mapRows(map: LiveMap): Generator<RowData> {
-  for (const [key, read] of map.entries()) {
+  // What has one line first, or a record's fields would be torn apart by the lists in it.
+  const entries = [...map.entries()];
+  const [scalars, containers] = [entries.filter(([, value]) => isScalar(value)), entries.filter(([, value]) => !isScalar(value))];
+  for (const [key, read] of [...scalars, ...containers]) {
     yield { id: key, label: key, value: { read, write: (value) => map.set(key, value) } };
   }
 }

@@ -2,9 +2,14 @@
 
 type Attributes = Record<string, string | boolean | ((event: never) => void)>;
 
+/** What can have the focus in a view. */
+const FOCUSABLE = new Set(["button", "input", "select", "summary", "textarea"]);
+
 /** An element with attributes, listeners (`onclick: ...`) and children; strings become text nodes. */
 export function h<K extends keyof HTMLElementTagNameMap>(tag: K, attributes: Attributes = {}, ...children: (Node | string)[]): HTMLElementTagNameMap[K] {
   const element = document.createElement(tag);
+  // JupyterLab's one-letter shortcuts are for whatever has the focus, unless that itself says no; a parent is too late.
+  if (FOCUSABLE.has(tag)) element.setAttribute("data-lm-suppress-shortcuts", "true");
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name.slice(2), value as EventListener);
     else if (typeof value === "boolean") element.toggleAttribute(name, value);

@@ -151,7 +151,7 @@ function cellAround(control: Element): string {
   return cell?.dataset.cell ?? "";
 }
 
-/** Ctrl+S saves the notebook here too: the root keeps all other shortcuts of JupyterLab away from its controls. */
+/** Ctrl+S saves the notebook here too; all other shortcuts of JupyterLab are kept away from our controls. */
 function saveOutside(event: KeyboardEvent): void {
   if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "s") return;
   event.preventDefault();
