@@ -73,7 +73,7 @@ class Replica:
     """One room at one site.
 
     Invariants: ``site`` is 0 until the first Welcome, and then the tree's Yjs client id; while an edit is open,
-    messages wait in ``_deferred``.
+    messages wait in ``_deferred``; ``_through_op`` is the operation at ``through``, None when that is 0.
     """
 
     def __init__(
@@ -132,9 +132,7 @@ class Replica:
         self.is_connected = self.is_caught_up = False
         if not self.site or self._is_rejoining:
             return Hello(self.kind, self.client)
-        # Without the operation at `through` (a snapshot does not name it) the whole state is asked for.
-        through = self.through if self._through_op is not None else 0
-        return Hello(self.kind, self.client, Resume(self.site, self.secret, through, self._through_op))
+        return Hello(self.kind, self.client, Resume(self.site, self.secret, self.through, self._through_op))
 
     def disconnected(self) -> None:
         """The connection is gone; edits go on and wait."""
@@ -263,7 +261,7 @@ class Replica:
         if welcome.resync:
             self._is_resync_wanted, self._is_awaiting_snapshot = False, welcome.seq > 0
             if not welcome.seq:
-                self._replace_tree(LiveTree(self.site), 0)
+                self._replace_tree(LiveTree(self.site), 0, None)
         self.presence_by_site.clear()
         self.pending.start_over()
         return (Welcomed(welcome),)
@@ -357,14 +355,14 @@ class Replica:
             raise RemoteProtocolError(f"a snapshot at {snapshot.seq} holds a state at {seq}")
         self._clock.observe(hlc, max(0, now_ms + self.server_offset_ms))
         is_first = not self.through and len(self.tree.nodes) == 1 and not len(self.pending)
-        changed = self._replace_tree(tree, seq)
+        changed = self._replace_tree(tree, seq, snapshot.op)
         if changed and not is_first and self._orphans is None:
             yield Reset(changed)
 
-    def _replace_tree(self, tree: LiveTree, seq: int) -> tuple[OpId, ...]:
+    def _replace_tree(self, tree: LiveTree, seq: int, op: OpId | None) -> tuple[OpId, ...]:
         old = self.tree
         self.tree = tree
-        self.through, self._through_op = seq, None
+        self.through, self._through_op = seq, op
         self._is_awaiting_snapshot = self._is_resync_wanted = False
         self.pending.confirm_through(seq)
         for entry in self.pending:

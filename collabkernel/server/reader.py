@@ -7,6 +7,8 @@ import gc
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 
+from collabkernel.crdt.ids import OpId
+from collabkernel.errors import StorageError
 from collabkernel.room.fold import LIVE, Fold, part_of_rows
 from collabkernel.storage.base import OpRow, SnapshotRow, Storage
 from collabkernel.wire.frames import snapshot_part
@@ -101,15 +103,22 @@ class Reader:
         if with_snapshot:
             snapshot = await self._storage.latest_snapshot(room_id)
             if snapshot is not None and after_seq < snapshot.seq <= head:
-                parts.append(await asyncio.to_thread(snapshot_part, snapshot.seq, snapshot.parts[LIVE]))
+                op = await self._op_id_at(room_id, snapshot.seq)
+                parts.append(await asyncio.to_thread(snapshot_part, snapshot.seq, snapshot.parts[LIVE], op))
                 through = snapshot.seq
             elif after_seq == 0:
-                parts.append(snapshot_part(0, Fold().to_parts()[LIVE]))
+                parts.append(snapshot_part(0, Fold().to_parts()[LIVE], None))
         async for rows in self._storage.read_ops(room_id, through, head):
             parts.append(part_of_rows(rows))
             through = rows[-1].seq
             break
         return tuple(parts), through
+
+    async def _op_id_at(self, room_id: str, seq: int) -> OpId:
+        row = await self._storage.op_at(room_id, seq)
+        if row is None:
+            raise StorageError(f"room {room_id} has a snapshot at {seq}, but no operation there")
+        return OpId(row.site, row.counter)
 
     async def rows_after(self, room_id: str, after_seq: int) -> Sequence[OpRow]:
         """A chunk of the log after ``after_seq``; empty at its head."""

@@ -8,7 +8,7 @@ admitted, so that a refusal can name the envelope. Frozen by ``tests/fixtures/wi
 from __future__ import annotations
 
 import zlib
-from typing import Final
+from typing import Final, Literal
 
 from collabkernel.crdt.ids import OpId
 from collabkernel.document.operations import StoredEnvelope
@@ -156,10 +156,15 @@ def _resume_of(message: pb.Resume) -> Resume:
     if len(message.secret) != SECRET_BYTES:
         raise strict.out_of_range("secret size", len(message.secret))
     through = strict.check_seq(message.through, "through")
-    if message.HasField("through_op") != bool(through):
-        raise strict.out_of_range("through_op", "only, and always, with through")
-    through_op: OpId | None = strict.operation_id(message.through_op, "through_op") if through else None
+    through_op = _op_at(through, message, "through_op")
     return Resume(strict.check_site(message.site), message.secret, through, through_op)
+
+
+def _op_at(seq: int, message: pb.Resume | pb.Snapshot, field: Literal["op", "through_op"]) -> OpId | None:
+    """The id in ``field``, which is there when ``seq`` is not 0, and only then."""
+    if message.HasField(field) != bool(seq):
+        raise strict.out_of_range(field, "only, and always, with its seq")
+    return strict.operation_id(getattr(message, field), field) if seq else None
 
 
 # -- server to client
@@ -233,11 +238,12 @@ def _welcome_of(message: pb.Welcome) -> Welcome:
 
 def _snapshot_of(message: pb.Snapshot, limits: Limits) -> Snapshot:
     seq = strict.check_seq(message.seq, "seq")
+    op = _op_at(seq, message, "op")
     match message.encoding:
         case pb.IDENTITY:
-            return Snapshot(seq, message.state)
+            return Snapshot(seq, message.state, op)
         case pb.DEFLATE:
-            return Snapshot(seq, inflate(message.state, limits.server_frame_bytes))
+            return Snapshot(seq, inflate(message.state, limits.server_frame_bytes), op)
         case _:
             raise strict.out_of_range("encoding", message.encoding)
 

@@ -299,14 +299,16 @@ class Welcome(_message.Message):
     def __init__(self, site: _Optional[int] = ..., secret: _Optional[bytes] = ..., seq: _Optional[int] = ..., server_time_ms: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., actor: _Optional[str] = ..., name: _Optional[str] = ..., color: _Optional[str] = ..., limits: _Optional[_Union[ClientLimits, _Mapping]] = ..., next_counter: _Optional[int] = ..., resync: bool = ...) -> None: ...
 
 class Snapshot(_message.Message):
-    __slots__ = ("seq", "encoding", "state")
+    __slots__ = ("seq", "encoding", "state", "op")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    OP_FIELD_NUMBER: _ClassVar[int]
     seq: int
     encoding: Encoding
     state: bytes
-    def __init__(self, seq: _Optional[int] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., state: _Optional[bytes] = ...) -> None: ...
+    op: OpId
+    def __init__(self, seq: _Optional[int] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., state: _Optional[bytes] = ..., op: _Optional[_Union[OpId, _Mapping]] = ...) -> None: ...
 
 class Ops(_message.Message):
     __slots__ = ("actors", "envelopes")

@@ -20,6 +20,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
+from collabkernel.crdt.ids import OpId
 from collabkernel.document.operations import StoredEnvelope
 from collabkernel.wire import collab_pb2 as pb
 from collabkernel.wire.messages import Ack, Bye, Notice, PresenceEntry, Reject, RoomEvent, Welcome
@@ -57,17 +58,26 @@ def welcome_part(welcome: Welcome) -> bytes:
     return field_bytes(1, message.SerializeToString())
 
 
-def snapshot_part(seq: int, state: bytes) -> bytes:
+def snapshot_part(seq: int, state: bytes, op: OpId | None) -> bytes:
     """The room's state at ``seq``, compressed when it is large and that helps.
 
     Deflating takes about 20 ms a megabyte: call it away from the room's task, and once a seq.
+
+    Args:
+        seq: 0 for the empty room.
+        state: An encoded RoomState.
+        op: The operation at ``seq``; None when that is 0, and only then.
     """
+    assert (op is None) == (seq == 0), "a snapshot names the operation at its seq"
     encoding = pb.IDENTITY
     if len(state) > DEFLATE_FROM_BYTES:
         deflated = zlib.compress(state, level=6)
         if len(deflated) < len(state):
             encoding, state = pb.DEFLATE, deflated
-    return field_bytes(2, pb.Snapshot(seq=seq, encoding=encoding, state=state).SerializeToString())
+    message = pb.Snapshot(seq=seq, encoding=encoding, state=state)
+    if op is not None:
+        message.op.site, message.op.counter = op
+    return field_bytes(2, message.SerializeToString())
 
 
 def ops_part(envelopes: Sequence[StoredEnvelope], encoded_ops: Sequence[Sequence[bytes]] | None = None) -> bytes:

@@ -116,6 +116,8 @@ class Snapshot:
 
     seq: int
     state: bytes
+    op: OpId | None
+    """The operation at ``seq``, which a resume names; None at seq 0."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,13 @@ class Log:
             raise
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(self.head, encode_state(self.tree, self.head, self.hlc))
+        op = self.op_at(self.head) if self.head else None
+        return Snapshot(self.head, encode_state(self.tree, self.head, self.hlc), op)
+
+    def op_at(self, seq: int) -> OpId:
+        """The operation at ``seq``."""
+        stored = next(stored for stored in self.stored if stored.seq <= seq <= stored.last_seq)
+        return stored.op_id(seq - stored.seq)
 
 
 class Line:
@@ -129,6 +135,8 @@ class Line:
         is_resumed = hello.resume is not None
         self.site = hello.resume.site if hello.resume is not None else self.new_site
         self.cursor = hello.resume.through if hello.resume is not None else 0
+        if hello.resume is not None and hello.resume.through:
+            assert hello.resume.through_op == self.log.op_at(hello.resume.through)
         welcome = Welcome(
             site=self.site,
             secret=b"" if is_resumed else b"s" * 16,

@@ -13,7 +13,7 @@ from collabkernel.client.site import SiteLostError, StoredSite
 from collabkernel.errors import ClosedError, ReadOnlyError, RejectedError
 from collabkernel.wire.messages import Role, SessionKind
 from collabkernel.wire.state import encode_state
-from tests.client.log_world import NOW_MS, World, make_room
+from tests.client.log_world import NOW_MS, Line, World, make_room
 
 pytestmark = pytest.mark.core
 
@@ -219,6 +219,57 @@ def test_a_stored_site_goes_on_where_it_was():
     assert list(bob.list("tasks")) == [1, 2, 3, 4]
     assert reborn.site == ann.site
     assert_converged(world)
+
+
+def test_a_replica_that_saw_a_snapshot_alone_resumes_from_its_operation():
+    world = World(1)
+    world.rooms[0].list("tasks").extend(["a", "b"])
+    world.settle()
+    bob = make_room()
+    line = Line(world.log, bob, 150)
+    world.rooms.append(bob)
+    world.lines.append(line)
+    line.connect()
+    assert [message.snapshot is not None for message in line.down] == [False, True]
+    world.settle()
+
+    line.cut()
+    world.rooms[0].list("tasks").append("c")
+    world.lines[0].send()
+    world.lines[0].serve_one()
+    resume = bob.replica.hello().resume
+    assert resume is not None
+    assert (resume.through, resume.through_op) == (3, world.log.op_at(3))
+    line.connect()
+
+    assert [[stored.seq for stored in message.ops] for message in line.down] == [[], [4]]
+    world.settle()
+    assert_converged(world)
+
+
+def test_a_resync_too_leaves_a_replica_that_can_resume():
+    world = World(2)
+    ann, bob = world.rooms
+    ann.root.keep = 1
+    world.log.refuse_counters.add((ann.site, ann.replica.pending.next_counter))
+    ann.root.keep = 2
+    world.settle()
+    world.lines[0].cut()
+    bob.root.more = 3
+    world.settle()
+
+    assert ann.to_json() == {"keep": 1, "more": 3}
+    assert_converged(world)
+
+
+def test_a_room_before_its_first_operation_is_resumed_from_nothing():
+    world = World(1)
+    world.lines[0].cut()
+
+    resume = world.rooms[0].replica.hello().resume
+
+    assert resume is not None
+    assert (resume.through, resume.through_op) == (0, None)
 
 
 @pytest.mark.parametrize("counter", [1, 50])

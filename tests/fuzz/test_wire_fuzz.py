@@ -46,9 +46,10 @@ def _fixture_frames(direction: str) -> list[bytes]:
 
 
 def _encode_server(message: ServerMessage) -> bytes:
+    snapshot = message.snapshot
     parts = [
         b"" if message.welcome is None else frames.welcome_part(message.welcome),
-        b"" if message.snapshot is None else frames.snapshot_part(message.snapshot.seq, message.snapshot.state),
+        b"" if snapshot is None else frames.snapshot_part(snapshot.seq, snapshot.state, snapshot.op),
         frames.ops_part(message.ops),
         frames.acks_part(message.acks),
         frames.rejects_part(message.rejects),

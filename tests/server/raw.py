@@ -102,11 +102,15 @@ class RawClient:
         return max((message.through for message in self.messages), default=0)
 
     def resume(self) -> Resume:
-        """What to say to come back."""
+        """What to say to come back: what the last operation was, or else the snapshot's."""
         assert self.welcome is not None
-        last = self.envelopes[-1] if self.envelopes else None
-        op = last.op_id(len(last.envelope.ops) - 1) if last else None
-        return Resume(self.welcome.site, self.welcome.secret, last.last_seq if last else 0, OpId(*op) if op else None)
+        through, op = 0, None
+        for message in self.messages:
+            if message.snapshot is not None:
+                through, op = message.snapshot.seq, message.snapshot.op
+            for stored in message.ops:
+                through, op = stored.last_seq, OpId(stored.site, stored.envelope.last_counter)
+        return Resume(self.welcome.site, self.welcome.secret, through, op)
 
 
 async def enter(hub: Hub, room: str = "board", actor: str = "ann", role: Role = Role.WRITER) -> RawClient:

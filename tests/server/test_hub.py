@@ -97,6 +97,32 @@ def test_a_resume_brings_what_was_missed_and_answers_resends(tmp_path: Path) -> 
     run(scenario, hub_on(tmp_path))
 
 
+def test_a_resume_after_a_bare_snapshot_brings_only_what_is_newer(tmp_path: Path) -> None:
+    limits = replace(Limits(), snapshot_ops=3, snapshot_min_interval_ms=0)
+
+    async def scenario(hub: Hub) -> None:
+        ann = await join(hub, actor="ann")
+        for counter in range(1, 4):
+            await ann.store(counter)
+        await eventually(lambda: hub.storage.latest_snapshot("board"))
+        bob = await join(hub, actor="bob")
+        assert bob.envelopes == []
+        resume = bob.resume()
+        assert (resume.through, resume.through_op) == (3, ann.envelopes[-1].op_id(0))
+        await bob.leave()
+        await ann.store(4)
+
+        again = await join(hub, actor="bob", resume=resume)
+
+        assert again.welcome is not None
+        assert not again.welcome.resync
+        await again.until(lambda: again.through == 4)
+        assert [message.snapshot for message in again.messages if message.snapshot] == []
+        assert [e.seq for e in again.envelopes] == [4]
+
+    run(scenario, hub_on(tmp_path, limits))
+
+
 @pytest.mark.parametrize("forge", ["secret", "actor", "site"])
 def test_a_resume_needs_its_secret_its_actor_and_its_site(forge: str) -> None:
     async def scenario(hub: Hub) -> None:

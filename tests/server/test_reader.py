@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
-from collabkernel.crdt.ids import ROOT
+import pytest
+
+from collabkernel.crdt.ids import ROOT, OpId
 from collabkernel.document.operations import MapSet
+from collabkernel.errors import StorageError
 from collabkernel.limits import Limits
 from collabkernel.server.reader import Reader
-from collabkernel.storage.base import AppendRequest
+from collabkernel.storage.base import AppendRequest, SnapshotRow
 from collabkernel.storage.memory import MemoryStorage
 from collabkernel.wire.codec import decode_server_message
 from collabkernel.wire.ops import encode_op, op_kind
 
 
-async def filled(ops_count: int) -> MemoryStorage:
-    storage = MemoryStorage()
+async def filled(ops_count: int, storage: MemoryStorage | None = None) -> MemoryStorage:
+    storage = storage or MemoryStorage()
     await storage.open()
     await storage.create_room("board", 0)
     await storage.new_site("board", 7, "ann", 1, bytes(32), 0)
@@ -53,6 +56,47 @@ def test_a_second_snapshot_builds_on_the_first() -> None:
         built, direct = await storage.latest_snapshot("board"), await fresh._storage.latest_snapshot("board")
 
         assert built == direct
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("snapshot_seq", "op"), [(0, None), (20, OpId(7, 20))])
+def test_a_snapshot_names_the_operation_at_its_seq(snapshot_seq: int, op: OpId | None) -> None:
+    async def main() -> None:
+        reader = Reader(await filled(30))
+        if snapshot_seq:
+            await reader.write_snapshot("board", snapshot_seq, 0)
+
+        parts, _ = await reader.catch_up("board", 0, 30, with_snapshot=True)
+
+        snapshot = decode_server_message(b"".join(parts), Limits()).snapshot
+        assert snapshot is not None
+        assert (snapshot.seq, snapshot.op) == (snapshot_seq, op)
+
+    asyncio.run(main())
+
+
+class DeletedMeanwhile(MemoryStorage):
+    """A real storage whose room is deleted as soon as its snapshot was read, once ``is_deleting``."""
+
+    is_deleting = False
+
+    async def latest_snapshot(self, room_id: str) -> SnapshotRow | None:
+        snapshot = await super().latest_snapshot(room_id)
+        if self.is_deleting:
+            await self.delete_room(room_id)
+        return snapshot
+
+
+def test_a_snapshot_without_its_operation_is_an_error_of_the_storage() -> None:
+    async def main() -> None:
+        storage = DeletedMeanwhile()
+        reader = Reader(await filled(3, storage))
+        await reader.write_snapshot("board", 3, 0)
+        storage.is_deleting = True
+
+        with pytest.raises(StorageError, match="no operation there"):
+            await reader.catch_up("board", 0, 3, with_snapshot=True)
 
     asyncio.run(main())
 

@@ -6,7 +6,7 @@ import os
 
 from hypothesis import given
 
-from collabkernel.crdt.ids import ROOT
+from collabkernel.crdt.ids import ROOT, OpId
 from collabkernel.document.operations import Envelope, MapSet, StoredEnvelope
 from collabkernel.limits import Limits
 from collabkernel.wire import collab_pb2 as pb
@@ -29,6 +29,7 @@ from collabkernel.wire.messages import (
 from collabkernel.wire.ops import encode_op
 from tests.wire.strategies import stored_envelopes
 
+OP = OpId(5, 3)
 LIMITS = ClientLimits(1, 2, 3, 4, 5, 6, 7)
 WELCOME = Welcome(5, bytes(16), 9, 1, Role.WRITER, "ann", "Ann", "#000000", LIMITS, next_counter=1)
 STORED = (
@@ -41,7 +42,7 @@ STORED = (
 def test_a_frame_of_every_part():
     message = ServerMessage(
         welcome=WELCOME,
-        snapshot=Snapshot(9, b"state"),
+        snapshot=Snapshot(9, b"state", OP),
         ops=STORED,
         acks=(Ack(1, 1), Ack(2, 5, hlc=3, buffered=True)),
         rejects=(Reject(3, "rate", "slow down", final=False, retry_after_ms=5), Reject(4, "too-deep", "", final=True)),
@@ -54,7 +55,7 @@ def test_a_frame_of_every_part():
     )
     parts = [
         frames.welcome_part(WELCOME),
-        frames.snapshot_part(9, b"state"),
+        frames.snapshot_part(9, b"state", OP),
         frames.ops_part(STORED),
         frames.acks_part(message.acks),
         frames.rejects_part(message.rejects),
@@ -113,16 +114,16 @@ def test_several_ops_parts_are_one_run():
 def test_large_snapshot_is_deflated_and_comes_back():
     state = b"the same again, " * 10_000
 
-    part = frames.snapshot_part(7, state)
+    part = frames.snapshot_part(7, state, OP)
 
     assert len(part) < len(state) / 10
-    assert decode_server_message(part, Limits()).snapshot == Snapshot(7, state)
+    assert decode_server_message(part, Limits()).snapshot == Snapshot(7, state, OP)
 
 
 def test_snapshot_that_does_not_shrink_is_sent_as_it_is():
     state = os.urandom(100_000)
 
-    part = frames.snapshot_part(7, state)
+    part = frames.snapshot_part(7, state, OP)
 
     assert state in part
-    assert decode_server_message(part, Limits()).snapshot == Snapshot(7, state)
+    assert decode_server_message(part, Limits()).snapshot == Snapshot(7, state, OP)

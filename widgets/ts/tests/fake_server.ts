@@ -2,6 +2,7 @@
 
 import { LiveTree } from "../src/tree.ts";
 import { lastCounter } from "../src/pending.ts";
+import { toState } from "../src/state.ts";
 import { clientMessage, roomState, serverMessage } from "../src/wire/codec.ts";
 import type { ChannelHandlers, Dialer } from "../src/connection.ts";
 import { InvalidOperationError } from "../src/errors.ts";
@@ -37,6 +38,10 @@ export class FakeServer {
   ratedCount = 0;
   /** Lower every stamp by this, as for a client whose clock is ahead. */
   lowerBy = 0n;
+  /** Whether a snapshot is of the log's head; else of nothing, and all operations follow. */
+  isSnapshotOfHead = false;
+  /** Every Hello, in order. */
+  readonly hellos: Hello[] = [];
   /** Refuse for good what this says. */
   isRefused: (envelope: Envelope) => boolean = () => false;
 
@@ -141,13 +146,20 @@ export class FakeSession {
   }
 
   private snapshot(): void {
-    this.cursor = 0;
-    this.send({ snapshot: { seq: 0, encoding: 0, state: EMPTY_STATE } });
+    const { head, tree, log, isSnapshotOfHead } = this.server;
+    const op = isSnapshotOfHead ? this.server.opAt(head) : undefined;
+    this.cursor = op === undefined ? 0 : head;
+    const hlcs = log.map(({ envelope }) => envelope.hlc + BigInt(envelope.ops.length - 1));
+    const hlc = hlcs.reduce((a, b) => (a > b ? a : b), 0n);
+    const state = op === undefined ? EMPTY_STATE : roomState.encode(toState(tree, head, hlc));
+    this.send({ snapshot: { seq: this.cursor, encoding: 0, state, ...(op && { op }) } });
     this.catchUp();
   }
 
-  private onHello({ resume }: Hello): void {
+  private onHello(hello: Hello): void {
     const { server } = this;
+    const { resume } = hello;
+    server.hellos.push(hello);
     const known = resume && server.sites.get(resume.site);
     if (resume && known === undefined) {
       this.send({ bye: { code: "bad-resume", reason: "unknown site", retryAfterMs: 0 } });

@@ -170,8 +170,9 @@ function edit(room: Room, n: number, at: number): void {
 
 it("converges with delays, losses and refusals for now", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
+    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), fc.boolean(), async (steps, isSnapshotOfHead) => {
       const server = new FakeServer();
+      server.isSnapshotOfHead = isSnapshotOfHead;
       const peers = [await join(server), await join(server), await join(server)];
       for (const each of steps) {
         const { room, dialer } = peers[each.who] as (typeof peers)[number];
@@ -331,5 +332,31 @@ describe("the connection", () => {
     expect(server.tree.toJSON()).toEqual(room.toJSON());
     expect(room.status.pendingCount).toBe(0);
     room.close();
+  });
+
+  it("comes back to what it missed alone when it has seen nothing but a snapshot", async () => {
+    const server = new FakeServer();
+    server.isSnapshotOfHead = true;
+    const ann = (await join(server)).room;
+    ann.list("tasks").push("a");
+    ann.root.set("n", 1);
+    await settle();
+    const bob = await join(server);
+    expect(bob.room.toJSON()).toEqual({ tasks: ["a"], n: 1 });
+    const resets: string[] = [];
+    bob.room.onNotification(({ kind }) => kind === "reset" && resets.push(kind));
+    const seq = server.head;
+    bob.dialer.last?.close("the network is gone");
+    ann.root.set("n", 2);
+    bob.room.root.set("own", 3);
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    server.flush();
+    const resume = server.hellos.at(-1)?.resume;
+    expect(resume).toMatchObject({ through: seq, throughOp: server.opAt(seq) });
+    expect(resets).toEqual([]);
+    expect(bob.room.toJSON()).toEqual({ tasks: ["a"], n: 2, own: 3 });
+    expect(server.tree.toJSON()).toEqual(bob.room.toJSON());
+    ann.close();
+    bob.room.close();
   });
 });
