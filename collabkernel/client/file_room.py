@@ -63,7 +63,7 @@ class QueuedRoom(RoomBase):
     @property
     def _is_worth_flushing(self) -> bool:
         """Whether leaving should wait for edits that are not saved."""
-        if self.sync_status == "saved":
+        if self.sync_status in ("saved", "buffered"):
             return False
         if self._status in ("live", "reconnecting"):
             return True

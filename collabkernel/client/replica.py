@@ -103,6 +103,8 @@ class Replica:
         """Welcomed on the present connection."""
         self.is_caught_up = False
         self.is_degraded = False
+        self.is_buffered = False
+        """The newest Ack was for an envelope that is stored, but not yet safe from a power cut."""
         self._has_state = False
         """Caught up once, on whatever connection."""
         self.server_offset_ms = 0
@@ -407,6 +409,7 @@ class Replica:
     # -- answers
 
     def _on_ack(self, ack: Ack) -> None:
+        self.is_buffered = ack.buffered
         entry = self.pending.acknowledge(ack.counter, ack.seq)
         if entry is None:
             return

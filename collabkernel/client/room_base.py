@@ -49,7 +49,7 @@ from collabkernel.wire.messages import Event, Presence, ServerMessage
 log = logging.getLogger("collabkernel")
 
 Status = Literal["connecting", "live", "reconnecting", "offline", "closed"]
-SyncStatus = Literal["saved", "saving", "offline"]
+SyncStatus = Literal["saved", "buffered", "saving", "offline"]
 R = TypeVar("R", bound=LiveObject)
 Listener = Callable[..., object]
 Others = list[Other]
@@ -431,10 +431,14 @@ class RoomBase:
 
     @property
     def sync_status(self) -> SyncStatus:
-        """``saved`` (all edits are durable), ``saving``, or ``offline`` (edits wait for a connection)."""
+        """``saved`` (all edits are durable), ``saving``, or ``offline`` (edits wait for a connection).
+
+        ``buffered`` instead of ``saved`` where the server's operator has relaxed durability: all edits are stored, but
+        a power cut at the server may still take the newest.
+        """
         with self._lock:
             if self.replica.is_saved:
-                return "saved"
+                return "buffered" if self.replica.is_buffered else "saved"
         return "saving" if self._status == "live" else "offline"
 
     def set_status(self, status: Status) -> None:

@@ -12,7 +12,7 @@ from collabkernel.client.presence import Broadcast, Other
 from collabkernel.client.room_base import RoomBase
 from collabkernel.errors import InvalidValueError
 from collabkernel.wire.codec import decode_client_message
-from collabkernel.wire.messages import Event, Presence, PresenceEntry, RoomEvent, ServerMessage, SessionKind
+from collabkernel.wire.messages import Ack, Event, Presence, PresenceEntry, RoomEvent, ServerMessage, SessionKind
 from tests.client.log_world import LIMITS, World
 
 pytestmark = pytest.mark.core
@@ -46,6 +46,18 @@ def test_it_says_who_and_how_it_is(room):
     assert room.sync_status == "saving"
     assert repr(room) == "<Room 'test', live, saving>"
     assert (room.me.actor, room.me.name, room.me.site) == ("user101", "User 101", 101)
+
+
+@pytest.mark.parametrize(("is_buffered", "status"), [(True, "buffered"), (False, "saved")])
+def test_it_says_when_the_server_stores_without_being_safe_from_a_power_cut(room, is_buffered, status):
+    room.set_status("live")
+    room.root.a = 1
+    counter = next(iter(room.replica.pending)).envelope.counter
+
+    with room.lock:
+        room.receive_message(ServerMessage(acks=(Ack(counter, 1, buffered=is_buffered),)))
+
+    assert room.sync_status == status
 
 
 def test_others_come_change_and_go(room):
