@@ -58,6 +58,10 @@ class Limits:
     """Bytes of frames a second a session, twice that at once; over it the socket is not read for a while."""
     sessions_per_room: int = 2000
     """Sessions in one room: twice the design's 1,000 editors."""
+    joins_per_s: int = 20
+    """Connections a second of one user, averaged over ``joins_burst``: each costs a row and a snapshot."""
+    joins_burst: int = 2000
+    """Connections that a user may make at once: a classroom's scripts that come back after a restart."""
     rooms_per_server: int = 10_000
     """Rooms loaded at once."""
     session_queue_bytes: int = 4 << 20

@@ -7,6 +7,7 @@ import base64
 import itertools
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from collabkernel.errors import RoomNotFoundError, TooManyError
 from collabkernel.limits import Limits
 from collabkernel.room.events import SessionOpened
 from collabkernel.room.names import check_room_name
+from collabkernel.room.quota import TokenBucket
 from collabkernel.room.session import Principal
 from collabkernel.server.committer import Committer
 from collabkernel.server.connection import Connection
@@ -25,6 +27,7 @@ from collabkernel.server.reader import Reader
 from collabkernel.server.runner import Runner
 from collabkernel.server.transport import Transport
 from collabkernel.storage.base import RoomRow, Storage
+from collabkernel.wire.messages import Role
 
 __all__ = ["Connection", "Hub", "to_jsonable", "wall_clock_ms"]
 
@@ -32,6 +35,8 @@ log = logging.getLogger(__name__)
 
 RETRY_MS = 5000
 """A client that found the room or the server full tries again after this."""
+ACTORS_METERED = 10_000
+"""Users whose connections are counted; who came longest ago is forgotten first."""
 
 
 def wall_clock_ms() -> int:
@@ -74,6 +79,7 @@ class Hub:
         self._now_ms = now_ms
         self._runner_by_room: dict[str, Runner] = {}
         self._session_ids = itertools.count(1)
+        self._joins_by_actor: OrderedDict[str, TokenBucket] = OrderedDict()
         self._committer = Committer(storage, self.limits, now_ms)
         self._reader = Reader(storage)
         self._peers = Peers(bus) if bus is not None else None
@@ -112,12 +118,16 @@ class Hub:
 
         Raises:
             InvalidRoomNameError: No room may have this name.
-            TooManyError: The room or the server is full, or the server is stopping.
+            TooManyError: The room or the server is full, the server is stopping, or this user connects too often.
+            RoomNotFoundError: There is no such room, and a reader may not make one.
             StorageError: The database does not answer.
         """
         check_room_name(room_id)
-        if self._live_runner(room_id) is None and not await self.storage.head(room_id):
-            await self.storage.create_room(room_id, self._now_ms())
+        self._meter_join(principal.actor)
+        if self._live_runner(room_id) is None:
+            self._check_rooms_count()
+            if await self.storage.head(room_id) is None:
+                await self._make_room(room_id, principal)
         runner = self._runner(room_id)
         if runner.sessions_count >= self.limits.sessions_per_room:
             raise TooManyError("sessions in this room", self.limits.sessions_per_room, RETRY_MS)
@@ -127,6 +137,27 @@ class Hub:
         self._measure()
         return Connection(session_id, runner, transport, self.limits)
 
+    def _meter_join(self, actor: str) -> None:
+        """Let a user connect so often: each time costs a row, and what is in the room."""
+        limits, now_ms = self.limits, self._now_ms()
+        joins = self._joins_by_actor.pop(actor, None) or TokenBucket(limits.joins_per_s, limits.joins_burst, now_ms)
+        self._joins_by_actor[actor] = joins
+        while len(self._joins_by_actor) > ACTORS_METERED:
+            self._joins_by_actor.popitem(last=False)
+        if wait_ms := joins.take(1, now_ms):
+            raise TooManyError("connections of this user lately", limits.joins_burst, wait_ms)
+
+    async def _make_room(self, room_id: str, principal: Principal) -> None:
+        if principal.role is not Role.WRITER:
+            error = RoomNotFoundError(room_id)
+            error.retry_after_ms = RETRY_MS  # somebody who may write may make it
+            raise error
+        await self.storage.create_room(room_id, self._now_ms())
+
+    def _check_rooms_count(self) -> None:
+        if self._is_stopping or len(self._runner_by_room) >= self.limits.rooms_per_server:
+            raise TooManyError("rooms on this server", self.limits.rooms_per_server, RETRY_MS)
+
     def _live_runner(self, room_id: str) -> Runner | None:
         runner = self._runner_by_room.get(room_id)
         return None if runner is None or runner.is_ended else runner
@@ -134,8 +165,7 @@ class Hub:
     def _runner(self, room_id: str) -> Runner:
         runner = self._live_runner(room_id)
         if runner is None:
-            if self._is_stopping or len(self._runner_by_room) >= self.limits.rooms_per_server:
-                raise TooManyError("rooms on this server", self.limits.rooms_per_server, RETRY_MS)
+            self._check_rooms_count()
             runner = Runner(
                 room_id, self.limits, self._committer, self._reader, self._peers, self._now_ms, self._on_end
             )

@@ -189,6 +189,47 @@ def test_rooms_and_sessions_are_bounded() -> None:
     run(scenario, memory_hub(replace(Limits(), sessions_per_room=1, rooms_per_server=1)))
 
 
+def test_a_full_server_makes_no_rows_for_rooms_that_it_refuses() -> None:
+    async def scenario(hub: Hub) -> None:
+        await join(hub, "one")
+        for n in range(5):
+            with pytest.raises(TooManyError):
+                await enter(hub, f"more-{n}")
+        assert [room["room"] for room in await hub.list_rooms()] == ["one"]
+
+    run(scenario, memory_hub(replace(Limits(), rooms_per_server=1)))
+
+
+def test_a_reader_makes_no_room() -> None:
+    async def scenario(hub: Hub) -> None:
+        with pytest.raises(RoomNotFoundError) as caught:
+            await enter(hub, role=Role.READER)
+        assert caught.value.retry_after_ms
+        assert await hub.list_rooms() == []
+        await join(hub)
+        assert (await join(hub, actor="eve", role=Role.READER)).welcome is not None
+
+    run(scenario, memory_hub())
+
+
+def test_one_user_cannot_join_without_end_and_no_other_waits_for_him() -> None:
+    now_ms = 0
+
+    async def scenario(hub: Hub) -> None:
+        nonlocal now_ms
+        for n in range(3):
+            await join(hub, f"room-{n}", actor="eve")
+        with pytest.raises(TooManyError) as caught:
+            await enter(hub, "another", actor="eve")
+        await join(hub, actor="ann")
+        assert caught.value.retry_after_ms is not None
+        now_ms += caught.value.retry_after_ms
+        await join(hub, "another", actor="eve")
+
+    limits = replace(Limits(), joins_burst=3, joins_per_s=2)
+    run(scenario, Hub(open_storage("memory://"), limits, now_ms=lambda: now_ms))
+
+
 def test_idle_rooms_are_unloaded_and_come_back() -> None:
     async def scenario(hub: Hub) -> None:
         ann = await join(hub)
@@ -316,6 +357,7 @@ def test_a_stop_stores_what_is_in_flight_and_says_bye(tmp_path: Path) -> None:
 
 def test_a_reader_is_refused_at_each_message() -> None:
     async def scenario(hub: Hub) -> None:
+        await join(hub)
         eve = await join(hub, actor="eve", role=Role.READER)
         await eve.submit(1)
         await eve.submit(2)
