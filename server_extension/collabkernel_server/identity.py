@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from getpass import getuser
 
 from jupyter_core.utils import ensure_async
@@ -17,14 +18,32 @@ from collabkernel.wire.messages import Role
 RESOURCE = "rooms"
 """What an Authorizer is asked about; the actions are ``read`` and ``write``."""
 _NAME_CHARS_MAX = 128
+_UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+"""Controls, marks of direction, halves of surrogate pairs, what has no meaning, and breaks of lines."""
+_JOINERS = "\u200c\u200d"
+"""Of those that do nothing but join or part letters, and make emoji."""
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 def principal_of(user: User, role: Role) -> Principal:
     """How a room knows this user. A colour that is no ``#rrggbb`` (JupyterLab's are CSS variables) is left out."""
     color = user.color if user.color and _COLOR.fullmatch(user.color) else ""
-    name = (user.display_name or user.name)[:_NAME_CHARS_MAX]
-    return Principal(actor=_actor(user.username), name=name, color=color, role=role)
+    name = _shown(user.display_name or user.name)[:_NAME_CHARS_MAX]
+    return Principal(actor=_actor(_storable(user.username)), name=name, color=color, role=role)
+
+
+def _storable(username: str) -> str:
+    """The user name if every database and every wire takes it; else its bytes, spelled out."""
+    if "\0" not in username and (username.isascii() or username.encode("utf-8", "ignore").decode() == username):
+        return username
+    return "~" + username.encode("utf-8", "surrogatepass").hex()
+
+
+def _shown(name: str) -> str:
+    """A name that is one line of text in one direction, whoever chose it: it stands in other people's windows."""
+    return "".join(
+        [char if char in _JOINERS or unicodedata.category(char) not in _UNSHOWN else "\ufffd" for char in name]
+    )
 
 
 def _actor(username: str) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -61,10 +62,13 @@ class TicketBox:
         return len(self._ticket_by_digest)
 
     def mint(self, room_id: str, user: User, role: Role, origin: str = "") -> tuple[str, int]:
-        """A new ticket, and when it expires in ms since the Unix epoch; the oldest goes when there are too many."""
+        """A new ticket, and when it expires in ms since the Unix epoch.
+
+        When there are too many, the oldest goes of who has most: one who mints without end spoils his own alone.
+        """
         self._drop_expired()
         while len(self._ticket_by_digest) >= self._outstanding_max:
-            del self._ticket_by_digest[next(iter(self._ticket_by_digest))]
+            self._drop_one()
         secret = secrets.token_urlsafe(32)
         digest = _digest(secret)
         expires_ms = self._now_ms() + self._ttl_ms
@@ -88,6 +92,11 @@ class TicketBox:
         if not hmac.compare_digest(ticket.room_id.encode(), room_id.encode()):
             raise BadTicketError("this ticket is for another room; ask for one for this room")
         return ticket
+
+    def _drop_one(self) -> None:
+        tickets = self._ticket_by_digest
+        ((greedy, _),) = Counter([ticket.user.username for ticket in tickets.values()]).most_common(1)
+        del tickets[next(digest for digest, ticket in tickets.items() if ticket.user.username == greedy)]
 
     def _drop_expired(self) -> None:
         now_ms = self._now_ms()

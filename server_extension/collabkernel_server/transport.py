@@ -13,6 +13,8 @@ from collabkernel.server.transport import CLOSE_CODE_OTHER, CLOSE_CODES
 
 _REASON_BYTES_MAX = 123
 """A close frame holds 125 bytes, two of them the status (RFC 6455, 5.5)."""
+_SHARED_FROM_BYTES = 4 << 10
+"""Larger frames are not copied behind their header: a snapshot of 10 MB that waits for 1,000 slow sockets is one."""
 
 
 class SocketTransport:
@@ -43,8 +45,13 @@ class SocketTransport:
         connection = self._socket.ws_connection
         if connection is None or connection.is_closing() or connection.stream is None:
             return
+        header = _frame_header(len(frame))
         try:
-            taken = connection.stream.write(_frame_header(len(frame)) + frame)
+            if len(frame) < _SHARED_FROM_BYTES:
+                taken = connection.stream.write(header + frame)
+            else:
+                connection.stream.write(header).add_done_callback(_fetch)
+                taken = connection.stream.write(frame)
         except StreamClosedError:
             return
         if taken.done():
@@ -78,3 +85,9 @@ def _frame_header(size_bytes: int) -> bytes:
     if size_bytes < 1 << 16:
         return b"\x82\x7e" + size_bytes.to_bytes(2)
     return b"\x82\x7f" + size_bytes.to_bytes(8)
+
+
+def _fetch(taken: asyncio.Future[None]) -> None:
+    """Look at a failure of the stream, so that asyncio does not complain: ``on_close`` tells of it."""
+    if not taken.cancelled():
+        taken.exception()

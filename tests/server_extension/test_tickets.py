@@ -65,6 +65,15 @@ def test_ticket_expires(box: TicketBox, clock: Clock) -> None:
         box.spend(secret, "planning")
 
 
+def test_one_who_mints_without_end_spoils_his_own_tickets_alone(box: TicketBox) -> None:
+    ann, _ = box.mint("planning", ANN, Role.WRITER)
+    eves = [box.mint("planning", User("eve"), Role.READER)[0] for _ in range(50)]
+
+    assert box.spend(ann, "planning").user == ANN
+    assert box.spend(eves[-1], "planning").user.username == "eve"
+    assert len(box) == 1
+
+
 def test_too_many_tickets_push_the_oldest_out(box: TicketBox) -> None:
     secrets = [box.mint("planning", ANN, Role.WRITER)[0] for _ in range(5)]
 

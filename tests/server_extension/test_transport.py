@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -154,3 +155,18 @@ def test_long_reason_is_cut_to_what_a_close_frame_holds() -> None:
             assert 120 <= len(near.closed_with[1].encode()) <= 123
 
     run(scenario)
+
+
+def test_a_large_frame_that_waits_for_many_sockets_is_held_once() -> None:
+    async def main() -> None:
+        frame = bytes(8 << 20)
+        before = sys.getrefcount(frame)
+        async with sockets() as (_, far, transport, _), sockets() as (_, _, other, _):
+            transport.send(frame)
+            other.send(frame)
+            assert sys.getrefcount(frame) >= before + 2
+            header = await far.read_bytes(10)
+            assert header == b"\x82\x7f" + len(frame).to_bytes(8)
+            assert await far.read_bytes(len(frame)) == frame
+
+    asyncio.run(main())
