@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
@@ -12,6 +14,7 @@ from tests.browser.lab import Lab
 from tests.browser.notebook_page import NotebookPage
 
 OpenNotebook = Callable[..., NotebookPage]
+_numbers = itertools.count(1)
 EXPECT_TIMEOUT_MS = 20_000
 
 
@@ -41,11 +44,17 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_notebook(browser: Browser, lab: Lab) -> Iterator[OpenNotebook]:
-    """Open a notebook of these cells in a browser of this person's own."""
+    """Open a notebook of these cells, or a copy of one, in a browser of this person's own."""
     opened: list[NotebookPage] = []
 
-    def open_(person: str, *cells: str) -> NotebookPage:
-        opened.append(NotebookPage(browser, lab, person, cells))
+    def open_(person: str, *cells: str, copy_of: Path | None = None) -> NotebookPage:
+        # A new name each time: a notebook that is opened again finds the kernel that it had.
+        name = f"{person}-{next(_numbers)}"
+        if copy_of is not None:
+            shutil.copy(copy_of, lab.notebooks / f"{name}.ipynb")
+        else:
+            lab.write_notebook(name, cells)
+        opened.append(NotebookPage(browser, lab, person, name))
         return opened[-1]
 
     yield open_

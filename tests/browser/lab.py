@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,17 +98,18 @@ class Lab:
 
     def kill(self) -> None:
         """SIGKILL: nothing is flushed, nobody is told."""
-        self._end(signal.SIGKILL)
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
 
     def stop(self) -> None:
-        """Stop it, and its kernels."""
-        self._end(signal.SIGTERM)
-
-    def _end(self, signal_number: int) -> None:
+        """Stop it, and its kernels. One that is asked to while a kernel starts may hang in Jupyter's own threads."""
         if self._process is not None:
-            self._process.send_signal(signal_number)
-            self._process.wait(30)
-            self._process = None
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(10)
+        self.kill()
 
     @property
     def log(self) -> str:

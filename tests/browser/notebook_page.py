@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from contextlib import suppress
@@ -15,8 +14,6 @@ from tests.browser.converge import wait_until_equal
 from tests.browser.lab import PERSON_COOKIE, Lab
 
 SHOTS = Path(os.environ.get("COLLABKERNEL_SCREENSHOTS", "build/screenshots"))
-_numbers = itertools.count(1)
-"""Of notebooks: one that is opened again would find the kernel that it had."""
 ROOM_SOCKET = re.compile(r"/collabkernel/api/rooms/.*/ws")
 
 # What a view shows, as JSON: every field as a person reads it, and the values of shut records too.
@@ -48,22 +45,19 @@ view => {
 class NotebookPage:
     """A browser of its own, with nobody else's cookies, in which one person has one notebook open."""
 
-    def __init__(self, browser: Browser, lab: Lab, person: str, cells: tuple[str, ...], *, height: int = 900) -> None:
+    def __init__(self, browser: Browser, lab: Lab, person: str, notebook: str) -> None:
         self.person = person
         self.errors: list[str] = []
         self.room_sockets: list[WebSocketRoute] = []
         self.may_use_sockets = True
-        name = f"{person}-{next(_numbers)}"
-        lab.write_notebook(name, cells)
-        context = browser.new_context(viewport={"width": 1280, "height": height})
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
         context.set_default_timeout(30_000)
         context.add_cookies([{"name": PERSON_COOKIE, "value": person, "url": lab.url}])
         self.page: Page = context.new_page()
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.route_web_socket(ROOM_SOCKET, self._on_room_socket)
         self.page.add_locator_handler(self.page.locator("dialog.jp-Dialog"), lambda _: self._dismiss())
-        self.page.goto(f"{lab.url}lab/workspaces/{name}/tree/{name}.ipynb")
-        self.wait_for_kernel()
+        self.page.goto(f"{lab.url}lab/workspaces/{notebook}/tree/{notebook}.ipynb", wait_until="commit")
 
     def _on_room_socket(self, socket: WebSocketRoute) -> None:
         """A wire between page and server that tests can cut."""
@@ -109,6 +103,7 @@ class NotebookPage:
 
     def run_cell(self, index: int) -> Locator:
         """Run a cell to its end; its output. A run is lost while the kernel gets connected: then once more."""
+        self.wait_for_kernel()
 
         def has_run() -> bool:
             self.begin_cell(index)
@@ -119,6 +114,24 @@ class NotebookPage:
 
         wait_until_equal(has_run, True, lambda: None)
         return self.cell(index).locator(".jp-Cell-outputArea")
+
+    def choose(self, *names: str) -> None:
+        """Choose from the menus."""
+        for name in names:
+            self.page.locator(".lm-MenuBar, .lm-Menu").get_by_text(name, exact=True).click()
+
+    def run_all(self) -> None:
+        """Run every cell by the menu; returns when the kernel has done them."""
+        self.wait_for_kernel()
+
+        def has_begun() -> bool:
+            self.choose("Run", "Run All Cells")
+            with suppress(AssertionError):
+                expect(self.prompt(0)).not_to_have_text("[ ]:", timeout=2_000)
+            return self.prompt(0).inner_text().strip() != "[ ]:"
+
+        wait_until_equal(has_begun, True, lambda: None)
+        expect(self.page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute("data-status", "idle")
 
     def show(self, index: int = 0) -> View:
         """Run a cell whose last line is a live value; its view, which is live."""
@@ -131,6 +144,10 @@ class NotebookPage:
         """The view under a cell."""
         return View(self.page, self.cell(index).locator(".ck-view"))
 
+    def any_view(self) -> View:
+        """The first view in the notebook."""
+        return View(self.page, self.page.locator(".ck-view").first)
+
     def screenshot(self, name: str) -> None:
         """Keep a picture for people to look at."""
         SHOTS.mkdir(parents=True, exist_ok=True)
@@ -138,11 +155,10 @@ class NotebookPage:
 
     def reload(self) -> None:
         """Save the notebook and load the page again."""
-        self.page.keyboard.press("Control+s")
+        self.page.keyboard.press("Control+S")
         expect(self.page.locator(".jp-Document.jp-mod-dirty, .lm-TabBar-tab.jp-mod-dirty")).to_have_count(0)
         self.room_sockets.clear()
         self.page.reload()
-        self.wait_for_kernel()
 
     def close(self) -> None:
         """Close the browser; no script in the page may have failed."""
@@ -190,7 +206,9 @@ class View:
         return self.row(*path).locator(":scope > .ck-cell > input")
 
     def text(self, *path: str | int) -> Locator:
-        """The text area of the shared text at a path."""
+        """The text area of the shared text at a path; of the view itself, if that is one."""
+        if not path:
+            return self.root.locator(":scope > .ck-content > .ck-container > textarea")
         return self.row(*path).locator(":scope > .ck-cell textarea")
 
     def put(self, text: str, *path: str | int) -> None:

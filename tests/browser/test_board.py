@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.agent import agent_in
 from tests.browser.cells import board
@@ -13,9 +14,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
 def test_two_people_and_an_agent_edit_one_board_in_place_and_converge(lab: Lab, open_notebook: OpenNotebook) -> None:
-    ann_page = open_notebook("ann", board("planning"))
+    ann_page = open_notebook("ann", board("planning"), "tasks")
     bob_page = open_notebook("bob", board("planning"))
-    ann, bob = ann_page.show(), bob_page.show()
+    ann, ann_tasks, bob = ann_page.show(), ann_page.show(1), bob_page.show()
     with agent_in(lab, "planning") as scout:
         scout.edit(lambda room: room.list("tasks").append({"title": "Book the hall", "done": False, "days": 1}))
         ann.add("Bring cake", "tasks")
@@ -38,6 +39,15 @@ def test_two_people_and_an_agent_edit_one_board_in_place_and_converge(lab: Lab, 
         }
         for view in (ann, bob):
             view.expect_value(wanted)
+        ann_tasks.expect_value(wanted["tasks"])
+        assert lab.state("planning") == scout.value() == wanted
+
+        bob.field("tasks", 1, "title").click()
+        for view in (ann, ann_tasks):
+            expect(view.root.locator(".ck-focused")).to_have_attribute("data-who", "Bob")
+        assert ann.people()[0] == "Ann (you)"
+        assert set(ann.people()) > {"Bob", "Scout (agent)"}
         ann_page.screenshot("board-ann")
         bob_page.screenshot("board-bob")
-        assert lab.state("planning") == scout.value() == wanted
+    expect(ann.root.get_by_label("Scout (agent)")).to_have_count(0)
+    assert len(ann_page.room_sockets) == 1, "one connection a page and room, however many views"
