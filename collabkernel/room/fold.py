@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from collabkernel.crdt.ids import OpId, Stamp
 from collabkernel.document.live_tree import LiveTree, TextNode
 from collabkernel.document.operations import Envelope, StoredEnvelope, TextEdit
-from collabkernel.errors import UnknownTargetError
+from collabkernel.errors import InvalidYjsUpdateError, RemoteProtocolError
 from collabkernel.storage.base import OpRow
 from collabkernel.wire.frames import ops_part
 from collabkernel.wire.ops import KIND_BY_CLASS, decode_op
@@ -21,15 +21,17 @@ LIVE = "live"
 class Fold:
     """A room's state at a seq, moved on by rows of its log."""
 
-    __slots__ = ("_waiting", "hlc", "seq", "tree")
+    __slots__ = ("_waiting", "hlc", "seq", "skipped", "tree")
 
     def __init__(self, tree: LiveTree | None = None, seq: int = 0, hlc: int = 0) -> None:
         self.tree = tree or LiveTree()
         self.tree.tells_changes = False
         self.seq = seq
         self.hlc = hlc
-        self._waiting: dict[OpId, list[bytes]] = {}
-        """Updates of texts that are not applied yet."""
+        self.skipped: list[str] = []
+        """Operations of the log that do not apply, and why; there should be none."""
+        self._waiting: dict[OpId, list[tuple[int, bytes]]] = {}
+        """Updates of texts that are not applied yet, each with its seq."""
 
     @classmethod
     def from_parts(cls, parts: dict[str, bytes]) -> Fold:
@@ -44,36 +46,50 @@ class Fold:
     def apply_rows(self, rows: Sequence[OpRow]) -> None:
         """Apply the rows that follow ``seq``. They were judged before they were stored.
 
+        What does not apply all the same is skipped, always and everywhere: a room that never opens again would be
+        worse.
+
         Text waits for ``settle``: a text takes many updates at once at a tenth of the cost.
         """
         apply, waiting = self.tree.apply, self._waiting
-        for _, site, counter, _, _, hlc, _, kind, payload in rows:
-            op = decode_op(payload)
-            if kind == TEXT_EDIT_KIND and isinstance(op, TextEdit):
-                waiting.setdefault(op.target, []).append(op.update)
-            else:
-                apply(OpId(site, counter), Stamp(hlc, site), op)
+        for seq, site, counter, _, _, hlc, _, kind, payload in rows:
+            try:
+                op = decode_op(payload)
+                if kind == TEXT_EDIT_KIND and isinstance(op, TextEdit):
+                    waiting.setdefault(op.target, []).append((seq, op.update))
+                else:
+                    apply(OpId(site, counter), Stamp(hlc, site), op)
+            except RemoteProtocolError as error:
+                self.skipped.append(f"{seq} ({error})")
         if rows:
             assert rows[0].seq == self.seq + 1
             self.seq = rows[-1].seq
             self.hlc = max(self.hlc, max([row.hlc for row in rows]))
 
     def settle(self) -> None:
-        """Bring the texts up to ``seq``, and do now what the first edits would wait for.
-
-        Raises:
-            InvalidYjsUpdateError, UnknownTargetError: The log is damaged.
-        """
+        """Bring the texts up to ``seq``, and do now what the first edits would wait for."""
         for target, updates in self._waiting.items():
-            node = self.tree.node(target)
-            if not isinstance(node, TextNode):
-                raise UnknownTargetError(f"{target} is edited as a text, and is a {node.kind.name.lower()}")
-            node.rope.apply_stored(updates)
-            self.tree.size_bytes += sum(map(len, updates))
+            node = self.tree.nodes.get(target)
+            if isinstance(node, TextNode):
+                self._type(node, updates)
+            else:
+                self.skipped += [f"{seq} (no text {target.site}.{target.counter})" for seq, _ in updates]
         self._waiting = {}
         for node in self.tree.in_order():
             if isinstance(node, TextNode):
                 node.rope.make_ready()
+
+    def _type(self, node: TextNode, updates: Sequence[tuple[int, bytes]]) -> None:
+        """Apply updates together, or one by one when they do not apply together."""
+        try:
+            node.rope.apply_stored([update for _, update in updates])
+            self.tree.size_bytes += sum([len(update) for _, update in updates])
+        except InvalidYjsUpdateError as error:
+            if len(updates) == 1:
+                self.skipped.append(f"{updates[0][0]} ({error})")
+                return
+            for update in updates:
+                self._type(node, [update])
 
 
 def _by_envelope(rows: Sequence[OpRow]) -> Iterator[Sequence[OpRow]]:

@@ -6,14 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collabkernel.crdt.ids import OpId
-from collabkernel.document.operations import Envelope, StoredEnvelope
+from collabkernel.crdt.ids import ROOT, OpId
+from collabkernel.crdt.text import TextRope
+from collabkernel.document.operations import (
+    ContainerKind,
+    Envelope,
+    MapSet,
+    NewContainer,
+    Op,
+    StoredEnvelope,
+    TextEdit,
+)
 from collabkernel.room.fold import Fold, envelopes_of_rows
 from collabkernel.storage.base import OpRow
 from collabkernel.wire.ops import encode_op, op_kind
 from tests.document.test_live_tree import history
 
 pytestmark = pytest.mark.core
+
+HLC = 1 << 40
 
 
 def rows(seed: int) -> list[OpRow]:
@@ -59,3 +70,26 @@ def test_rows_of_one_envelope_come_back_together() -> None:
     assert payloads == [[first.payload, second.payload], [third.payload]]
     assert envelopes_of_rows([fourth])[0][0].seq == 4
     assert envelopes_of_rows([]) == ([], [])
+
+
+def test_what_does_not_apply_is_skipped_and_told_and_the_rest_is_there() -> None:
+    """The room could not be opened ever again."""
+    text = OpId(7, 1)
+    rope = TextRope(7)
+    typed = [rope.insert(len(rope), "ab"), b"\x01\x01", rope.insert(len(rope), "cd")]
+    ops: list[Op] = [
+        MapSet(ROOT, "t", NewContainer(ContainerKind.TEXT)),
+        MapSet(OpId(9, 9), "k", 1),
+        *[TextEdit(text, update) for update in typed],
+        TextEdit(OpId(9, 9), typed[0]),
+        MapSet(ROOT, "k", 2),
+    ]
+    log = [OpRow(n, 7, n, n, 0, HLC + n, "ann", op_kind(op), encode_op(op)) for n, op in enumerate(ops, start=1)]
+    fold = Fold()
+
+    fold.apply_rows(log)
+    fold.settle()
+
+    assert fold.tree.to_json() == {"t": "abcd", "k": 2}
+    assert [told.split()[0] for told in fold.skipped] == ["2", "4", "6"]
+    assert (fold.seq, fold.hlc) == (7, HLC + 7)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from collabkernel.crdt.ids import ROOT, OpId
-from collabkernel.document.operations import MapSet
+from collabkernel.document.operations import MapSet, Op
 from collabkernel.errors import StorageError
 from collabkernel.limits import Limits
 from collabkernel.server.reader import Reader
-from collabkernel.storage.base import AppendRequest, SnapshotRow
+from collabkernel.storage.base import AppendRequest, OpRow, SnapshotRow
 from collabkernel.storage.memory import MemoryStorage
 from collabkernel.wire.codec import decode_server_message
 from collabkernel.wire.ops import encode_op, op_kind
@@ -119,5 +120,81 @@ def test_a_catch_up_stops_at_the_head_that_was_asked_for() -> None:
         message = decode_server_message(b"".join(parts), Limits())
         assert [item.seq for item in message.ops] == [3, 4, 5, 6]
         assert through == 6
+
+    asyncio.run(main())
+
+
+async def filled_with(storage: MemoryStorage, *ops: Op) -> None:
+    await storage.open()
+    await storage.create_room("board", 0)
+    await storage.new_site("board", 7, "ann", 1, bytes(32), 0)
+    for counter, op in enumerate(ops, start=1):
+        await storage.append(
+            [AppendRequest("board", 7, 1, counter, 0, counter, "ann", ((op_kind(op), encode_op(op)),))]
+        )
+
+
+class CountingStorage(MemoryStorage):
+    """A real storage that remembers the largest chunk that was read."""
+
+    largest_bytes = 0
+
+    async def read_ops(
+        self, room_id: str, after_seq: int, upto_seq: int | None = None
+    ) -> AsyncIterator[Sequence[OpRow]]:
+        async for rows in super().read_ops(room_id, after_seq, upto_seq):
+            self.largest_bytes = max(self.largest_bytes, sum([len(row.payload) for row in rows]))
+            yield rows
+
+
+def test_a_log_of_large_values_is_read_and_sent_in_frames_that_clients_take() -> None:
+    """One value written 200 times was a frame of 50 MB, which every client refused: nobody could join any more."""
+
+    async def main() -> None:
+        storage = CountingStorage()
+        await filled_with(storage, *[MapSet(ROOT, "k", f"{n:0262000}") for n in range(200)])
+        reader = Reader(storage)
+        seqs: list[int] = []
+        through = 0
+        while through < 200:
+            parts, through = await reader.catch_up("board", through, 200, with_snapshot=False)
+            frame = b"".join(parts)
+            assert len(frame) < 6 << 20
+            seqs += [item.seq for item in decode_server_message(frame, Limits()).ops]
+        assert seqs == list(range(1, 201))
+
+    asyncio.run(main())
+
+
+def test_a_long_log_of_large_values_is_folded_in_pieces() -> None:
+    async def main() -> None:
+        storage = CountingStorage()
+        small = [MapSet(ROOT, f"s{n}", n) for n in range(600)]
+        large = [MapSet(ROOT, "k", f"{n:020000}") for n in range(2000)]
+        await filled_with(storage, *small, *large)
+        reader = Reader(storage)
+
+        fold, _ = await reader.load("board")
+        await reader.write_snapshot("board", 2600, 0)
+
+        assert (fold.seq, fold.tree.to_json()["k"]) == (2600, f"{1999:020000}")
+        assert storage.largest_bytes < 24 << 20
+
+    asyncio.run(main())
+
+
+def test_a_log_with_an_operation_that_does_not_apply_opens_without_it_and_with_a_snapshot() -> None:
+    async def main() -> None:
+        storage = MemoryStorage()
+        await filled_with(storage, MapSet(ROOT, "a", 1), MapSet(OpId(9, 9), "k", 1), MapSet(ROOT, "b", 2))
+        reader = Reader(storage)
+
+        fold, snapshot_seq = await reader.load("board")
+
+        assert (fold.tree.to_json(), snapshot_seq) == ({"a": 1, "b": 2}, 3)
+        parts, through = await reader.catch_up("board", 0, 3, with_snapshot=True)
+        message = decode_server_message(b"".join(parts), Limits())
+        assert message.snapshot is not None
+        assert (message.snapshot.seq, message.ops, through) == (3, (), 3)
 
     asyncio.run(main())
