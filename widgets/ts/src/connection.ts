@@ -39,9 +39,12 @@ export interface Status {
   readonly isReadOnly: boolean;
   /** Whether the server cannot store at the moment. */
   readonly isDegraded: boolean;
-  /** Why it is offline; empty when it is not. */
+  /** Why it is offline, or was closed; empty when it is live. */
   readonly reason: string;
 }
+
+/** After these there is no point in coming back: it would make a deleted room anew. */
+const FINAL_BYES: ReadonlySet<string> = new Set(["superseded", "room-deleted", "access-denied"]);
 
 /** Tries of a dialer that was live, before the others: a server that restarts is back after about 3 s. */
 const PROVEN_TRIES_MAX = 8;
@@ -60,6 +63,8 @@ export class Connection {
   private failuresCount = 0;
   private retryAfterMs = 0;
   private channel: Channel | undefined;
+  /** Of the present dial: its end is told here, once. */
+  private handlers: ChannelHandlers | undefined;
   private isPumpPlanned = false;
   private presenceJson = "";
   private connectTimer: ReturnType<typeof setTimeout> | undefined;
@@ -141,6 +146,7 @@ export class Connection {
       handlers.onClose("the server did not answer in time");
     }, this.dialer.timeoutMs ?? CONNECT_TIMEOUT_MS);
     this.channel = undefined;
+    this.handlers = handlers;
     try {
       const channel = this.dialer.open(handlers);
       if (isCurrent) this.channel = channel;
@@ -204,7 +210,7 @@ export class Connection {
     }
     for (const notification of notifications) {
       if (notification.kind === "welcomed") this.onWelcomed();
-      else if (notification.kind === "bye") this.onBye(notification.reason, notification.retryAfterMs);
+      else if (notification.kind === "bye") this.onBye(notification.code, notification.reason, notification.retryAfterMs);
     }
     this.notify(notifications);
     this.sendPending();
@@ -220,10 +226,14 @@ export class Connection {
     if (this.presenceJson !== "") this.send({ kind: "presence", body: { stateJson: this.presenceJson } });
   }
 
-  private onBye(reason: string, retryAfterMs: number): void {
-    this.reason = reason;
+  private onBye(code: string, reason: string, retryAfterMs: number): void {
+    if (FINAL_BYES.has(code)) {
+      this.reason = reason;
+      this.close();
+      return;
+    }
     this.retryAfterMs = retryAfterMs;
-    this.channel?.close();
+    this.handlers?.onClose(reason);
   }
 
   private sendPending(): void {
@@ -240,7 +250,7 @@ export class Connection {
       this.channel?.send(frame);
     } catch (error) {
       // A comm throws when its kernel is gone. What was not sent is still pending.
-      this.onLost(String(error));
+      this.handlers?.onClose(String(error));
     }
   }
 }

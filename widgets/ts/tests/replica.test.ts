@@ -272,6 +272,47 @@ describe("the connection", () => {
     room.close();
   });
 
+  it("dials once when a channel throws and then says that it is closed", async () => {
+    const server = new FakeServer();
+    const real = server.dialer();
+    let [dialsCount, isBroken] = [0, false];
+    const dialer = {
+      via: "relay",
+      open: (handlers: Parameters<typeof real.open>[0]) => {
+        dialsCount += 1;
+        const channel = real.open(handlers);
+        const send = (frame: Uint8Array<ArrayBuffer>): void => {
+          if (isBroken) throw new Error("Cannot send");
+          channel.send(frame);
+        };
+        return { send, close: () => queueMicrotask(() => handlers.onClose("closed here")) };
+      },
+    };
+    const room = new Room("test", [dialer]);
+    await room.ready;
+    isBroken = true;
+    room.root.set("x", 1);
+    await settle();
+    isBroken = false;
+    expect(room.status.reason).toContain("Cannot send");
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect([dialsCount, room.status.state]).toEqual([2, "live"]);
+    room.close();
+  });
+
+  it("does not come back to a room that was deleted", async () => {
+    const server = new FakeServer();
+    const { room, dialer } = await join(server);
+    room.root.set("x", 1);
+    await settle();
+    const before = dialer.last;
+    before?.send({ bye: { code: "room-deleted", reason: "this room was deleted", retryAfterMs: 0 } });
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect(dialer.last).toBe(before);
+    expect(room.status).toMatchObject({ state: "closed", reason: "this room was deleted" });
+    expect(() => room.root.set("y", 1)).toThrow("closed");
+  });
+
   it("joins as somebody new when the server does not know the site any more, and makes the edits again", async () => {
     const server = new FakeServer();
     const { room, dialer } = await join(server);

@@ -73,6 +73,7 @@ function initials(name: string): string {
 function describe({ state, via, pendingCount, isReadOnly, isDegraded, reason }: Status): { text: string; tone: string; hint: string } {
   const unsent = pendingCount > 0 ? `, ${pendingCount} unsent` : "";
   if (state === "connecting") return { text: "connecting", tone: "wait", hint: "" };
+  if (state === "closed") return { text: reason || "closed", tone: "bad", hint: "Run the cell again to join anew" };
   if (state !== "live") return { text: `offline${unsent}`, tone: "bad", hint: reason };
   if (isDegraded) return { text: `not saving${unsent}`, tone: "bad", hint: "The server cannot store at the moment; your edits are kept here" };
   if (isReadOnly) return { text: "read only", tone: "live", hint: "You may read this room but not write to it" };

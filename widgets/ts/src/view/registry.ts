@@ -28,7 +28,8 @@ export function acquireRoom(model: Model): { room: Room; release: () => void } {
   const key = String(model.get("_room_key"));
   const entries = registry();
   let entry = entries.get(key);
-  if (entry === undefined) {
+  // One that is closed, because its room was deleted, does not come back: a cell that is run again joins anew.
+  if (entry === undefined || entry.room.status.state === "closed") {
     const comms = new CommPool();
     comms.add(model);
     entry = { room: new Room("collabkernel-view/1", dialers(model, comms)), comms, refsCount: 0, closeTimer: undefined };
@@ -45,7 +46,7 @@ function letGo(key: string, entry: Entry, model: Model): void {
   entry.comms.remove(model);
   if (entry.refsCount > 0) return;
   entry.closeTimer = setTimeout(() => {
-    registry().delete(key);
+    if (registry().get(key) === entry) registry().delete(key);
     entry.room.close();
   }, LINGER_MS);
 }
