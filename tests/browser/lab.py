@@ -126,6 +126,14 @@ class Lab:
         with urllib.request.urlopen(request, timeout=20) as response:
             return bytes(response.read())
 
+    def rooms(self) -> list[str]:
+        """The names of all rooms."""
+        return [room["room"] for room in self.get("collabkernel/api/rooms")["rooms"]]
+
+    def delete_room(self, room: str) -> None:
+        """Delete a room with everything in it."""
+        self._request("DELETE", f"collabkernel/api/rooms/{room}")
+
     def end_kernels(self) -> None:
         """Shut all kernels down, those of closed pages first of all."""
         for kernel in self.get("api/kernels"):

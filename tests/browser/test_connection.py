@@ -102,3 +102,30 @@ def test_without_a_socket_the_kernel_carries_the_frames(lab: Lab, open_notebook:
             each.expect_value(wanted)
         assert lab.state("relayed") == wanted
     page.screenshot("via-kernel")
+
+
+def test_a_room_in_the_kernel_alone_is_shown_through_it(open_notebook: OpenNotebook) -> None:
+    cell = """\
+import collabkernel as ck
+room = ck.connect("scratch", url="memory://")
+room.root["title"] = "in memory"
+room.root"""
+    page = open_notebook("ann", cell, "room.root['n'] = 5; print(room.to_json())")
+    page.run_cell(0)
+    view = page.view()
+    view.expect_status("via kernel")
+    view.put("edited <b>here</b>", "title")
+    expect(page.run_cell(1)).to_have_text("{'title': 'edited <b>here</b>', 'n': 5}")
+    view.expect_value({"n": 5, "title": "edited <b>here</b>"})
+
+
+def test_a_deleted_room_is_not_made_again_by_a_page_that_is_open(lab: Lab, open_notebook: OpenNotebook) -> None:
+    page = open_notebook("ann", board("deleted"))
+    view = page.show()
+    view.add("gone with the room", "tasks")
+    lab.delete_room("deleted")
+    view.expect_status("this room was deleted")
+    expect(view.field("tasks", 0)).not_to_be_editable()
+    assert "deleted" not in lab.rooms()
+    page.screenshot("deleted")
+    page.show().expect_value({"notes": "", "tasks": []})
