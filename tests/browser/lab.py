@@ -44,6 +44,7 @@ class Rules(Authorizer):
 c.ServerApp.identity_provider_class = People
 c.ServerApp.authorizer_class = Rules
 c.ServerApp.allow_unauthenticated_access = False
+c.CollabKernelServer.kernel_user_name = "Kernel"
 '''
 
 

@@ -21,7 +21,7 @@ READ_VIEW = """
 view => {
   const rowsOf = container => [...container.querySelector(':scope > .ck-rows').children];
   const read = container => {
-    const area = container.querySelector(':scope > textarea');
+    const area = container.querySelector(':scope > .ck-cell > textarea');
     if (area) return area.value;
     if (container.matches('.ck-list')) return rowsOf(container).map(readRow);
     const keyOf = row => row.querySelector(':scope > .ck-head').textContent;
@@ -208,7 +208,7 @@ class View:
     def text(self, *path: str | int) -> Locator:
         """The text area of the shared text at a path; of the view itself, if that is one."""
         if not path:
-            return self.root.locator(":scope > .ck-content > .ck-container > textarea")
+            return self.root.locator(":scope > .ck-content > .ck-container > .ck-cell > textarea")
         return self.row(*path).locator(":scope > .ck-cell textarea")
 
     def put(self, text: str, *path: str | int) -> None:

@@ -93,9 +93,11 @@ function summaryOf(value: LiveMap | LiveList | LiveText): string {
   return nameOf(value as LiveMap) ?? count((value as LiveMap).size, "field");
 }
 
-/** What a record is known by, if it has one of the usual fields. */
+/** Fields by one of which a record is known, if it has one. */
+const NAME_KEYS: readonly string[] = ["title", "name", "label", "text", "id"];
+
 function nameOf(map: LiveMap): string | undefined {
-  for (const key of ["title", "name", "label", "text", "id"]) {
+  for (const key of NAME_KEYS) {
     const value = map.get(key);
     if (typeof value === "string" && value !== "") return value.length > 80 ? `${value.slice(0, 79)}…` : value;
   }
@@ -217,10 +219,9 @@ interface RowData {
 }
 
 function* mapRows(map: LiveMap): Generator<RowData> {
-  // What has one line first, or a record's fields would be torn apart by the lists in it.
-  const entries = [...map.entries()];
-  const [scalars, containers] = [entries.filter(([, value]) => isScalar(value)), entries.filter(([, value]) => !isScalar(value))];
-  for (const [key, read] of [...scalars, ...containers]) {
+  // Its name first, then what has one line, or the lists in a record would tear its fields apart.
+  const rank = (key: string, value: LiveValue): number => (isScalar(value) ? (NAME_KEYS.includes(key) ? 0 : 1) : 2);
+  for (const [key, read] of [...map.entries()].sort(([a, one], [b, other]) => rank(a, one) - rank(b, other))) {
     yield { id: key, label: key, value: { read, write: (value) => map.set(key, value) } };
   }
 }
@@ -353,7 +354,6 @@ class TextView implements ContainerView {
       class: "ck-text",
       rows: "4",
       "aria-label": "Shared text",
-      "data-cell": `${keyOf(live.id)}/text`,
       // JupyterLab forbids line breaks inside cells, by a listener that it puts here at each key: ours was here first.
       onbeforeinput: (event: InputEvent) => event.inputType === "insertLineBreak" && event.stopImmediatePropagation(),
       oninput: () => this.isComposing || this.onInput(),
@@ -363,7 +363,8 @@ class TextView implements ContainerView {
         this.onInput();
       },
     });
-    this.element = h("div", { class: "ck-container" }, this.area);
+    const cell = h("div", { class: "ck-cell", "data-cell": `${keyOf(live.id)}/text` }, this.area);
+    this.element = h("div", { class: "ck-container" }, cell);
     this.stop = live.observe((event) => {
       if (event?.isRemote && event.change.steps) this.onRemote(event.change.steps);
     });
