@@ -189,6 +189,26 @@ describe("the view", () => {
     expect(String(bob.root.get("note"))).toBe(">> hello, dear world!");
   });
 
+  it("moves the caret by each of several edits that come in one message", async () => {
+    const server = new FakeServer();
+    const bob = await script(server);
+    bob.root.set("note", new EmptyText("[middle]"));
+    await pause(0);
+    server.flush();
+    const { el } = await show(server);
+    const area = el.querySelector("textarea") as HTMLTextAreaElement;
+    area.focus();
+    area.setSelectionRange(8, 8);
+    for (const [index, sign] of [..."Bob"].entries()) {
+      (bob.root.get("note") as LiveText).insert(index, sign);
+      await pause(0);
+    }
+    server.flush();
+    await pause();
+    expect(area.value).toBe("Bob[middle]");
+    expect(area.selectionStart).toBe(11);
+  });
+
   it("lets others type while a composition is under way", async () => {
     const server = new FakeServer();
     const bob = await script(server);

@@ -48,13 +48,19 @@ export function arrange(parent: Element, wanted: readonly Element[]): void {
   }
 }
 
-/** Keep a text control's caret while its value is replaced. */
+/**
+ * Show `value` in a text control, its caret moved by `place`; also when the value is there already, since what came in
+ * one message is told change by change, and the first of them brings the text of all.
+ */
 export function replaceText(control: HTMLInputElement | HTMLTextAreaElement, value: string, place: (index: number) => number): void {
-  if (control.value === value) return;
   const { selectionStart, selectionEnd, selectionDirection, scrollTop } = control;
-  control.value = value;
+  const isShown = control.value === value;
+  if (!isShown) control.value = value;
   if (document.activeElement === control && selectionStart !== null && selectionEnd !== null) {
-    control.setSelectionRange(place(selectionStart), place(selectionEnd), selectionDirection ?? undefined);
+    const [start, end] = [place(selectionStart), place(selectionEnd)];
+    if (!isShown || start !== selectionStart || end !== selectionEnd) {
+      control.setSelectionRange(start, end, selectionDirection ?? undefined);
+    }
   }
-  control.scrollTop = scrollTop;
+  if (!isShown) control.scrollTop = scrollTop;
 }
