@@ -51,7 +51,7 @@ class NotebookPage:
         self.room_sockets: list[WebSocketRoute] = []
         self.may_use_sockets = True
         context = browser.new_context(viewport={"width": 1280, "height": 900})
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(60_000)
         context.add_cookies([{"name": PERSON_COOKIE, "value": person, "url": lab.url}])
         self.page: Page = context.new_page()
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
