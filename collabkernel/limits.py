@@ -34,6 +34,8 @@ class Limits:
     """A scalar value or one text update: larger things belong in files."""
     envelope_ops: int = 10_000
     """Operations in one envelope (a batch): applied in one go, so it bounds how long a room is busy."""
+    text_work: int = 1 << 30
+    """Cuts in texts times their bytes, of one envelope: about a fifth of a second (``room/text_work.py``)."""
     room_bytes: int = 10 << 20
     """Live contents of a room, tombstones included: the free tier's snapshot size."""
     depth: int = 64

@@ -6,13 +6,22 @@ from dataclasses import replace
 
 from collabkernel.crdt.clock import hlc_from_ms
 from collabkernel.crdt.ids import OpId, Stamp
-from collabkernel.document.live_tree import REGISTER_BYTES, LiveTree, Undo, value_bytes
-from collabkernel.document.operations import Envelope, ListInsert, ListSet, MapDelete, MapSet, Op, TextEdit
-from collabkernel.errors import InvalidOperationError, RemoteProtocolError, TooDeepError, TooLargeError
+from collabkernel.document.live_tree import REGISTER_BYTES, LiveTree, TextNode, Undo, value_bytes
+from collabkernel.document.operations import Envelope, ListDelete, ListInsert, ListSet, MapDelete, MapSet, Op, TextEdit
+from collabkernel.errors import (
+    InvalidOperationError,
+    InvalidYjsUpdateError,
+    RemoteProtocolError,
+    TooDeepError,
+    TooLargeError,
+)
 from collabkernel.limits import HLC_MAX, Limits
+from collabkernel.room.text_work import RoomSizes, work
 
 REFUSALS = (RemoteProtocolError, TooLargeError, TooDeepError)
 """What refuses an envelope for good."""
+DELETE_SLACK = 8
+"""One part in so many that deletes may go over a full room's size: so it can be emptied."""
 
 
 def op_bytes(op: Op, limits: Limits) -> int:
@@ -49,11 +58,19 @@ def check_limits(envelope: Envelope, tree: LiveTree, head: int, limits: Limits) 
         raise TooLargeError("envelope", len(envelope.ops), limits.envelope_ops, "operations")
     if envelope.base > head:
         raise InvalidOperationError(f"base {envelope.base} is above the log's head {head}")
+    text_work = work(tree, envelope)
+    if text_work > limits.text_work:
+        raise TooLargeError("cuts in a text times its size", text_work, limits.text_work, "cut bytes")
     if envelope.hlc + len(envelope.ops) > HLC_MAX:
         raise InvalidOperationError("the stamps of this envelope do not fit 64 bits")
     added_bytes = sum([op_bytes(op, limits) for op in envelope.ops])
-    if tree.size_bytes + added_bytes > limits.room_bytes:
+    limit = limits.room_bytes + (limits.room_bytes // DELETE_SLACK if all(map(_takes_away, envelope.ops)) else 0)
+    if tree.size_bytes + added_bytes > limit:
         raise TooLargeError("room", tree.size_bytes + added_bytes, limits.room_bytes)
+
+
+def _takes_away(op: Op) -> bool:
+    return isinstance(op, MapDelete | ListDelete) or (isinstance(op, TextEdit) and op.update[:1] == b"\0")
 
 
 def lower_stamp(envelope: Envelope, room_hlc: int, now_ms: int, ahead_max_ms: int) -> Envelope:
@@ -67,30 +84,47 @@ def lower_stamp(envelope: Envelope, room_hlc: int, now_ms: int, ahead_max_ms: in
     return replace(envelope, hlc=max(hlc_from_ms(now_ms), room_hlc) + 1)
 
 
-def apply_envelope(tree: LiveTree, site: int, envelope: Envelope) -> None:
+def apply_envelope(tree: LiveTree, sizes: RoomSizes, site: int, envelope: Envelope) -> None:
     """Apply all of an envelope, or none of it.
 
     Raises:
         InvalidOperationError, InvalidYjsUpdateError, TooDeepError: As ``LiveTree.apply``.
     """
     counter, hlc = envelope.counter, envelope.hlc
-    if len(envelope.ops) == 1:
-        tree.apply(OpId(site, counter), Stamp(hlc, site), envelope.ops[0])
-        return
+    size_bytes = tree.size_bytes
     undos: list[Undo] = []
     undo_by_text: dict[OpId, Undo] = {}  # one for all edits of a text: going back costs a walk over it
-    size_bytes = tree.size_bytes
+    # Texts last: one that is refused changes nothing, so that a lone one never has to be gone back over.
+    in_order = sorted(enumerate(envelope.ops), key=lambda item: isinstance(item[1], TextEdit))
+    last = len(in_order) - 1
     try:
-        for i, op in enumerate(envelope.ops):
+        for place, (i, op) in enumerate(in_order):
             op_id, stamp = OpId(site, counter + i), Stamp(hlc + i, site)
-            if not isinstance(op, TextEdit):
-                undos.append(tree.apply_undoable(op_id, stamp, op)[1])
-            elif op.target in undo_by_text:
-                tree.apply(op_id, stamp, op)
+            if isinstance(op, TextEdit):
+                refuse_known_text(tree, site, op)
+            if place == last or op.target in undo_by_text:
+                sizes.apply(op_id, stamp, op)
+            elif isinstance(op, TextEdit):
+                undo_by_text[op.target] = sizes.apply_undoable(op_id, stamp, op)
             else:
-                undo_by_text[op.target] = tree.apply_undoable(op_id, stamp, op)[1]
+                undos.append(sizes.apply_undoable(op_id, stamp, op))
     except REFUSALS:
         for undo in [*undo_by_text.values(), *reversed(undos)]:
             undo()
+        sizes.undo()
         tree.size_bytes = size_bytes
         raise
+    sizes.settle()
+
+
+def refuse_known_text(tree: LiveTree, site: int, op: TextEdit) -> None:
+    """Refuse an update that a text has by its first clock: a tree passes over it, so nobody would look at the rest.
+
+    It would be stored all the same, and reach yrs unread where a log is folded.
+
+    Raises:
+        InvalidYjsUpdateError: So it is.
+    """
+    node = tree.nodes.get(op.target)
+    if isinstance(node, TextNode) and node.rope.covers(op.update, site):
+        raise InvalidYjsUpdateError(f"the text has the first clock of this update of {site} already")

@@ -36,7 +36,9 @@ class Fold:
     @classmethod
     def from_parts(cls, parts: dict[str, bytes]) -> Fold:
         """The state that ``to_parts`` wrote."""
-        return cls(*decode_state(parts[LIVE], client_id=None))
+        fold = cls(*decode_state(parts[LIVE], client_id=None))
+        fold.tree.size_bytes = max(fold.tree.size_bytes, len(parts[LIVE]))
+        return fold
 
     def to_parts(self) -> dict[str, bytes]:
         """The state as a snapshot keeps it: partition to bytes. After ``settle``."""

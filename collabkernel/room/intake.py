@@ -18,6 +18,7 @@ from collabkernel.limits import Limits
 from collabkernel.room.admission import REFUSALS, apply_envelope, check_limits, lower_stamp
 from collabkernel.room.effects import Append, CountReject, Effect, FindEnvelope, Refuse, Send
 from collabkernel.room.session import Session
+from collabkernel.room.text_work import REWOUND_BYTES_PER_TOKEN, WORK_PER_TOKEN, RoomSizes, rewound_bytes, work
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended, Refusal
 from collabkernel.wire.frames import acks_part, rejects_part
 from collabkernel.wire.messages import Ack, Reject, Role, Submit
@@ -60,6 +61,7 @@ class Intake:
         "_outcomes",
         "_requests",
         "_room_id",
+        "_sizes",
         "_tree",
         "head",
         "hlc",
@@ -68,6 +70,7 @@ class Intake:
     def __init__(self, room_id: str, tree: LiveTree, head: int, hlc: int, limits: Limits, is_durable: bool) -> None:
         self._room_id = room_id
         self._tree = tree
+        self._sizes = RoomSizes(tree)
         self._limits = limits
         self._is_durable = is_durable
         self.head = head
@@ -133,7 +136,7 @@ class Intake:
             return session.ops.take(limits.resent_ops, now_ms)
         if self._in_flight_bytes > limits.in_flight_bytes:
             return IN_FLIGHT_RETRY_MS
-        return session.ops.take(len(envelope.ops), now_ms)
+        return session.ops.take(len(envelope.ops) + work(self._tree, envelope) // WORK_PER_TOKEN, now_ms)
 
     def release(self, session: Session) -> list[Effect]:
         """Go on with a session that was held back: ask again for what was dropped meanwhile."""
@@ -208,7 +211,8 @@ class Intake:
             if stored.seq != self.head + 1:
                 raise RoomResetError("room-reset", "the log has a gap")
             for i, op in enumerate(stored.envelope.ops):
-                self._tree.apply(stored.op_id(i), stored.stamp(i), op)
+                self._sizes.apply(stored.op_id(i), stored.stamp(i), op)
+            self._sizes.settle()
             self.head = stored.last_seq
             self.hlc = max(self.hlc, stored.envelope.hlc + len(stored.envelope.ops) - 1)
         return fresh
@@ -239,9 +243,10 @@ class Intake:
         try:
             check_limits(sent, self._tree, self.head, self._limits)
             envelope = lower_stamp(sent, self.hlc, now_ms, self._limits.stamp_ahead_ms)
-            apply_envelope(self._tree, site, envelope)
+            apply_envelope(self._tree, self._sizes, site, envelope)
         except REFUSALS as error:
-            session.ops.charge(self._limits.refused_ops, now_ms)
+            rewound = rewound_bytes(self._tree, sent.ops) // REWOUND_BYTES_PER_TOKEN
+            session.ops.charge(self._limits.refused_ops + rewound, now_ms)
             refusal = Refusal(sent.counter, len(sent.ops), error.code, str(error))
             return [*self.take_append(), Refuse(site, session.epoch, refusal)]  # behind what is admitted, in its order
         self.hlc = max(self.hlc, envelope.hlc + len(envelope.ops) - 1)

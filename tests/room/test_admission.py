@@ -22,6 +22,7 @@ from collabkernel.document.operations import (
 from collabkernel.errors import InvalidYjsUpdateError, TooDeepError, TooLargeError, UnknownTargetError
 from collabkernel.limits import Limits
 from collabkernel.room.admission import apply_envelope, check_limits, lower_stamp, op_bytes
+from collabkernel.room.text_work import RoomSizes
 from tests.room.drive import HLC0, T0_MS
 
 pytestmark = pytest.mark.core
@@ -57,7 +58,7 @@ def test_a_room_takes_what_fits_and_no_more() -> None:
     limits = Limits(room_bytes=tree.size_bytes + 48 + 1 + 100)
 
     check_limits(sent, tree, 0, limits)
-    apply_envelope(tree, 1, sent)
+    apply_envelope(tree, RoomSizes(tree), 1, sent)
     assert tree.size_bytes == limits.room_bytes
     with pytest.raises(TooLargeError):
         check_limits(envelope(MapSet(ROOT, "l", 1)), tree, 0, limits)
@@ -75,10 +76,10 @@ def test_a_stamp_in_time_stays_and_one_ahead_comes_down_above_the_rooms() -> Non
 def test_an_envelope_that_fails_half_way_leaves_nothing() -> None:
     tree = LiveTree(depth_max=2)
     new_text = NewContainer(ContainerKind.TEXT)
-    apply_envelope(tree, 1, Envelope(1, 0, HLC0, (MapSet(ROOT, "t", new_text),)))
+    apply_envelope(tree, RoomSizes(tree), 1, Envelope(1, 0, HLC0, (MapSet(ROOT, "t", new_text),)))
     author = TextRope(1)
     first, second = author.insert(0, "one"), author.insert(3, " two")
-    apply_envelope(tree, 1, Envelope(2, 0, HLC0 + 1, (TextEdit(OpId(1, 1), first),)))
+    apply_envelope(tree, RoomSizes(tree), 1, Envelope(2, 0, HLC0 + 1, (TextEdit(OpId(1, 1), first),)))
     before, size_bytes, nodes = tree.to_json(), tree.size_bytes, len(tree.nodes)
 
     for bad, error in [
@@ -88,13 +89,37 @@ def test_an_envelope_that_fails_half_way_leaves_nothing() -> None:
     ]:
         ops = (TextEdit(OpId(1, 1), second), MapSet(ROOT, "m", NewContainer(ContainerKind.MAP)), bad)
         with pytest.raises(error):
-            apply_envelope(_depth(tree, 1), 1, Envelope(3, 0, HLC0 + 2, ops))
+            apply_envelope(_depth(tree, 1), RoomSizes(tree), 1, Envelope(3, 0, HLC0 + 2, ops))
         assert (tree.to_json(), tree.size_bytes, len(tree.nodes)) == (before, size_bytes, nodes)
 
-    apply_envelope(_depth(tree, 2), 1, Envelope(3, 0, HLC0 + 2, (TextEdit(OpId(1, 1), second),)))
+    apply_envelope(_depth(tree, 2), RoomSizes(tree), 1, Envelope(3, 0, HLC0 + 2, (TextEdit(OpId(1, 1), second),)))
     assert tree.to_json() == {"t": "one two"}
 
 
 def _depth(tree: LiveTree, depth_max: int) -> LiveTree:
     tree.depth_max = depth_max
     return tree
+
+
+def test_a_full_room_can_be_emptied() -> None:
+    """Deletes were refused as everything else: a full room stayed full."""
+    tree = LiveTree()
+    limits = Limits(room_bytes=1000)
+    apply_envelope(tree, RoomSizes(tree), 1, envelope(MapSet(ROOT, "k", "v" * 940)))
+
+    check_limits(envelope(MapDelete(ROOT, "k")), tree, 0, limits)
+    with pytest.raises(TooLargeError):
+        check_limits(envelope(MapDelete(ROOT, "k"), MapSet(ROOT, "l", 1)), tree, 0, limits)
+    with pytest.raises(TooLargeError):
+        check_limits(envelope(*[MapDelete(ROOT, f"{n}") for n in range(9)]), tree, 0, limits)
+
+
+def test_keys_are_counted_in_bytes() -> None:
+    """33,000 keys of 256 emoji counted as 10 MB and made a snapshot of 37 MB, which no client takes."""
+    tree = LiveTree()
+    sizes = RoomSizes(tree)
+    for n in (1, 2):
+        apply_envelope(tree, sizes, 1, envelope(MapSet(ROOT, "👩" * 200, n), hlc=HLC0 + n))
+
+    assert tree.size_bytes >= 800
+    assert tree.size_bytes < 1000
