@@ -55,6 +55,7 @@ from collabkernel.room.fold import envelopes_of_rows
 from collabkernel.room.intake import Intake, Shown
 from collabkernel.room.presence import PresenceBoard
 from collabkernel.room.session import Session
+from collabkernel.room.snapshots import SnapshotClock
 from collabkernel.storage.base import Appended, NotAppended
 from collabkernel.wire import frames, messages
 from collabkernel.wire.codec import decode_server_message
@@ -111,9 +112,7 @@ class Room:
         self._session_by_site: dict[int, Session] = {}
         self._resumes: dict[int, int] = {}
         """By session: the site that it has asked the log for, and not been answered yet."""
-        self._snapshot_seq = snapshot_seq
-        self._snapshot_at_ms = now_ms
-        self._is_snapshotting = False
+        self._snapshots = SnapshotClock(snapshot_seq, limits, now_ms)
         self._state_requests: list[int] = []
         self._idle_since_ms: int | None = now_ms
         self._wake_at_ms: int | None = None
@@ -130,6 +129,15 @@ class Room:
     def lag_ops(self) -> int:
         """Operations that the log is known to have and this room has not applied."""
         return max(self._published, self._intake.waiting_for) - self.head
+
+    @property
+    def size_bytes(self) -> int:
+        """What its contents are counted as."""
+        return self._tree.size_bytes
+
+    def described_sessions(self) -> list[dict[str, str | int]]:
+        """Who is here."""
+        return [session.described() for session in self._session_by_site.values()]
 
     def handle(self, event: Event, now_ms: int) -> list[Effect]:
         """Take one event and say what follows from it, in order."""
@@ -183,8 +191,7 @@ class Room:
             case AppendFailed():
                 raise RoomResetError("storage-error", event.reason)
             case SnapshotSaved():
-                self._is_snapshotting = False
-                self._snapshot_seq = max(self._snapshot_seq, event.seq)
+                self._snapshots.saved(event.seq)
             case StateAsked():
                 self._state_requests.append(event.request_id)
             case StopAsked():
@@ -431,7 +438,8 @@ class Room:
         if self._state_requests and self._intake.is_settled:
             self._tell_state()
         laggard_due_ms = self._close_laggards(now_ms)
-        self._plan_snapshot(now_ms)
+        if self._snapshots.is_due(self.head, now_ms):
+            self._write_snapshot(now_ms)
         idle_due_ms = self._end_if_due(now_ms)
         if not self._is_ended:
             self._wake_at_first(*[board.due_ms() for board in self._boards], laggard_due_ms, idle_due_ms)
@@ -443,7 +451,7 @@ class Room:
             self._effects.append(WakeAt(first_ms))
 
     def _tell_state(self) -> None:
-        sessions = [session.described() for session in self._session_by_site.values()]
+        sessions = self.described_sessions()
         state = {"room": self.room_id, "seq": self.head, "state": self._tree.to_json(), "sessions": sessions}
         self._effects += [TellState(request_id, state) for request_id in self._state_requests]
         self._state_requests = []
@@ -458,17 +466,8 @@ class Room:
                 self._end_session(session, bye, now_ms)
         return min([since_ms + max_ms for since_ms, _ in blocked if since_ms + max_ms > now_ms], default=None)
 
-    def _plan_snapshot(self, now_ms: int) -> None:
-        behind = self.head - self._snapshot_seq
-        since_ms = now_ms - self._snapshot_at_ms
-        is_old = behind > 0 and since_ms >= self.limits.snapshot_age_ms
-        is_long = behind >= self.limits.snapshot_ops and since_ms >= self.limits.snapshot_min_interval_ms
-        if (is_old or is_long) and not self._is_snapshotting:
-            self._write_snapshot(now_ms)
-
     def _write_snapshot(self, now_ms: int) -> None:
-        self._is_snapshotting = True
-        self._snapshot_at_ms = now_ms
+        self._snapshots.begin(now_ms)
         self._effects.append(WriteSnapshot(self.head))
 
     def _end_if_due(self, now_ms: int) -> int | None:
@@ -478,12 +477,12 @@ class Room:
                 self._effects += self._fanout.send(self._session_by_site.values(), now_ms)
                 self._end(Bye(self._stop.code, self._stop.reason, self._stop.retry_after_ms))
             return None
-        if self._idle_since_ms is None or self._is_snapshotting or not self._intake.is_settled:
+        if self._idle_since_ms is None or self._snapshots.is_writing or not self._intake.is_settled:
             return None
         due_ms = self._idle_since_ms + self.limits.room_idle_ms
         if due_ms > now_ms:
             return due_ms
-        if self.head - self._snapshot_seq >= self.limits.snapshot_ops:
+        if self._snapshots.is_long(self.head):
             self._write_snapshot(now_ms)
         else:
             self._end(Bye("idle", "nobody is here"))

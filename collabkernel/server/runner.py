@@ -93,6 +93,15 @@ class Runner:
         return self._room.lag_ops if self._room is not None else 0
 
     @property
+    def size_bytes(self) -> int:
+        """What the room's contents are counted as; 0 while it is loaded."""
+        return self._room.size_bytes if self._room is not None else 0
+
+    def sessions(self) -> list[dict[str, str | int]]:
+        """Who is in the room."""
+        return self._room.described_sessions() if self._room is not None else []
+
+    @property
     def is_ended(self) -> bool:
         """It takes nothing more; who comes now needs a new one."""
         return self._is_ended

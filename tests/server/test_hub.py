@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -364,6 +365,56 @@ def test_a_reader_is_refused_at_each_message() -> None:
         await eve.until(lambda: len(eve.codes) == 2)
         assert eve.codes == ["read-only", "read-only"]
         assert (await hub.room_state("board"))["seq"] == 0
+
+    run(scenario, memory_hub())
+
+
+def test_the_state_of_a_room_that_never_rests_is_told() -> None:
+    """It waited for a moment without anything in flight, which a busy room may never have."""
+
+    async def scenario(hub: Hub) -> None:
+        ann = await join(hub)
+        await ann.store(1, MapSet(ROOT, "a", 1))
+
+        async def write() -> None:
+            counter = 2
+            while True:
+                await ann.submit(counter, MapSet(ROOT, "k", counter))
+                counter += 1
+                await asyncio.sleep(0)
+
+        writing = asyncio.create_task(write())
+        try:
+            async with asyncio.timeout(10):
+                told = await hub.room_state("board")
+        finally:
+            writing.cancel()
+        assert told["state"]["a"] == 1
+        assert told["seq"] >= 1
+        assert [session["actor"] for session in told["sessions"]] == ["ann"]
+
+    run(scenario, memory_hub(replace(Limits(), ops_per_s=10**6, ops_burst=10**6, frames_per_s=10**6)))
+
+
+def test_the_state_of_a_large_room_is_told_as_that_of_a_small_one() -> None:
+    async def scenario(hub: Hub) -> None:
+        ann = await join(hub)
+        await ann.store(1, *[MapSet(ROOT, f"k{n}", "v" * 100) for n in range(2000)])
+        await ann.store(2001, MapSet(ROOT, "bytes", b"\x01"))
+        told = await hub.room_state("board")
+        assert (told["room"], told["seq"], len(told["state"])) == ("board", 2001, 2001)
+        assert told["state"]["bytes"] == {"$base64": "AQ=="}
+        assert [session["actor"] for session in told["sessions"]] == ["ann"]
+
+    run(scenario, memory_hub())
+
+
+def test_asking_for_states_loads_no_rooms() -> None:
+    async def scenario(hub: Hub) -> None:
+        for n in range(3):
+            await hub.storage.create_room(f"room-{n}", 0)
+            assert (await hub.room_state(f"room-{n}"))["state"] == {}
+        assert hub.info()["rooms_loaded"] == 0
 
     run(scenario, memory_hub())
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
+from collabkernel_server.rest import json_pieces
 
 from tests.server_extension.running_server import RunningServer, xsrf_headers
 
@@ -193,3 +195,25 @@ def test_metrics_are_among_jupyters_own(server: RunningServer) -> None:
 
     for name in ("storage_op_rtt_ms", "storage_op_rate", "oplog_lag"):
         assert name in text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        [],
+        None,
+        "ü\u2028👩",
+        {"a": [], "b": {}, "c": {"d": [1, [2.5, {"e": None}], True]}, "": ""},
+        {f"k{n}": n for n in range(1200)},
+        [{"n": n} for n in range(1200)],
+        [*range(1200), [1]],
+    ],
+)
+def test_json_in_pieces_is_the_same_json(value: object) -> None:
+    assert json.loads("".join(json_pieces(value))) == value
+
+
+def test_json_in_pieces_has_no_nan() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        "".join(json_pieces({"a": [float("nan")]}))
