@@ -56,7 +56,7 @@ class NotebookPage:
         self.page: Page = context.new_page()
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.route_web_socket(ROOM_SOCKET, self._on_room_socket)
-        self.page.add_locator_handler(self.page.locator("dialog.jp-Dialog"), lambda _: self._dismiss())
+        self.page.add_locator_handler(self.page.locator("dialog.jp-Dialog"), self._answer)
         self.page.goto(f"{lab.url}lab/workspaces/{notebook}/tree/{notebook}.ipynb", wait_until="commit")
 
     def _on_room_socket(self, socket: WebSocketRoute) -> None:
@@ -67,9 +67,9 @@ class NotebookPage:
         socket.connect_to_server()
         self.room_sockets.append(socket)
 
-    def _dismiss(self) -> None:
-        """Such as "Server Connection Error" after a kill."""
-        self.page.keyboard.press("Escape")
+    def _answer(self, dialog: Locator) -> None:
+        """Take the kernel that is proposed; pass over "Server Connection Error" after a kill."""
+        self.page.keyboard.press("Enter" if dialog.get_by_text("Select Kernel").count() else "Escape")
 
     def cut_wire(self) -> None:
         """End the room's sockets, and let no other through."""
@@ -86,6 +86,11 @@ class NotebookPage:
 
     def wait_for_kernel(self) -> None:
         """Wait until the notebook is there and its kernel does nothing: a run that comes before that is lost."""
+        expect(self.page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=60_000)
+        self.wait_for_idle()
+
+    def wait_for_idle(self) -> None:
+        """Wait until every cell that was run is done."""
         expect(self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_visible(timeout=60_000)
 
     def cell(self, index: int) -> Locator:
@@ -131,7 +136,7 @@ class NotebookPage:
             return self.prompt(0).inner_text().strip() != "[ ]:"
 
         wait_until_equal(has_begun, True, lambda: None)
-        expect(self.page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute("data-status", "idle")
+        self.wait_for_idle()
 
     def show(self, index: int = 0) -> View:
         """Run a cell whose last line is a live value; its view, which is live."""

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from tests.browser.agent import agent_in
 from tests.browser.cells import board
 from tests.browser.conftest import OpenNotebook
+from tests.browser.converge import wait_until_equal
 from tests.browser.lab import Lab
 from tests.browser.notebook_page import View
 
@@ -48,10 +49,13 @@ CONTRAST_MIN = 4.5
 
 
 def too_faint(view: View, *, is_dark: bool) -> list[Any]:
-    """Texts that cannot well be read."""
-    contrasts = view.root.evaluate(CONTRASTS)
-    assert [ground < 0.2 for _, what, ground in contrasts if what.startswith("ck-text")] == [is_dark], contrasts
-    return [each for each in contrasts if each[0] < CONTRAST_MIN]
+    """Texts that cannot well be read, once the theme is there."""
+
+    def is_text_area_dark() -> list[bool]:
+        return [ground < 0.2 for _, what, ground in view.root.evaluate(CONTRASTS) if what.startswith("ck-text")]
+
+    wait_until_equal(is_text_area_dark, [is_dark], lambda: view.page.wait_for_timeout(50))
+    return [each for each in view.root.evaluate(CONTRASTS) if each[0] < CONTRAST_MIN]
 
 
 def test_every_text_stands_out_from_its_ground_in_light_and_dark(lab: Lab, open_notebook: OpenNotebook) -> None:
