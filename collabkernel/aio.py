@@ -35,10 +35,11 @@ def connector_for(room: str, url: str | None, token: str | None, name: str | Non
     return WebSocketConnector(server.url, room, server.read_token, limits)
 
 
-def replica_for(kind: Kind, limits: Limits, queue: QueueFile | None) -> Replica:
+def replica_for(kind: Kind, limits: Limits, queue: QueueFile | None, lazy: bool) -> Replica:
     """A replica that has not joined yet, or resumes the site of its queue."""
     client = f"collabkernel-python/{collabkernel.__version__}"
-    return Replica(SessionKind[kind.upper()], client, limits, queue.stored() if queue is not None else None)
+    stored = queue.stored() if queue is not None else None
+    return Replica(SessionKind[kind.upper()], client, limits, stored, is_lazy=lazy)
 
 
 @asynccontextmanager
@@ -52,6 +53,7 @@ async def connect(
     offline_queue: str | os.PathLike[str] | None = None,
     timeout_s: float = 10.0,
     limits: Limits | None = None,
+    lazy: bool = False,
 ) -> AsyncIterator[AsyncRoom]:
     """Join a room for the length of an ``async with`` block; its last edits are saved at the end.
 
@@ -65,6 +67,7 @@ async def connect(
         offline_queue: A file that keeps edits until the server has them, so that a killed process loses none.
         timeout_s: How long to wait for the room.
         limits: Timeouts and bounds of this client.
+        lazy: Load nothing of what is in the room's documents until ``doc.show`` names blocks: for long ones.
 
     Raises:
         CollabKernelError: The room cannot be joined; the message says why and what to do.
@@ -73,7 +76,7 @@ async def connect(
     queue = QueueFile(offline_queue, room) if offline_queue is not None else None
     try:
         connector = connector_for(room, url, token, name, bounds)
-        replica = replica_for(kind, bounds, queue)
+        replica = replica_for(kind, bounds, queue, lazy)
         joined = AsyncRoom(room, replica, connector, bounds, random.Random(), wall_clock_ms, queue)
         await joined.join(timeout_s)
     except BaseException:

@@ -26,6 +26,8 @@ import collabkernel
 
 SERVERS_GROUP = "collabkernel.servers"
 """Entry points that list running servers as (base URL, token) pairs; ``collabkernel_server`` provides Jupyter's."""
+COMMANDS_GROUP = "collabkernel.commands"
+"""Entry points of commands that other packages of the distribution bring; ``collabkernel_server`` has ``lab``."""
 TIMEOUT_S = 10.0
 SHOWN_CHARS = 200
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -158,7 +160,22 @@ def _server_options(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
+class _Commands(click.Group):
+    """The commands here, and those that entry points name; one of these is loaded when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *(point.name for point in entry_points(group=COMMANDS_GROUP))})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = super().get_command(ctx, cmd_name)
+        for point in entry_points(group=COMMANDS_GROUP, name=cmd_name) if command is None else ():
+            loaded: click.Command = point.load()
+            return loaded
+        return command
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Examples:

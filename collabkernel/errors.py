@@ -5,6 +5,7 @@
     CollabKernelError                 code                 whose fault
     ├── LocalProtocolError            local-error          our caller
     │   ├── DetachedError             detached
+    │   ├── NotLoadedError            not-loaded
     │   ├── ClosedError               closed
     │   ├── InvalidValueError         invalid-value
     │   └── InvalidRoomNameError      invalid-room-name
@@ -16,9 +17,13 @@
     │   │   ├── WrongTargetKindError  wrong-target-kind
     │   │   └── UnknownReferenceError unknown-reference
     │   ├── InvalidYjsUpdateError     invalid-yjs-update
+    │   │   ├── YjsGapError           yjs-gap
+    │   │   └── SplitPairError        split-pair
+    │   ├── ForeignClientError        foreign-client
     │   └── CounterGapError           counter-gap
     ├── AccessError                   access-denied        the peer, or his administrator
     │   ├── ReadOnlyError             read-only
+    │   ├── BannedError               banned
     │   ├── BadTicketError            bad-ticket
     │   ├── BadResumeError            bad-resume
     │   └── LimitError                limit                 (see ``limits.py``)
@@ -28,10 +33,12 @@
     │       └── TooManyError          too-many
     ├── StorageError                  storage-error        the world
     │   ├── RoomNotFoundError         room-not-found
+    │   ├── LogDroppedError           log-dropped           read a snapshot instead
     │   ├── RoomResetError            (why)                 the room starts again from its log
     │   └── FencedError               fenced
     ├── ServerStoppingError           server-stopping      nobody; come back in a moment
-    └── RejectedError                 (the server's code)  an edit that the server refused
+    ├── RejectedError                 (the server's code)  an edit that the server refused
+    └── DiscardedError                discarded-(verdict)  an edit of a block's place that another came before
 
 Catch by class and never look into the text of a message. ``code`` is stable: it crosses the wire, and may be tested.
 """
@@ -58,6 +65,19 @@ class DetachedError(LocalProtocolError):
     """A live value is no longer part of its room (deleted, or its edit was refused)."""
 
     code = "detached"
+
+
+class NotLoadedError(LocalProtocolError):
+    """The contents of a block are not on this client: it looks at other parts of its document."""
+
+    code = "not-loaded"
+
+    def __init__(self, block: str) -> None:
+        super().__init__(
+            f"what is in block {block} is not loaded here: doc.show(block) loads it and what is near it, "
+            "doc.show_all() everything; await them in an aio room"
+        )
+        self.block = block
 
 
 class ClosedError(LocalProtocolError):
@@ -131,6 +151,24 @@ class InvalidYjsUpdateError(RemoteProtocolError):
     code = "invalid-yjs-update"
 
 
+class YjsGapError(InvalidYjsUpdateError):
+    """A Yjs update continues something that is not here; ask its sender for what is missing (sync step 1)."""
+
+    code = "yjs-gap"
+
+
+class SplitPairError(InvalidYjsUpdateError):
+    """A Yjs update cuts a surrogate pair in two, which implementations show differently; an editor may do so."""
+
+    code = "split-pair"
+
+
+class ForeignClientError(RemoteProtocolError):
+    """A Yjs update writes under a client id that belongs to another user; a page may, after another login."""
+
+    code = "foreign-client"
+
+
 class CounterGapError(RemoteProtocolError):
     """An envelope does not continue its site's counters; the client sends again from ``expected``."""
 
@@ -152,6 +190,17 @@ class ReadOnlyError(AccessError):
     """A reader tried to write."""
 
     code = "read-only"
+
+
+class BannedError(AccessError):
+    """Somebody sent what could have broken this document, and may not open it for a while."""
+
+    code = "banned"
+
+    def __init__(self, room_id: str, retry_after_ms: int) -> None:
+        super().__init__(f"edits that were no valid ones came from you to {room_id!r}; come back later")
+        self.room_id = room_id
+        self.retry_after_ms = retry_after_ms
 
 
 class BadTicketError(AccessError):
@@ -185,12 +234,12 @@ class TooLargeError(LimitError):
 
 
 class TooDeepError(LimitError):
-    """Live values are nested deeper than the limit."""
+    """Live values or blocks are nested deeper than the limit."""
 
     code = "too-deep"
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"live values are nested over {limit} levels")
+    def __init__(self, limit: int, what: str = "live values") -> None:
+        super().__init__(f"{what} are nested over {limit} levels")
         self.limit = limit
 
 
@@ -241,6 +290,16 @@ class RoomResetError(StorageError):
         self.code = code  # type: ignore[misc]  # one class for every reason to start again
 
 
+class LogDroppedError(StorageError):
+    """The log no longer has what was asked for: it was compacted. The newest snapshot has what it did."""
+
+    code = "log-dropped"
+
+    def __init__(self, room_id: str, after_seq: int, dropped_seq: int) -> None:
+        super().__init__(f"room {room_id!r} cannot be read after {after_seq}: its log begins after {dropped_seq}")
+        self.dropped_seq = dropped_seq
+
+
 class FencedError(StorageError):
     """A site's epoch is older than the stored one: another connection has resumed it."""
 
@@ -262,3 +321,22 @@ class RejectedError(CollabKernelError):
         self.code = code  # type: ignore[misc]  # one class for every code of the server
         self.reason = reason
         self.retry_after_ms = retry_after_ms
+
+
+_WHY_DISCARDED = {
+    "concurrent": "somebody else moved or deleted this block at the same time, and came first",
+    "cycle": "the block would have come below itself, by somebody else's move",
+    "dead-parent": "the place that the block was moved to was deleted meanwhile",
+    "unknown": "the block is not in this room",
+}
+
+
+class DiscardedError(CollabKernelError):
+    """An edit of where a block stands came to nothing, since the room has another one before it. Text is never lost so.
+
+    ``code`` is ``discarded-`` and the verdict: ``concurrent``, ``cycle``, ``dead-parent``, ``unknown``.
+    """
+
+    def __init__(self, verdict: str) -> None:
+        super().__init__(_WHY_DISCARDED[verdict])
+        self.code = f"discarded-{verdict}"  # type: ignore[misc]  # one class for every verdict

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
+from collabkernel.client.actors import Authors, Origin
 from collabkernel.client.blocking_room import LoopThread
+from collabkernel.client.past import When
 from collabkernel.client.transport import Link, LinkError
+from collabkernel.crdt.clock import ms_from_hlc
+from collabkernel.crdt.ids import OpId
 from collabkernel.errors import InvalidValueError, TooManyError
 from collabkernel.limits import Limits
 from collabkernel.room.session import Principal
@@ -160,3 +164,17 @@ class MemoryConnector:
             InvalidValueError: Always.
         """
         raise InvalidValueError("a memory:// room has no address that a browser could open; it goes by the relay")
+
+    async def past(self, when: When) -> bytes:
+        """The room as it was."""
+        server = memory_server()
+        work = server.hub.past.state_at(self._room_id, seq=when.seq, at_ms=when.at_ms)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, server.thread.loop))
+
+    async def authors(self, ops: Sequence[OpId], sites: Sequence[int]) -> Authors:
+        """Who made operations, and who writes as sites."""
+        server = memory_server()
+        work = server.hub.past.authors(self._room_id, ops, sites)
+        found = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, server.thread.loop))
+        origins = {OpId(row.site, row.counter): Origin(row.seq, ms_from_hlc(row.hlc), row.actor) for row in found.ops}
+        return Authors(origins, found.actor_by_site)

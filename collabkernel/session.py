@@ -22,6 +22,7 @@ def connect(
     offline_queue: str | os.PathLike[str] | None = None,
     timeout_s: float = 10.0,
     limits: Limits | None = None,
+    lazy: bool = False,
 ) -> BlockingRoom:
     """Join a room. Leave it by ``room.close()``, by a ``with`` block, or by the end of the process.
 
@@ -35,6 +36,7 @@ def connect(
         offline_queue: A file that keeps edits until the server has them, so that a killed process loses none.
         timeout_s: How long to wait for the room.
         limits: Timeouts and bounds of this client.
+        lazy: Load nothing of what is in the room's documents until ``doc.show`` names blocks: for long ones.
 
     Raises:
         CollabKernelError: The room cannot be joined; the message says why and what to do.
@@ -43,7 +45,7 @@ def connect(
     connector = connector_for(room, url, token, name, bounds)
     queue = QueueFile(offline_queue, room) if offline_queue is not None else None
     try:
-        replica = replica_for(kind, bounds, queue)
+        replica = replica_for(kind, bounds, queue, lazy)
         joined = BlockingRoom(room, replica, connector, bounds, random.Random(), wall_clock_ms, queue)
         joined.join(timeout_s)
     except BaseException:

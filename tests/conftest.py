@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +13,16 @@ from typing import NoReturn
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+# As in tests/jupyter_command.py: it takes seconds to import.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
 _TESTS = Path(__file__).parent
 _PURE_FOLDERS = ("crdt", "document", "wire", "room", "conformance")
 
 # Deadlines measure the machine, not the code. In CI the examples are the same at each run: a failure there is the
 # change's. `make test` elsewhere draws new ones and keeps what failed in .hypothesis/.
 settings.register_profile("default", deadline=None)
-settings.register_profile("quick", deadline=None, max_examples=20)
+settings.register_profile("quick", deadline=None, max_examples=5)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile(
     "long",
@@ -35,6 +40,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         path = item.path.relative_to(_TESTS).as_posix() if item.path.is_relative_to(_TESTS) else ""
         if path.split("/")[0] in _PURE_FOLDERS and not item.get_closest_marker("long"):
             item.add_marker(pytest.mark.core)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector from walking over thousands of tests again and again, which is half a second of short ones."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

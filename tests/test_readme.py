@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.bounds import HANG_S
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -24,7 +26,7 @@ def test_the_ten_lines_run_and_print_what_they_say(tmp_path: Path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
         check=False,
     )
 

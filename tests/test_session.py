@@ -10,6 +10,7 @@ import pytest
 import collabkernel as ck
 from collabkernel.client.discover import NoServerError
 from collabkernel.client.transport import LinkError
+from tests.bounds import HANG_S
 
 
 def test_ten_lines_of_python_do_what_they_say():
@@ -35,7 +36,7 @@ def test_without_a_server_the_error_says_what_to_do(monkeypatch):
 
 def test_a_server_does_not_load_the_client():
     code = "import collabkernel.server.hub, sys; print([m for m in sys.modules if 'client' in m and 'collab' in m])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
 
     assert done.stdout.strip() == "[]"
 

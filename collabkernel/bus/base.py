@@ -10,7 +10,9 @@ from typing import Protocol
 from collabkernel.errors import MalformedFrameError
 
 _HEADER = struct.Struct(">B16sQQ")
-_VERSION = 1
+_OPS_STORED = 1
+_EPHEMERAL_HEADER = struct.Struct(">B16sB")
+_EPHEMERAL = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class OpsStoredMessage:
     ====== ===== ==========================================================
     offset bytes
     ====== ===== ==========================================================
-    0      1     1, the version
+    0      1     1, the kind
     1      16    ``origin``
     17     8     ``first_seq``
     25     8     ``last_seq``
@@ -41,7 +43,7 @@ class OpsStoredMessage:
         """The message for ``Bus.publish``."""
         assert len(self.origin) == 16, "an origin is 16 bytes"
         assert 1 <= self.first_seq <= self.last_seq, "a message has operations"
-        return _HEADER.pack(_VERSION, self.origin, self.first_seq, self.last_seq) + self.parts
+        return _HEADER.pack(_OPS_STORED, self.origin, self.first_seq, self.last_seq) + self.parts
 
     @classmethod
     def decode(cls, message: bytes) -> OpsStoredMessage:
@@ -52,12 +54,64 @@ class OpsStoredMessage:
         """
         if len(message) < _HEADER.size:
             raise MalformedFrameError(f"a bus message of {len(message)} bytes is shorter than its header")
-        version, origin, first_seq, last_seq = _HEADER.unpack_from(message)
-        if version != _VERSION:
-            raise MalformedFrameError(f"a bus message of version {version}; this server speaks {_VERSION}")
+        kind, origin, first_seq, last_seq = _HEADER.unpack_from(message)
+        if kind != _OPS_STORED:
+            raise MalformedFrameError(f"a bus message of kind {kind}, where {_OPS_STORED} tells of operations")
         if not 1 <= first_seq <= last_seq:
             raise MalformedFrameError(f"a bus message with seqs {first_seq} to {last_seq}")
         return cls(origin, first_seq, last_seq, message[_HEADER.size :])
+
+
+@dataclass(frozen=True, slots=True)
+class EphemeralMessage:
+    """What a server's sessions show and broadcast: for the moment, and nowhere stored.
+
+    Layout, big-endian:
+
+    ====== ===== ==========================================================
+    offset bytes
+    ====== ===== ==========================================================
+    0      1     2, the kind
+    1      16    ``origin``
+    17     1     1 if ``is_asking``, else 0
+    18     ...   ``parts``: presence and events of a server frame, or a frame of Yjs awareness
+    ====== ===== ==========================================================
+    """
+
+    origin: bytes
+    """16 bytes that name the server; it passes over its own messages."""
+    is_asking: bool
+    """The others are to tell what their sessions show."""
+    parts: bytes
+
+    def encode(self) -> bytes:
+        """The message for ``Bus.publish``."""
+        assert len(self.origin) == 16, "an origin is 16 bytes"
+        return _EPHEMERAL_HEADER.pack(_EPHEMERAL, self.origin, self.is_asking) + self.parts
+
+    @classmethod
+    def decode(cls, message: bytes) -> EphemeralMessage:
+        """The message that a subscriber got.
+
+        Raises:
+            MalformedFrameError: If it is none.
+        """
+        if len(message) < _EPHEMERAL_HEADER.size:
+            raise MalformedFrameError(f"a bus message of {len(message)} bytes is shorter than its header")
+        kind, origin, is_asking = _EPHEMERAL_HEADER.unpack_from(message)
+        if kind != _EPHEMERAL or is_asking > 1:
+            raise MalformedFrameError(f"a bus message of kind {kind} that asks {is_asking}")
+        return cls(origin, bool(is_asking), message[_EPHEMERAL_HEADER.size :])
+
+
+def decode_message(message: bytes) -> OpsStoredMessage | EphemeralMessage:
+    """The message that a subscriber got, of either kind.
+
+    Raises:
+        MalformedFrameError: If it is none.
+    """
+    is_ephemeral = message[:1] == bytes((_EPHEMERAL,))
+    return EphemeralMessage.decode(message) if is_ephemeral else OpsStoredMessage.decode(message)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,8 +142,8 @@ class Bus(Protocol):
     async def close(self) -> None:
         """End all subscriptions and disconnect; nothing is delivered afterwards."""
 
-    async def publish(self, room_id: str, message: bytes) -> None:
-        """Hand a message to every subscriber of the room; it may be lost. Never waits for a slow one."""
+    def publish(self, room_id: str, message: bytes) -> None:
+        """Hand a message to every subscriber of the room; it may be lost. Waits for nobody."""
 
     async def subscribe(
         self, room_id: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]

@@ -40,11 +40,20 @@ class MemoryBus:
                 mailbox.close()
         self._mailboxes.clear()
 
-    async def publish(self, room_id: str, message: bytes) -> None:
+    def publish(self, room_id: str, message: bytes) -> None:
         """Hand a message to every subscriber of the room."""
         self._check_open()
         for mailbox in self._mailboxes.get(room_id, {}).values():
             mailbox.put(message)
+
+    def tell_gap(self, room_id: str) -> None:
+        """Tell every subscriber of the room that messages were lost on the way here."""
+        for mailbox in self._mailboxes.get(room_id, {}).values():
+            mailbox.lose()
+
+    def has_subscribers(self, room_id: str) -> bool:
+        """Whether anybody is to be told of this room."""
+        return room_id in self._mailboxes
 
     async def subscribe(
         self, room_id: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
@@ -83,10 +92,15 @@ class _Mailbox:
     def put(self, message: bytes) -> None:
         """Queue a message; in a full queue drop all: one gap costs the subscriber as much as many."""
         if len(self._messages) >= self._messages_max:
-            self._messages.clear()
-            self._has_gap = True
+            self.lose()
         elif not self._has_gap:
             self._messages.append(message)
+            self._schedule()
+
+    def lose(self) -> None:
+        """Drop what waits, and tell of a gap in its place."""
+        self._messages.clear()
+        self._has_gap = True
         self._schedule()
 
     def close(self) -> None:
@@ -116,5 +130,4 @@ class _Mailbox:
             self._subscription.on_message(message)
         except Exception:  # noqa: BLE001  # the edge: a subscriber's fault is its own, and the log has the message
             _log.exception("a subscriber of room %r failed; it is told to read the log", self._subscription.room_id)
-            self._messages.clear()
-            self._has_gap = True
+            self.lose()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
+from collabkernel.client.actors import Authors, ask_in_pieces
 from collabkernel.client.backoff import Chance
 from collabkernel.client.connection import Connection
 from collabkernel.client.file_room import QueuedRoom
+from collabkernel.client.past import PastRoom, past_room, stored_seq, when_of
 from collabkernel.client.queue_file import QueueFile
 from collabkernel.client.relay import Relay
 from collabkernel.client.replica import Replica
 from collabkernel.client.transport import Connector
+from collabkernel.crdt.ids import OpId
 from collabkernel.errors import CollabKernelError
 from collabkernel.limits import Limits
 
+T = TypeVar("T")
 FLUSH_TIMEOUT_S = 10.0
 CLOSE_FLUSH_S = 5.0
 """How long leaving a room waits for its last edits to be saved."""
@@ -39,6 +44,7 @@ class AsyncRoom(QueuedRoom):
     ) -> None:
         super().__init__(name, replica, limits, now_ms, queue)
         self._connector = connector
+        self._limits = limits
         self._connection = Connection(self, connector, limits, rng, now_ms)
         self._relays: set[Relay] = set()
 
@@ -67,6 +73,37 @@ class AsyncRoom(QueuedRoom):
             TimeoutError: The server did not answer in time; the edits stay queued.
         """
         await self._connection.flush(timeout_s)
+
+    async def wait_in_sight(self, timeout_s: float) -> None:
+        """Wait until the blocks that are looked at are here; ``Doc.show`` does.
+
+        Raises:
+            ClosedError: The room is closed.
+            TimeoutError: They did not come in time.
+        """
+        await self._connection.wait_in_sight(timeout_s)
+
+    @property
+    def seq(self) -> int:
+        """The last operation of the room's log that is known here; ``room.at(room.seq)`` has all that was saved."""
+        return stored_seq(self.replica)
+
+    async def at(self, when: int | datetime) -> PastRoom:
+        """The room as it was, read-only: up to and with a seq of its log, or before what was made after a time.
+
+        Raises:
+            InvalidValueError: The log is not as long.
+            CollabKernelError: The server does not answer, or it would cost it too much.
+        """
+        return past_room(self.name, await self._connector.past(when_of(when)), self._limits, self.actors)
+
+    async def ask_authors(self, ops: Sequence[OpId], sites: Sequence[int], then: Callable[[Authors], T]) -> T:
+        """Ask the server who made operations and writes as sites, and give what ``then`` makes of it.
+
+        Raises:
+            CollabKernelError: The server does not answer.
+        """
+        return then(await ask_in_pieces(self._connector.authors, ops, sites))
 
     @property
     def address(self) -> str:

@@ -9,19 +9,23 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from collabkernel.client.actors import Authors, ask_in_pieces
 from collabkernel.client.async_room import CLOSE_FLUSH_S, FLUSH_TIMEOUT_S
 from collabkernel.client.backoff import Chance
 from collabkernel.client.connection import Connection
 from collabkernel.client.file_room import QueuedRoom
+from collabkernel.client.past import PastRoom, past_room, stored_seq, when_of
 from collabkernel.client.queue_file import QueueFile
 from collabkernel.client.relay import Relay
 from collabkernel.client.replica import Replica
 from collabkernel.client.transport import Connector
+from collabkernel.crdt.ids import OpId
 from collabkernel.errors import ClosedError, CollabKernelError, LocalProtocolError
 from collabkernel.limits import Limits
 
@@ -115,6 +119,7 @@ class BlockingRoom(QueuedRoom):
     ) -> None:
         super().__init__(name, replica, limits, now_ms, queue)
         self._connector = connector
+        self._limits = limits
         self._is_waking = False
         self._thread = LoopThread(f"collabkernel {name}")
         self._connection = self._thread.run(self._make_connection(limits, rng, now_ms))
@@ -164,6 +169,42 @@ class BlockingRoom(QueuedRoom):
         if self.replica.is_editing and self._depth:
             raise LocalProtocolError("a batch is sent at its end: flush after it")
         self._thread.run(self._connection.flush(timeout_s))
+
+    def wait_in_sight(self, timeout_s: float) -> None:
+        """Wait until the blocks that are looked at are here; ``Doc.show`` does.
+
+        Raises:
+            ClosedError: The room is closed.
+            TimeoutError: They did not come in time.
+            LocalProtocolError: Inside a batch, or from a callback on the room's thread.
+        """
+        if self.replica.is_editing and self._depth:
+            raise LocalProtocolError("nothing comes in during a batch: show blocks before it")
+        self._thread.run(self._connection.wait_in_sight(timeout_s))
+
+    @property
+    def seq(self) -> int:
+        """The last operation of the room's log that is known here; ``room.at(room.seq)`` has all that was saved."""
+        with self._lock:
+            return stored_seq(self.replica)
+
+    def at(self, when: int | datetime) -> PastRoom:
+        """The room as it was, read-only: up to and with a seq of its log, or before what was made after a time.
+
+        Raises:
+            InvalidValueError: The log is not as long.
+            CollabKernelError: The server does not answer, or it would cost it too much.
+        """
+        state = self._thread.run(self._connector.past(when_of(when)))
+        return past_room(self.name, state, self._limits, self.actors)
+
+    def ask_authors(self, ops: Sequence[OpId], sites: Sequence[int], then: Callable[[Authors], T]) -> T:
+        """Ask the server who made operations and writes as sites, and give what ``then`` makes of it.
+
+        Raises:
+            CollabKernelError: The server does not answer.
+        """
+        return then(self._thread.run(ask_in_pieces(self._connector.authors, ops, sites)))
 
     @property
     def address(self) -> str:

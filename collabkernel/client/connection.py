@@ -41,6 +41,12 @@ class ByeError(LinkError):
         self.bye = bye
 
 
+class AnewError(LinkError):
+    """This end hangs up, to connect again at once."""
+
+    code = "anew"
+
+
 class Connection:
     """Keeps one room connected until it is closed."""
 
@@ -153,8 +159,9 @@ class Connection:
 
     async def _converse(self, link: Link) -> None:
         with self._room.lock:
-            hello = self._room.replica.hello()
-        await link.send(encode_client_message(hello))
+            opening = self._room.replica.opening()
+        for message in opening:
+            await link.send(encode_client_message(message))
         sender = asyncio.create_task(self._send_all(link))
         receiver = asyncio.create_task(self._receive_all(link))
         try:
@@ -195,16 +202,18 @@ class Connection:
             self._is_due.clear()
             with self._room.lock:
                 frames = self._room.frames_to_send()
-                send_at_ms = self._room.replica.send_at_ms
+                if self._room.replica.sight.wants_new_connection:
+                    raise AnewError("everything is looked at again, which takes a new connection")
+                wake_ms = self._room.replica.wake_ms(self._now_ms())
             if frames:
                 await self._room.sync_queue()
             for frame in frames:
                 await link.send(frame)
             if frames:
                 continue
-            wait_ms = send_at_ms - self._now_ms()
+            wait_s = None if wake_ms is None else max(0, wake_ms - self._now_ms()) / 1000
             try:
-                async with asyncio.timeout(wait_ms / 1000 if wait_ms > 0 else None):
+                async with asyncio.timeout(wait_s):
                     await self._is_due.wait()
             except TimeoutError:
                 continue
@@ -254,6 +263,29 @@ class Connection:
         refused = self._room.take_refused()
         if refused is not None:
             raise refused
+
+    async def wait_in_sight(self, timeout_s: float) -> None:
+        """Wait until all that is looked at is here.
+
+        Raises:
+            ClosedError: The room is closed, or was left for good.
+            TimeoutError: It did not come in time.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self._is_in_sight():
+                    if self._is_given_up or self._room.status == "closed":
+                        raise ClosedError(f"blocks were not loaded: {self.error or 'the room is closed'}")
+                    await self._moved.wait()
+        except TimeoutError:
+            raise TimeoutError(
+                f"what you look at did not come in {timeout_s} s"
+                + (f"; last trouble: {self.error}" if self.error else "")
+            ) from None
+
+    def _is_in_sight(self) -> bool:
+        with self._room.lock:
+            return self._room.replica.sight.is_here(self._room.replica.state)
 
     def _is_settled(self, goal: tuple[int, int]) -> bool:
         with self._room.lock:

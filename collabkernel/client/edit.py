@@ -5,27 +5,26 @@ While an edit is open nothing else is applied to the tree, so the last operation
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
+from collabkernel.client.own_blocks import OwnBlocks, Places
 from collabkernel.crdt.clock import HybridLogicalClock
 from collabkernel.crdt.ids import OpId, Stamp
-from collabkernel.crdt.lww import TOMBSTONE
-from collabkernel.crdt.text import Attributes, TextRope, TextStep
-from collabkernel.crdt.text import Mark as TextMark
-from collabkernel.crdt.text_delta import Delta
-from collabkernel.document.live_tree import (
-    ABSENT,
-    Absent,
-    Change,
-    ListNode,
-    LiveTree,
-    MapNode,
-    TextNode,
-    Undo,
-    value_bytes,
-)
+from collabkernel.crdt.lww import TOMBSTONE, LwwMap
+from collabkernel.crdt.move_tree import Place
+from collabkernel.crdt.text import TextRope, TextStep
+from collabkernel.crdt.text_delta import Delta, splice_delta
+from collabkernel.crdt.text_values import Attributes
+from collabkernel.crdt.yjs.markers import marker
+from collabkernel.document import block_edits
+from collabkernel.document.block import TYPE
+from collabkernel.document.block_document import BlockDocument, TextMade
+from collabkernel.document.block_edits import Inverse, Plan, TextFormat, TextMark, TextSplice
+from collabkernel.document.block_text import MARKER_KEY
+from collabkernel.document.live_tree import ABSENT, Absent, Change, ListNode, MapNode, Undo, value_bytes
 from collabkernel.document.operations import (
     ListDelete,
     ListInsert,
@@ -37,6 +36,7 @@ from collabkernel.document.operations import (
     StoredValue,
     TextEdit,
 )
+from collabkernel.document.room_state import TREE_OPS, RoomState
 from collabkernel.errors import TooDeepError, TooLargeError
 from collabkernel.wire.messages import ClientLimits
 from collabkernel.wire.ops import encode_op
@@ -72,6 +72,19 @@ class Done:
     before: Before
     step: TextStep | None = None
     """Takes back a text edit."""
+    more: tuple[Change, ...] = ()
+    """What else changed: text of a block that others were merged into may change in several stretches."""
+    inverse: Inverse | None = None
+    """Makes the plan that takes the places of blocks back; of the last operation of their edit."""
+
+
+class EditTarget(NamedTuple):
+    """What an edit changes."""
+
+    state: RoomState
+    own_blocks: OwnBlocks
+    base: int
+    """The last seq of the log that is in it."""
 
 
 class Mark(NamedTuple):
@@ -87,7 +100,7 @@ class Edit:
 
     def __init__(
         self,
-        tree: LiveTree,
+        target: EditTarget,
         clock: HybridLogicalClock,
         counter: int,
         limits: ClientLimits,
@@ -98,7 +111,7 @@ class Edit:
         """Begin with no operations.
 
         Args:
-            tree: What is edited.
+            target: What is edited.
             clock: Gives the stamps.
             counter: Of the first operation.
             limits: What an operation and an envelope may be.
@@ -106,8 +119,9 @@ class Edit:
             is_batch: Whether a text edit may be followed by something that fails.
             hlc: The first stamp's, for an edit that is made again with the stamps it had.
         """
-        self._tree = tree
-        self._site = tree.client_id
+        self._state, self._own_blocks, self._base = target
+        self._tree = self._state.tree
+        self._site = self._tree.client_id
         self._clock = clock
         self._limits = limits
         self._now_ms = now_ms
@@ -118,6 +132,8 @@ class Edit:
         self.done: list[Done] = []
         self.encoded: list[bytes] = []
         self.size_bytes = 0
+        self._was_at: dict[OpId, Place | None] = {}
+        """Where blocks stood before this edit changed it."""
         self._undos: list[Undo] = []
 
     def perform(self, op: Op) -> Done:
@@ -130,9 +146,20 @@ class Edit:
         encoded = self._encode(op)
         before = self._before(op)
         op_id, stamp = self._next()
-        change, undo = self._tree.apply_undoable(op_id, stamp, op)
+        changes, undo = self._state.apply_undoable(op_id, stamp, op)
         self._undos.append(undo)
-        return self._note(Done(op, op_id, stamp, change, before), encoded)
+        if op.__class__ in TREE_OPS:
+            self._place(op_id, op)
+        return self._note(Done(op, op_id, stamp, changes[0] if changes else None, before), encoded)
+
+    def _take_off(self, op_id: OpId) -> None:
+        self._own_blocks.drop((op_id,))
+
+    def _place(self, op_id: OpId, op: Op) -> None:
+        places = self._own_blocks.add(op_id, op, self._base)
+        self._undos.append(partial(self._take_off, op_id))
+        for block, (was, _) in places.items():
+            self._was_at.setdefault(block, was)
 
     def perform_text(
         self, target: OpId, size_bytes: int, change: Callable[[TextRope], tuple[bytes, Delta]]
@@ -144,21 +171,31 @@ class Edit:
             size_bytes: How large the update may be, about.
             change: Edits the rope.
         """
-        node = self._tree.node(target)
-        assert isinstance(node, TextNode), "only texts are edited so"
-        rope = node.rope
-        if self._is_batch or size_bytes >= TEXT_CHECKPOINT_FROM_BYTES:
-            mark, tree_bytes = rope.mark(), self._tree.size_bytes
-            self._undos.append(lambda: self._rewind_rope(rope, mark, tree_bytes))
+        op = TextEdit(target, b"")
+        rope = self._state.rope(op)
+        self._mark_text(op, rope, size_bytes)
         update, delta = change(rope)
         if not update:
             return None
-        self._tree.size_bytes += len(update)
+        self._state.holder(op).size_bytes += len(update)
         op = TextEdit(target, update)
         encoded = self._encode(op)
         op_id, stamp = self._next()
         shown = Change(target, "text", delta=tuple(delta)) if delta else None
         return self._note(Done(op, op_id, stamp, shown, Before(), rope.take_step()), encoded)
+
+    def _mark_text(self, op: TextEdit, rope: TextRope, size_bytes: int) -> None:
+        """Make sure that an edit of a text can be taken back, if something may fail after it."""
+        if not self._is_batch and size_bytes < TEXT_CHECKPOINT_FROM_BYTES:
+            return
+        holder, mark = self._state.holder(op), rope.mark()
+        holder_bytes = holder.size_bytes
+
+        def undo() -> None:
+            rope.rewind(mark)
+            holder.size_bytes = holder_bytes
+
+        self._undos.append(undo)
 
     def splice_text(
         self, target: OpId, index: int, length: int, text: str, attributes: Attributes | None = None
@@ -202,9 +239,76 @@ class Edit:
         self.done[-1] = done
         return done
 
-    def _rewind_rope(self, rope: TextRope, mark: TextMark, tree_bytes: int) -> None:
-        rope.rewind(mark)
-        self._tree.size_bytes = tree_bytes
+    # -- blocks
+
+    @property
+    def blocks(self) -> BlockDocument:
+        """The block documents of the room, of which there is one."""
+        assert self._state.blocks is not None, "documents are made first"
+        return self._state.blocks
+
+    @property
+    def blocks_if_any(self) -> BlockDocument | None:
+        """The block documents of the room, if there is one."""
+        return self._state.blocks
+
+    @property
+    def next_id(self) -> OpId:
+        """The id of the next operation."""
+        return OpId(self._site, self.counter + len(self.done))
+
+    def run(self, plan: Plan) -> list[Done]:
+        """Do a plan that was made for ``next_id``; the edit is a batch, if the plan has several steps.
+
+        Raises:
+            CollabKernelError: It cannot be done; what was done of it is taken back with the edit.
+        """
+        first = len(self.done)
+        for step in plan.steps:
+            if isinstance(step, TextSplice):
+                for piece in _pieces(step):
+                    self._edit_block(piece)
+            elif isinstance(step, TextFormat | TextMark):
+                self._edit_block(step)
+            else:
+                self.perform(step)
+        if plan.inverse is not None and len(self.done) > first:
+            self.done[-1] = replace(self.done[-1], inverse=plan.inverse)
+        return self.done[first:]
+
+    def _edit_block(self, step: TextSplice | TextFormat | TextMark) -> None:
+        rope_id = self.blocks.block(step.part).rope_id
+        rope = self.blocks.rope(rope_id)
+        size_bytes = 4 * len(step.text) if isinstance(step, TextSplice) else 0
+        self._mark_text(TextEdit(rope_id, b""), rope, size_bytes)
+        made = block_edits.perform(self.blocks, step)
+        self._note_texts(made, None if isinstance(step, TextMark) else rope.take_step())
+
+    def mark_split(self, rope_id: OpId, index: int) -> int:
+        """Put the marker of a split that is made again, whose insert is the next operation; how long it is.
+
+        In a text that is no block's, there is nothing to put: 0.
+        """
+        if not isinstance(self._state.holder(TextEdit(rope_id, b"")), BlockDocument):
+            return 0
+        name = OpId(self._site, self.next_id.counter + 1)
+        self.perform_text(rope_id, 0, lambda rope: (rope.embed(index, marker(MARKER_KEY, name)), []))
+        return 1
+
+    def undo_block_text(self, rope_id: OpId, step: TextStep) -> None:
+        """``undo_text`` in a rope of blocks."""
+        self._mark_text(TextEdit(rope_id, b""), self.blocks.rope(rope_id), TEXT_CHECKPOINT_FROM_BYTES)
+        made, redo = self.blocks.undo_text(rope_id, step)
+        self._note_texts(made, redo)
+
+    def _note_texts(self, made: list[TextMade], step: TextStep | None) -> None:
+        for i, (op, changes) in enumerate(made):
+            encoded = self._encode(op)
+            op_id, stamp = self._next()
+            is_last = i == len(made) - 1
+            shown = changes[0] if changes else None
+            done = Done(op, op_id, stamp, shown, Before(), step if is_last else None, tuple(changes[1:]))
+            self._note(done, encoded)
 
     def mark(self) -> Mark:
         """Where the edit is now, for ``roll_back``."""
@@ -217,6 +321,22 @@ class Edit:
             self._undos.pop()()
         del self.done[to.done_count :], self.encoded[to.done_count :]
         self.size_bytes = to.size_bytes
+
+    def written(self) -> set[OpId]:
+        """The blocks whose texts or properties this edit changed."""
+        blocks = self._state.blocks
+        if blocks is None:
+            return set()
+        changes = [change for done in self.done if done.change is not None for change in (done.change, *done.more)]
+        return {change.target for change in changes if change.target in blocks}
+
+    def moved(self) -> Places:
+        """Blocks that stand elsewhere by this edit than before."""
+        blocks = self._state.blocks
+        if blocks is None:
+            return {}
+        now_by_id = {block: blocks.tree.place_of(block) for block in self._was_at}
+        return {block: (was, now_by_id[block]) for block, was in self._was_at.items() if was != now_by_id[block]}
 
     def _next(self) -> tuple[OpId, Stamp]:
         count = len(self.done)
@@ -259,14 +379,22 @@ class Edit:
         return encoded
 
     def _check_depth(self, op: MapSet | ListInsert | ListSet) -> None:
+        if isinstance(self._state.holder(op), BlockDocument):
+            return
         from_depth = self._tree.node(op.target).depth
         if from_depth >= self._limits.depth and not isinstance(op.value, str | int | float | bytes | None):
             raise TooDeepError(self._limits.depth)
 
     def _before(self, op: Op) -> Before:
-        node = self._tree.node(op.target)
+        holder = self._state.holder(op)
+        if isinstance(holder, BlockDocument):
+            if isinstance(op, MapSet | MapDelete):
+                block = holder.block(op.target) if op.key == TYPE else holder.known_block(op.target)
+                return map_before(block.properties, op.key)
+            return Before()
+        node = holder.node(op.target)
         if isinstance(op, MapSet | MapDelete) and isinstance(node, MapNode):
-            return map_before(node, op.key)
+            return map_before(node.entries, op.key)
         if isinstance(op, ListDelete | ListMove | ListSet) and isinstance(node, ListNode):
             return list_before(node, op.element)
         return Before()
@@ -276,9 +404,9 @@ ENVELOPE_HEAD_BYTES = 64
 """What stands in a frame around the operations of one envelope, at most."""
 
 
-def map_before(node: MapNode, key: str) -> Before:
+def map_before(entries: LwwMap, key: str) -> Before:
     """What stands at a key."""
-    register = node.entries.register(key)
+    register = entries.register(key)
     if register is None:
         return Before()
     value = ABSENT if register[1] is TOMBSTONE else register[1]
@@ -300,14 +428,12 @@ def list_before(node: ListNode, element: OpId) -> Before:
     return Before(value, state.value[0], state.position[0], index, neighbour)
 
 
-def splice_delta(index: int, length: int, text: str, attributes: Attributes | None) -> Delta:
-    """What a splice does, in Quill's form."""
-    delta: Delta = [{"retain": index}] if index else []
-    if text:
-        delta.append({"insert": text, "attributes": dict(attributes)} if attributes else {"insert": text})
-    if length:
-        delta.append({"delete": length})
-    return delta
+def _pieces(step: TextSplice) -> Iterator[TextSplice]:
+    """A splice as several that each fit the limits."""
+    text, index = step.text, step.index
+    yield replace(step, text=text[:TEXT_PIECE_CHARS])
+    for at in range(TEXT_PIECE_CHARS, len(text), TEXT_PIECE_CHARS):
+        yield replace(step, index=index + at, length=0, text=text[at : at + TEXT_PIECE_CHARS])
 
 
 def _check_size(what: str, size: int, limit: int) -> None:

@@ -13,14 +13,16 @@ Since what is put back gets new names and stamps, the history keeps *aliases*: w
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar, cast
 
 from collabkernel.client.edit import Before, Done, Edit, list_before
 from collabkernel.client.live import Context
 from collabkernel.client.sketch import Sketch, Source, put, sketch_of_tree
 from collabkernel.crdt.ids import OpId, Stamp
 from collabkernel.crdt.lww import TOMBSTONE
+from collabkernel.document.block import TYPE
+from collabkernel.document.block_document import BlockDocument
 from collabkernel.document.live_tree import Absent, ListNode, LiveTree, MapNode, TextNode
 from collabkernel.document.operations import (
     ListDelete,
@@ -32,9 +34,10 @@ from collabkernel.document.operations import (
     NewContainer,
     Op,
     OpValue,
+    Scalar,
     TextEdit,
 )
-from collabkernel.errors import LocalProtocolError
+from collabkernel.errors import LocalProtocolError, NotLoadedError
 
 K = TypeVar("K", OpId, Stamp)
 
@@ -113,6 +116,11 @@ class StepLog:
             aliases.clear()
         self._is_group_open = False
 
+    def forget_texts(self, ropes: Collection[OpId]) -> None:
+        """Drop the text steps of ropes that are gone, or were loaded anew; see ``_follow``."""
+        for step in (*self._undo, *self._redo):
+            step.done = [done for done in step.done if not (isinstance(done.op, TextEdit) and done.op.target in ropes)]
+
     def _follow(self, tree: LiveTree) -> None:
         """Drop the text steps of a tree that a snapshot has replaced: yrs panics on items that it does not have."""
         if tree is self._tree:
@@ -135,9 +143,13 @@ class StepLog:
         while from_:
             step = from_.pop()
             first = len(edit.done)
-            for done in reversed(step.done):
-                if done.op.target not in step.made:
-                    self._invert(edit, tree, done)
+            try:
+                for done in reversed(step.done):
+                    if done.op.target not in step.made:
+                        self._invert(edit, tree, done)
+            except NotLoadedError:
+                from_.append(step)  # to be taken back when what it changed is in sight again
+                raise
             if len(edit.done) > first:
                 to.append(Step(edit.done[first:]))
                 return True
@@ -147,6 +159,10 @@ class StepLog:
 
     def _invert(self, edit: Edit, tree: LiveTree, done: Done) -> None:
         op = done.op
+        blocks = edit.blocks_if_any
+        if blocks is not None and (done.inverse is not None or op.target in blocks):
+            self._invert_on_block(edit, blocks, done)
+            return
         node = tree.nodes.get(_latest(self._container_alias, op.target))
         if node is None or tree.path(node.id) is None:
             return
@@ -165,6 +181,27 @@ class StepLog:
                 edit.undo_text(node.id, done.step)
             case _:
                 pass
+
+    def _invert_on_block(self, edit: Edit, blocks: BlockDocument, done: Done) -> None:
+        op = done.op
+        if isinstance(op, MapSet | MapDelete):
+            self._restore_property(edit, blocks, op, done)
+        elif isinstance(op, TextEdit) and done.step is not None:
+            edit.undo_block_text(op.target, done.step)
+        if done.inverse is not None:
+            edit.run(done.inverse(blocks, edit.next_id))
+
+    def _restore_property(self, edit: Edit, blocks: BlockDocument, op: MapSet | MapDelete, done: Done) -> None:
+        block = blocks.block(op.target) if op.key == TYPE else blocks.known_block(op.target)
+        register = block.properties.register(op.key)
+        if register is None or not self._is_same(self._value_alias, register[0], done.stamp):
+            return
+        before = done.before.value
+        if isinstance(before, Absent):
+            put_back = edit.perform(MapDelete(op.target, op.key))
+        else:
+            put_back = edit.perform(MapSet(op.target, op.key, cast(Scalar, before)))
+        self._note(self._value_alias, put_back.stamp, done.before.stamp)
 
     def _restore_key(self, edit: Edit, tree: LiveTree, node: MapNode, key: str, done: Done) -> None:
         register = node.entries.register(key)

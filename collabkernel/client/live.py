@@ -10,10 +10,11 @@ raises ``DetachedError``. It is attached again when an undo brings it back under
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from collabkernel.client.actors import Actors, Authors
 from collabkernel.client.edit import Edit
 from collabkernel.client.observers import Callback, Observers
 from collabkernel.client.replica import Replica
@@ -32,6 +33,7 @@ class Context(Protocol):
 
     replica: Replica
     observers: Observers
+    actors: Actors
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
@@ -45,6 +47,15 @@ class Context(Protocol):
 
     def bind(self, draft: Live, id: OpId) -> None:
         """A draft has become a container."""
+
+    def ask_authors(self, ops: Sequence[OpId], sites: Sequence[int], then: Callable[[Authors], Any]) -> Any:
+        """Ask the server who made operations and writes as sites; what ``then`` gives, to be awaited if rooms are."""
+
+    def look_at(self, blocks: Iterable[OpId] | None) -> None:
+        """Look at these blocks of the room's documents alone from now on, or at everything."""
+
+    def wait_in_sight(self, timeout_s: float) -> Any:
+        """Wait until they are here; to be awaited if rooms are."""
 
     def view(self, live: Live) -> Any:
         """The widget that shows a live value; None when no package brings one."""

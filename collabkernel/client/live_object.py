@@ -256,3 +256,14 @@ def record_class(as_type: object) -> type[LiveObject] | None:
     if as_type is not None and isinstance(as_type, type) and issubclass(as_type, Live):
         raise InvalidValueError(f"{as_type.__name__} is no record class: subclass LiveObject")
     return None
+
+
+def blank_record(record: type[LiveObject]) -> LiveObject:
+    """A record without defaults, to stand for a container."""
+    made = record.__new__(record)
+    if record is LiveObject:
+        LiveObject.__init__(made)
+    else:
+        Live.__init__(made)
+        made._draft = {}
+    return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,7 @@ class Observers:
         self._watches_by_id: dict[OpId, list[_Watch]] = {}
         self._owner_by_id: dict[OpId, object] = {}
         self._on_batch: list[BatchCallback] = []
+        self._on_lost: list[tuple[OpId, Callable[[Any], object]]] = []
 
     @property
     def is_empty(self) -> bool:
@@ -90,20 +91,36 @@ class Observers:
         if callback in self._on_batch:
             self._on_batch.remove(callback)
 
+    def add_lost(self, root: OpId, callback: Callable[[Any], object]) -> None:
+        """Watch for own edits of a document that were lost."""
+        self._on_lost.append((root, callback))
+
+    def remove_lost(self, root: OpId, callback: Callable[[Any], object]) -> None:
+        """Stop watching for them."""
+        if (root, callback) in self._on_lost:
+            self._on_lost.remove((root, callback))
+
+    def lost_calls(self, root: OpId, lost: object) -> list[Callable[[], object]]:
+        """What is to be called for an own edit that was lost."""
+        return [_call(callback, lost) for each, callback in self._on_lost if each == root]
+
     def rename(self, old: OpId, new: OpId) -> None:
         """A container was made again under another id."""
         if old in self._watches_by_id:
             self._watches_by_id.setdefault(new, []).extend(self._watches_by_id.pop(old))
             self._owner_by_id[new] = self._owner_by_id.pop(old)
 
-    def calls(self, changes: Iterable[tuple[OpId, Change]]) -> list[Callable[[], object]]:
-        """What is to be called for the changes of one envelope, in order."""
+    def calls(
+        self, changes: Iterable[tuple[OpId, Change]], outer_by_id: Mapping[OpId, OpId] | None = None
+    ) -> list[Callable[[], object]]:
+        """What is to be called for the changes of one envelope, in order; also who watches what a container is in."""
         calls: list[Callable[[], object]] = []
         listed = list(changes)
         for id, change in listed:
-            for watch in self._watches_by_id.get(id, ()):
-                if watch.wants(change):
-                    calls.append(_call(watch.callback, change))
+            for each in (id, outer_by_id.get(id)) if outer_by_id else (id,):
+                for watch in self._watches_by_id.get(each, ()) if each is not None else ():
+                    if watch.wants(change):
+                        calls.append(_call(watch.callback, change))
         if listed:
             calls.extend(_call(callback, [change for _, change in listed]) for callback in self._on_batch)
         return calls

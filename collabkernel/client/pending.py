@@ -115,6 +115,13 @@ class PendingQueue:
         self._drop(entry)
         return entry
 
+    def find(self, counter: int) -> PendingEnvelope | None:
+        """The envelope that has the operation of this counter."""
+        found = self._entry_by_counter.get(counter)
+        if found is not None:
+            return found
+        return next((entry for entry in self if entry.envelope.counter <= counter <= entry.envelope.last_counter), None)
+
     def confirm(self, counter: int, seq: int) -> PendingEnvelope | None:
         """An envelope came back in the log's order: it is no longer pending."""
         entry = self._entry_by_counter.get(counter)
@@ -126,11 +133,12 @@ class PendingQueue:
         self._drop(entry)
         return entry
 
-    def confirm_through(self, seq: int) -> None:
-        """A snapshot at ``seq`` holds every envelope that was acknowledged at or below it."""
-        for entry in tuple(self._entries):
-            if entry.acked_seq is not None and entry.acked_seq <= seq:
-                self._drop(entry)
+    def confirm_through(self, seq: int) -> list[PendingEnvelope]:
+        """What is here holds every envelope that was acknowledged at or below ``seq``: they are no longer pending."""
+        confirmed = [entry for entry in self._entries if entry.acked_seq is not None and entry.acked_seq <= seq]
+        for entry in confirmed:
+            self._drop(entry)
+        return confirmed
 
     def _drop(self, entry: PendingEnvelope) -> None:
         del self._entry_by_counter[entry.envelope.counter]

@@ -8,16 +8,23 @@ by what their updates did (a delta), since the clocks of a lost site cannot be c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from collabkernel.client.edit import Edit
+from collabkernel.client.notifications import Notification, Refused, Renamed, Reset
 from collabkernel.client.pending import PendingEnvelope, PendingQueue
 from collabkernel.crdt.ids import OpId, Side, Stamp
 from collabkernel.crdt.text import TextRope
 from collabkernel.crdt.text_delta import Delta
-from collabkernel.document.live_tree import ListNode, LiveTree, MapNode, Node, TextNode
+from collabkernel.crdt.yjs.policy import ROPE_POLICY, TEXT_POLICY
+from collabkernel.document.block_document import BlockDocument
+from collabkernel.document.live_tree import ListNode, MapNode, Node
 from collabkernel.document.operations import (
+    BlockInsert,
+    BlockMove,
+    BlockRekey,
     ListDelete,
     ListInsert,
     ListMove,
@@ -27,26 +34,79 @@ from collabkernel.document.operations import (
     Op,
     TextEdit,
 )
-from collabkernel.errors import UnknownReferenceError, UnknownTargetError
+from collabkernel.document.room_state import RoomState
+from collabkernel.errors import (
+    CollabKernelError,
+    ReadOnlyError,
+    RejectedError,
+    UnknownReferenceError,
+    UnknownTargetError,
+)
+from collabkernel.wire.messages import Role
 
 
 @dataclass(frozen=True, slots=True)
 class Orphans:
     """The unanswered envelopes of lost sites, in the order they were made."""
 
-    tree: LiveTree
+    state: RoomState
     """What the user saw."""
     entries: tuple[PendingEnvelope, ...]
     sites: tuple[int, ...]
     """The site of each entry."""
 
     @classmethod
-    def join(cls, earlier: Orphans | None, tree: LiveTree, site: int, pending: PendingQueue) -> Orphans | None:
+    def join(cls, earlier: Orphans | None, state: RoomState, site: int, pending: PendingQueue) -> Orphans | None:
         """Add the unanswered envelopes of one more site; None when there are none at all."""
         entries = tuple(entry for entry in pending if not entry.is_answered)
         if earlier is not None:
-            return cls(earlier.tree, earlier.entries + entries, earlier.sites + (site,) * len(entries))
-        return cls(tree, entries, (site,) * len(entries)) if entries else None
+            return cls(earlier.state, earlier.entries + entries, earlier.sites + (site,) * len(entries))
+        return cls(state, entries, (site,) * len(entries)) if entries else None
+
+
+class Editor(Protocol):
+    """What makes edits: a replica."""
+
+    state: RoomState
+    role: Role
+
+    @property
+    def edit(self) -> Edit:
+        """The open edit."""
+
+    def begin(self, now_ms: int, is_batch: bool = False, hlc: int | None = None) -> Edit:
+        """Open an edit."""
+
+    def commit(self) -> object:
+        """Close it."""
+
+    def roll_back(self) -> None:
+        """Take it back."""
+
+
+def adopt(replica: Editor, orphans: Orphans, now_ms: int) -> Iterator[Notification]:
+    """Make again, under a new site, what the server did not store of the lost ones."""
+    before = orphans.state
+    if replica.role is Role.WRITER:
+        new_id_by_old: dict[OpId, OpId] = {}
+        for plan in reissue(orphans, replica.state):
+            replica.begin(now_ms, is_batch=True, hlc=plan.hlc)
+            try:
+                plan.make(replica.edit, new_id_by_old)
+            except CollabKernelError as error:
+                replica.roll_back()
+                yield Refused(RejectedError(error.code, str(error)), plan.counter, plan.targets)
+            else:
+                replica.commit()
+        if new_id_by_old:
+            yield Renamed(new_id_by_old)
+    else:
+        for entry in orphans.entries:
+            refusal = RejectedError(ReadOnlyError.code, "you may no longer write to this room")
+            yield Refused(refusal, entry.envelope.counter, tuple({op.target for op in entry.envelope.ops}))
+    changed = changed_containers(before, replica.state)
+    if changed:
+        yield Reset(changed)
 
 
 class Plan:
@@ -73,7 +133,7 @@ class Plan:
                 target = names.get(op.target, op.target)
                 apply_delta(edit, target, self._scratch.delta_of(op, self._site, target))
                 continue
-            done = edit.perform(_renamed(op, names))
+            done = edit.perform(_placed(_renamed(op, names), edit))
             made[self._entry.op_id(self._site, i)] = done.op_id
         new_id_by_old.update(made)
 
@@ -81,55 +141,64 @@ class Plan:
 class ScratchTexts:
     """Copies of texts on which the updates of a lost site can still be applied."""
 
-    def __init__(self, tree: LiveTree) -> None:
-        self._tree = tree
+    def __init__(self, state: RoomState) -> None:
+        self._state = state
         self._rope_by_id: dict[OpId, TextRope] = {}
 
     def is_known(self, op: TextEdit, site: int) -> bool:
         """Whether the new state has this update."""
-        node = self._tree.nodes.get(op.target)
-        return isinstance(node, TextNode) and node.rope.covers(op.update, site)
+        rope = self._state.find_rope(op)
+        return rope is not None and rope.covers(op.update, site)
 
     def delta_of(self, op: TextEdit, site: int, target: OpId) -> Delta:
         """What an update does to the text as it is now."""
         rope = self._rope_by_id.get(op.target)
         if rope is None:
-            node = self._tree.nodes.get(target)
-            if not isinstance(node, TextNode):
+            found = self._state.find_rope(TextEdit(target, b""))
+            if found is None:
                 raise UnknownTargetError(f"the text {op.target.site}.{op.target.counter} is gone")
-            rope = TextRope.from_state(node.rope.encode_state(), site, records_steps=False)
+            is_of_blocks = isinstance(self._state.holder(TextEdit(target, b"")), BlockDocument)
+            policy = ROPE_POLICY if is_of_blocks else TEXT_POLICY
+            rope = TextRope.from_state(found.encode_state(), site, records_steps=False, policy=policy)
             self._rope_by_id[op.target] = rope
         return rope.apply_with_delta(op.update, site)
 
 
-def reissue(orphans: Orphans, tree: LiveTree) -> Iterator[Plan]:
-    """What of the orphans ``tree`` does not have, one plan an envelope.
+def reissue(orphans: Orphans, state: RoomState) -> Iterator[Plan]:
+    """What of the orphans ``state`` does not have, one plan an envelope.
 
     A site's envelopes are stored in order, so what stands before one that shows was judged, though it may not show.
     """
-    scratch = ScratchTexts(tree)
+    scratch = ScratchTexts(state)
     pairs = tuple(zip(orphans.entries, orphans.sites, strict=True))
-    judged = {site: i for i, (entry, site) in enumerate(pairs) if _is_stored(entry, site, tree, scratch)}
+    judged = {site: i for i, (entry, site) in enumerate(pairs) if _is_stored(entry, site, state, scratch)}
     for i, (entry, site) in enumerate(pairs):
         if i > judged.get(site, -1):
             yield Plan(entry, site, scratch)
 
 
-def _is_stored(entry: PendingEnvelope, site: int, tree: LiveTree, scratch: ScratchTexts) -> bool:
+def _is_stored(entry: PendingEnvelope, site: int, state: RoomState, scratch: ScratchTexts) -> bool:
     """An envelope is stored whole or not at all, so one operation that shows is enough."""
     return any(
         scratch.is_known(op, site)
         if isinstance(op, TextEdit)
-        else _shows(op, entry.op_id(site, i), entry.stamp(site, i), tree)
+        else _shows(op, entry.op_id(site, i), entry.stamp(site, i), state)
         for i, op in enumerate(entry.envelope.ops)
     )
 
 
-def _shows(op: Op, op_id: OpId, stamp: Stamp, tree: LiveTree) -> bool:
+def _shows(op: Op, op_id: OpId, stamp: Stamp, state: RoomState) -> bool:
+    tree, blocks = state.tree, state.blocks
     node = tree.nodes.get(op.target)
-    if op_id in tree.nodes:
+    if op_id in tree.nodes or (blocks is not None and op_id in blocks):
         return True
     match op:
+        case MapSet() | MapDelete() if blocks is not None and op.target in blocks:
+            register = blocks.block(op.target).properties.register(op.key)
+            return register is not None and register[0] == stamp
+        case BlockMove() if blocks is not None:
+            place = blocks.tree.place_of(op.target)
+            return place is not None and place.key == op.key
         case MapSet() | MapDelete() if isinstance(node, MapNode):
             register = node.entries.register(op.key)
             return register is not None and register[0] == stamp
@@ -138,8 +207,8 @@ def _shows(op: Op, op_id: OpId, stamp: Stamp, tree: LiveTree) -> bool:
         case ListMove() if isinstance(node, ListNode):
             return _has_slot(node, op_id)
         case ListSet() if isinstance(node, ListNode) and op.element in node.items:
-            state = node.items.revert_token(op.element).before
-            return state is not None and state.value is not None and state.value[0] == stamp
+            known = node.items.revert_token(op.element).before
+            return known is not None and known.value is not None and known.value[0] == stamp
         case _:
             return False
 
@@ -162,8 +231,29 @@ def _renamed(op: Op, names: dict[OpId, OpId]) -> Op:
             return replace(op, target=target, parent=parent, element=names.get(op.element, op.element))
         case ListDelete() | ListSet():
             return replace(op, target=target, element=names.get(op.element, op.element))
+        case BlockMove():
+            return replace(op, target=target, parent=names.get(op.parent, op.parent))
+        case BlockInsert() if op.split is not None:
+            return replace(op, target=target, split=names.get(op.split, op.split))
+        case BlockRekey():
+            return op  # never a client's
         case _:
             return replace(op, target=target)
+
+
+def _placed(op: Op, edit: Edit) -> Op:
+    """An operation on a block's place with a key of the present site where its old key would be."""
+    if not isinstance(op, BlockInsert | BlockMove):
+        return op
+    tree, site = edit.blocks.tree, edit.next_id.site
+    parent = op.target if isinstance(op, BlockInsert) else op.parent
+    own = None if isinstance(op, BlockInsert) else op.target
+    for needed in (parent, own):
+        if needed is not None and needed not in tree:
+            raise UnknownTargetError(f"the block {needed.site}.{needed.counter} is gone")
+    places = [tree.place_of(each) for each in tree.children(parent, op.slot) if each != own]
+    index = sum([place is not None and place.key < op.key for place in places])
+    return replace(op, key=tree.key_at(parent, op.slot, index, site, leaving_out=own))
 
 
 def apply_delta(edit: Edit, target: OpId, delta: Delta) -> None:
@@ -174,6 +264,7 @@ def apply_delta(edit: Edit, target: OpId, delta: Delta) -> None:
         if "insert" in part:
             text = part["insert"]
             if not isinstance(text, str):
+                at += edit.mark_split(target, at)
                 continue
             edit.splice_text(target, at, 0, text, attributes or {})
             at += len(text)
@@ -188,13 +279,54 @@ def apply_delta(edit: Edit, target: OpId, delta: Delta) -> None:
 # -- telling two states apart
 
 
-def changed_containers(old: LiveTree, new: LiveTree) -> tuple[OpId, ...]:
-    """The containers of both states that hold something else in the new one, parents first."""
+def changed_containers(old: RoomState, new: RoomState) -> tuple[OpId, ...]:
+    """The containers and blocks of both states that hold something else in the new one, parents first."""
     return tuple(
         node.id
-        for node in new.in_order()
-        if (before := old.nodes.get(node.id)) is not None and _contents(before) != _contents(node)
-    )
+        for node in new.tree.in_order()
+        if (before := old.tree.nodes.get(node.id)) is not None and _contents(before) != _contents(node)
+    ) + _changed_blocks(old.blocks, new.blocks)
+
+
+def _changed_blocks(old: BlockDocument | None, new: BlockDocument | None) -> tuple[OpId, ...]:
+    if old is None or new is None:
+        return ()
+    found = []
+    doubtful = _doubtful_ropes(old, new)
+    for id in new.blocks:
+        if id in old.blocks and (
+            _place(old, id) != _place(new, id)
+            or (old.is_loaded(id) and new.is_loaded(id) and _contents_differ(old, new, id, doubtful))
+        ):
+            found.append(id)
+    return tuple(found)
+
+
+def _place(document: BlockDocument, id: OpId) -> object:
+    tree = document.tree
+    return tree.place_of(id), tree.children(id) if id in tree else []
+
+
+def _contents_differ(old: BlockDocument, new: BlockDocument, id: OpId, doubtful: Set[OpId]) -> bool:
+    if dict(old.blocks[id].properties.items()) != dict(new.blocks[id].properties.items()):
+        return True
+    parts = new.parts(id)
+    is_clear = parts == old.parts(id) and not any(new.blocks[part].rope_id in doubtful for part in parts)
+    return not is_clear and old.text(id) != new.text(id)
+
+
+def _doubtful_ropes(old: BlockDocument, new: BlockDocument) -> set[OpId]:
+    """The ropes that may read otherwise. Most are the same bytes in both, and stay bytes that nobody has parsed."""
+    ropes, markers = old.ropes, _counting_markers(old) ^ _counting_markers(new)
+    doubtful = {rope_id for rope_id, _ in markers} | (ropes.keys() ^ new.ropes.keys())
+    return doubtful | {
+        id for id, rope in new.ropes.items() if id in ropes and ropes[id].encode_state() != rope.encode_state()
+    }
+
+
+def _counting_markers(document: BlockDocument) -> set[tuple[OpId, OpId]]:
+    """Which markers count in which rope."""
+    return {(block.rope_id, id) for id, block in document.blocks.items() if block.is_split and id in document.tree}
 
 
 def _contents(node: Node) -> object:

@@ -5,8 +5,10 @@ Rules (docs/PROTOCOL.md has the server's half):
 - Own and remote operations go into one tree, since live values commute. An own envelope that comes back in the log's
   order is confirmed, not applied again.
 - ``through`` is the seq up to which the log is applied, without gaps. After a gap, a lowered stamp or a final refusal
-  the replica asks for a *resync*: a snapshot replaces the tree, and what is pending is put on it again.
+  the replica asks for a *resync*: a snapshot, with the log behind it up to what was shown before (``incoming.py``),
+  replaces the tree, and what is pending is put on it again.
 - Envelopes leave in counter order and are sent again on every new connection until they are answered.
+- With a viewport the log comes filtered; an own envelope is confirmed when ``through`` has passed it (``sight.py``).
 - When the server no longer knows the site, the replica joins as a new one and makes again what the room does not have
   (``reissue.py``).
 
@@ -15,10 +17,12 @@ Pure: messages and times in, frames and notifications out. One thread at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from collabkernel.client.edit import Edit
+from collabkernel.client.applying import apply_stored, put_on, take_presence
+from collabkernel.client.edit import Edit, EditTarget
+from collabkernel.client.incoming import Incoming, Resyncing
 from collabkernel.client.notifications import (
     CaughtUp,
     Changed,
@@ -28,22 +32,24 @@ from collabkernel.client.notifications import (
     Notification,
     PresenceChanged,
     Refused,
-    Renamed,
     Reset,
     Welcomed,
 )
+from collabkernel.client.own_blocks import OwnBlocks
 from collabkernel.client.pending import PendingEnvelope, PendingQueue
-from collabkernel.client.reissue import Orphans, changed_containers, reissue
-from collabkernel.client.site import Committed, SiteLostError, StoredSite, client_limits
-from collabkernel.crdt.clock import HybridLogicalClock
+from collabkernel.client.reissue import Orphans, adopt, changed_containers
+from collabkernel.client.sight import Sight, loaded_since, merged
+from collabkernel.client.site import Committed, SiteLostError, StoredSite, check_counters, client_limits
+from collabkernel.client.site_clock import SiteClock, is_decided_by_stamps
 from collabkernel.crdt.ids import OpId
-from collabkernel.document.live_tree import LiveTree, TextNode
-from collabkernel.document.operations import Envelope, Op, StoredEnvelope, TextEdit
+from collabkernel.document.live_tree import Change, LiveTree
+from collabkernel.document.operations import Envelope, Op, StoredEnvelope, made_by
+from collabkernel.document.room_state import RoomState
 from collabkernel.errors import (
     ClosedError,
-    CollabKernelError,
     CounterGapError,
     LimitError,
+    RateError,
     ReadOnlyError,
     RejectedError,
     RemoteProtocolError,
@@ -53,6 +59,7 @@ from collabkernel.limits import Limits
 from collabkernel.wire.codec import encode_client_message
 from collabkernel.wire.messages import (
     Ack,
+    ClientMessage,
     Hello,
     PresenceEntry,
     Reject,
@@ -65,7 +72,7 @@ from collabkernel.wire.messages import (
     Welcome,
 )
 from collabkernel.wire.ops import envelope_bytes
-from collabkernel.wire.state import decode_state
+from collabkernel.wire.room_state import decode_room
 from collabkernel.wire.writer import field_bytes
 
 
@@ -77,7 +84,13 @@ class Replica:
     """
 
     def __init__(
-        self, kind: SessionKind, client: str, limits: Limits | None = None, stored: StoredSite | None = None
+        self,
+        kind: SessionKind,
+        client: str,
+        limits: Limits | None = None,
+        stored: StoredSite | None = None,
+        *,
+        is_lazy: bool = False,
     ) -> None:
         """Make a replica that knows nothing, or resumes a stored site.
 
@@ -86,17 +99,18 @@ class Replica:
             client: Name and version for the server's operators.
             limits: What holds until the server has told its own.
             stored: A site from an on-disk queue; its envelopes are sent, and shown when the room's state has come.
+            is_lazy: Whether to begin with nothing of what is in blocks, until some are looked at.
         """
-        self.kind = kind
-        self.client = client
+        self.sight = Sight(is_lazy)
+        self.kind, self.client = kind, client
+        self.is_watched: Callable[[], bool] = lambda: True
+        """Whether anybody asks what others change in live values, texts and properties; see ``Changed``."""
         self.site = stored.site if stored else 0
         self.secret = stored.secret if stored else b""
-        self.tree = LiveTree(self.site)
+        self._take_empty_state()
         self.through = 0
         self.role = Role.WRITER
-        self.actor = ""
-        self.name = ""
-        self.color = ""
+        self.actor = self.name = self.color = ""
         limits = limits or Limits()
         self.limits = client_limits(limits)
         self.is_connected = False
@@ -107,16 +121,13 @@ class Replica:
         """The newest Ack was for an envelope that is stored, but not yet safe from a power cut."""
         self._has_state = False
         """Caught up once, on whatever connection."""
-        self.server_offset_ms = 0
-        """Server time minus local time."""
         self.presence_by_site: dict[int, PresenceEntry] = {}
         self.pending = PendingQueue(stored.envelopes[0].counter if stored and stored.envelopes else 1)
         self._pending_max = limits.pending_envelopes
-        self._clock = HybridLogicalClock()
+        self.clock = SiteClock()
         self._through_op: OpId | None = None
         self._goal_seq = 0
-        self._is_resync_wanted = False
-        self._is_awaiting_snapshot = False
+        self._resync = Resyncing()
         self._is_rejoining = False
         self._orphans: Orphans | None = None
         self._edit: Edit | None = None
@@ -124,10 +135,25 @@ class Replica:
         if stored is not None:
             for envelope in stored.envelopes:
                 self.pending.add(envelope, envelope_bytes(envelope), is_applied=False)
-                self._clock.observe(envelope.hlc + len(envelope.ops), 0)
+                self.clock.stamps.observe(envelope.hlc + len(envelope.ops), 0)
             self.pending.next_counter = max(self.pending.next_counter, stored.next_counter)
 
+    def _take_empty_state(self) -> None:
+        self.state = self.sight.seen(RoomState(LiveTree(self.site)))
+        self.own_blocks = OwnBlocks(self.state, self.site)
+
+    @property
+    def tree(self) -> LiveTree:
+        """The live values."""
+        return self.state.tree
+
     # -- connecting
+
+    def opening(self) -> list[ClientMessage]:
+        """The first messages on a new connection: Hello, and before it what is looked at."""
+        # What is made again under a new site is compared with the room first, so all of that has to be here.
+        is_making_again = self._is_rejoining and (self.pending.unanswered_count > 0 or self._orphans is not None)
+        return [*self.sight.open(is_making_again), self.hello()]
 
     def hello(self) -> Hello:
         """The first message on a new connection."""
@@ -178,8 +204,9 @@ class Replica:
             raise ReadOnlyError("you may read this room but not write to it; ask its owner for the right to write")
         if self.pending.unanswered_count >= self._pending_max:
             raise TooManyError("unanswered edits; wait until the server is back", self._pending_max, 1000)
-        now_ms = max(0, now_ms + self.server_offset_ms)
-        self._edit = Edit(self.tree, self._clock, self.pending.next_counter, self.limits, now_ms, is_batch, hlc)
+        target = EditTarget(self.state, self.own_blocks, self.through)
+        counter, now_ms = self.pending.next_counter, self.clock.now_ms(now_ms)
+        self._edit = Edit(target, self.clock.stamps, counter, self.limits, now_ms, is_batch, hlc)
         return self._edit
 
     def commit(self) -> Committed | None:
@@ -192,7 +219,9 @@ class Replica:
         ops: tuple[Op, ...] = tuple([done.op for done in edit.done])
         envelope = Envelope(edit.counter, self.through, edit.hlc, ops)
         entry = self.pending.add(envelope, envelope_bytes(envelope, edit.encoded))
-        return Committed(entry, tuple(edit.done))
+        self.own_blocks.wrote(envelope.last_counter, edit.written())
+        self.sight.add([made for done in edit.done if (made := made_by(done.op_id, done.op)) is not None])
+        return Committed(entry, tuple(edit.done), edit.moved())
 
     def roll_back(self) -> None:
         """Take the open edit back, exactly."""
@@ -223,22 +252,31 @@ class Replica:
             told.extend(self._on_welcome(message.welcome, now_ms))
         if message.snapshot is not None:
             told.extend(self._on_snapshot(message.snapshot, now_ms))
+        if message.contents or message.filtered or message.through_op is not None:
+            told.extend(self._on_filtered(message, now_ms))
         for stored in message.ops:
             told.extend(self._on_stored(stored, now_ms))
+        told.extend(self.own_blocks.confirm(self.clock.now_ms(now_ms), not self.is_caught_up))
+        told.extend(self._take_incoming())
         for ack in message.acks:
-            self._on_ack(ack)
+            self._on_ack(ack, now_ms)
         for reject in message.rejects:
             told.extend(self._on_reject(reject, now_ms))
         if message.presence:
-            told.append(self._on_presence(message.presence))
+            take_presence(self.presence_by_site, message.presence, self.site)
+            told.append(PresenceChanged(tuple([entry.site for entry in message.presence])))
         told.extend(EventReceived(event) for event in message.events)
-        told.extend(Noticed(notice) for notice in message.notices)
+        for notice in message.notices:
+            if notice.code == RateError.code:
+                self._resync.refused(now_ms + notice.retry_after_ms)
+                self.sight.put_off(now_ms + notice.retry_after_ms)
+            told.append(Noticed(notice))
         if message.degraded is not None:
             self.is_degraded = message.degraded
             if not message.degraded:
                 self.pending.start_over()
-        if message.through > self.through:
-            self._want_resync()
+        if message.through > (self._resync.incoming or self).through:
+            self._resync.want()
         if self.is_connected and not self.is_caught_up:
             told.extend(self._check_caught_up(now_ms))
         if message.bye is not None:
@@ -251,19 +289,19 @@ class Replica:
         elif welcome.secret:
             raise RemoteProtocolError("the server gave a secret for a site that was resumed")
         else:
-            self._check_counters(welcome)
+            check_counters(self.pending, welcome.next_counter)
         self.role, self.limits = welcome.role, welcome.limits
         self.actor, self.name, self.color = welcome.actor, welcome.name, welcome.color
-        self.server_offset_ms = welcome.server_time_ms - now_ms
+        self.clock.welcomed(welcome.server_time_ms, now_ms)
         self._goal_seq = welcome.seq
         self.is_connected, self.is_degraded = True, False
-        # A resync that was wanted on an older connection is wanted still: what is wrong is in the tree.
-        self._is_resync_wanted = self._is_resync_wanted or self._is_awaiting_snapshot
-        self._is_awaiting_snapshot = False
+        self._resync.connected(is_sent=welcome.resync)
+        if self.state.is_partial and not self.sight.is_partial:
+            self._resync.want()
         if welcome.resync:
-            self._is_resync_wanted, self._is_awaiting_snapshot = False, welcome.seq > 0
+            self.through = min(self.through, welcome.seq)
             if not welcome.seq:
-                self._replace_tree(LiveTree(self.site), 0, None)
+                self._replace_state(Incoming(self.sight.seen(RoomState(LiveTree(self.site))), 0, None, self.site, 0))
         self.presence_by_site.clear()
         self.pending.start_over()
         return (Welcomed(welcome),)
@@ -272,152 +310,138 @@ class Replica:
         if len(welcome.secret) == 0:
             raise RemoteProtocolError("the server gave a new site without a secret")
         if self.site:
-            self._orphans = Orphans.join(self._orphans, self.tree, self.site, self.pending)
+            self._orphans = Orphans.join(self._orphans, self.state, self.site, self.pending)
         self._is_rejoining = False
         self.site, self.secret = welcome.site, welcome.secret
-        self.tree = LiveTree(self.site)
+        self._take_empty_state()
         self.through, self._through_op = 0, None
-        self._is_resync_wanted = self._is_awaiting_snapshot = False
+        self._resync.came()
         self.pending = PendingQueue(welcome.next_counter)
 
-    def _check_counters(self, welcome: Welcome) -> None:
-        """See whether the server's log and our queue belong together; after a restored backup they may not."""
-        first = self.pending.first_unanswered()
-        ours = self.pending.next_counter if first is None else first.envelope.counter
-        if welcome.next_counter > self.pending.next_counter and not len(self.pending):
-            self.pending.next_counter = welcome.next_counter
-        elif welcome.next_counter < ours or welcome.next_counter > self.pending.next_counter:
-            raise SiteLostError(
-                f"the server expects counter {welcome.next_counter} of this site, which is at {ours}; joining anew"
-            )
-
     def _check_caught_up(self, now_ms: int) -> Iterable[Notification]:
-        if self.through < self._goal_seq or self._is_awaiting_snapshot or self._is_resync_wanted:
+        if self.through < self._goal_seq or self._resync.is_under_way:
             return
         self.is_caught_up = self._has_state = True
         for entry in self.pending:
             if not entry.is_applied:
-                self._put_on(entry)
+                put_on(self.state, self.own_blocks, entry)
         if self._orphans is not None:
             orphans, self._orphans = self._orphans, None
-            yield from self._adopt(orphans, now_ms)
+            yield from adopt(self, orphans, now_ms)
         yield CaughtUp()
 
     # -- the log
 
     def _on_stored(self, stored: StoredEnvelope, now_ms: int) -> Iterable[Notification]:
-        if self._is_awaiting_snapshot or self._is_resync_wanted or stored.last_seq <= self.through:
+        incoming = self._resync.incoming
+        shown = incoming or self
+        if self._resync.ignores_log or stored.last_seq <= shown.through:
             return
-        if stored.seq != self.through + 1:
-            self._want_resync()
+        if stored.seq != shown.through + 1:
+            self._resync.want()
             return
         envelope = stored.envelope
-        self.through = stored.last_seq
-        self._through_op = OpId(stored.site, envelope.last_counter)
-        self._clock.observe(envelope.hlc + len(envelope.ops) - 1, max(0, now_ms + self.server_offset_ms))
-        if stored.site == self.site and envelope.counter in self.pending:
-            entry = self.pending.confirm(envelope.counter, stored.seq)
-            if entry is not None and entry.is_applied:
-                if entry.envelope.hlc != envelope.hlc:
-                    self._want_resync()
-                return
-        changed = self._apply(stored)
-        if changed is not None:
-            yield changed
+        self.clock.observe(envelope.hlc + len(envelope.ops) - 1, now_ms)
+        entry = self.pending.confirm(envelope.counter, stored.seq) if stored.site == self.site else None
+        if incoming is None:
+            self.through, self._through_op = stored.last_seq, OpId(stored.site, envelope.last_counter)
+        yield from self._apply(stored, entry, incoming)
+        if incoming is None and entry is not None and entry.is_applied:
+            self._restamp(entry, envelope.hlc)
 
-    def _apply(self, stored: StoredEnvelope) -> Changed | None:
-        changes = []
+    def _apply(
+        self, stored: StoredEnvelope, own: PendingEnvelope | None, incoming: Incoming | None = None
+    ) -> Iterable[Changed]:
+        changes: tuple[Change, ...] = ()
         try:
-            for i, op in enumerate(stored.envelope.ops):
-                if isinstance(op, TextEdit) and self._is_known_text(op, stored.site):
-                    continue
-                change = self.tree.apply(stored.op_id(i), stored.stamp(i), op)
-                if change is not None:
-                    changes.append(change)
+            if incoming is not None:
+                incoming.take(stored)
+                return
+            if own is None or not own.is_applied:
+                changes = apply_stored(self.state, stored, is_told=self.is_watched())
         except (RemoteProtocolError, LimitError):
-            # The server has judged this envelope, so it is our state that is wrong: take the server's.
-            self._want_resync()
-        if not changes:
-            return None
-        return Changed(tuple(changes), stored.actor, stored.site, is_remote=True)
+            self._resync.want()  # the server has judged this envelope, so it is our state that is wrong
+            return
+        self.own_blocks.log(stored, stored.actor)
+        if changes:
+            yield Changed(changes, stored.actor, stored.site, is_remote=True)
 
-    def _is_known_text(self, op: TextEdit, site: int) -> bool:
-        node = self.tree.nodes.get(op.target)
-        return isinstance(node, TextNode) and node.rope.covers(op.update, site)
+    def _on_filtered(self, message: ServerMessage, now_ms: int) -> Iterable[Notification]:
+        """Take what a session with a viewport needs of the log, and the contents of what has come into sight."""
+        if self._resync.is_under_way:
+            return
+        found = self.sight.take(message.contents, self.state, self.own_blocks.inserted())
+        for entry in self.pending if found.loaded else ():
+            put_on(self.state, self.own_blocks, entry, frozenset(found.loaded))
+        if found.loaded or found.unloaded:
+            yield found
+        for run in merged(message.filtered):
+            if run.seq > self.through:
+                self.clock.observe(run.envelope.hlc + len(run.envelope.ops) - 1, now_ms)
+                own = self.pending.find(run.envelope.counter) if run.site == self.site else None
+                yield from self._apply(run, own)
+        if message.through_op is not None and message.through > self.through:
+            self.through, self._through_op = message.through, message.through_op
+            for entry in self.pending.confirm_through(self.through):
+                self.own_blocks.stored(entry, self.clock.now_ms(now_ms))
 
     # -- resync
 
-    def _want_resync(self) -> None:
-        if not self._is_awaiting_snapshot:
-            self._is_resync_wanted = True
-
     def _on_snapshot(self, snapshot: Snapshot, now_ms: int) -> Iterable[Notification]:
-        tree, seq, hlc = decode_state(snapshot.state, self.site)
+        state, seq, hlc = decode_room(snapshot.state, self.site, checked=self.state.blocks)
         if seq != snapshot.seq:
             raise RemoteProtocolError(f"a snapshot at {snapshot.seq} holds a state at {seq}")
-        self._clock.observe(hlc, max(0, now_ms + self.server_offset_ms))
-        is_first = not self.through and len(self.tree.nodes) == 1 and not len(self.pending)
-        changed = self._replace_tree(tree, seq, snapshot.op)
-        if changed and not is_first and self._orphans is None:
-            yield Reset(changed)
+        self.clock.observe(hlc, now_ms)
+        self.sight.start_over()
+        self._resync.came(Incoming(self.sight.seen(state), seq, snapshot.op, self.site, self.through))
+        yield from self._take_incoming()
 
-    def _replace_tree(self, tree: LiveTree, seq: int, op: OpId | None) -> tuple[OpId, ...]:
-        old = self.tree
-        self.tree = tree
-        self.through, self._through_op = seq, op
-        self._is_awaiting_snapshot = self._is_resync_wanted = False
-        self.pending.confirm_through(seq)
+    def _take_incoming(self) -> Iterable[Notification]:
+        """Show the state that has come, when it has all that was shown before."""
+        incoming = self._resync.incoming
+        if incoming is not None and incoming.is_complete:
+            is_first = not (self.through or len(self.tree.nodes) > 1 or len(self.pending))
+            old = self.state
+            changed = self._replace_state(incoming)
+            if is_first or self._orphans is not None:
+                return
+            if changed:
+                yield Reset(changed)
+            found = loaded_since(old, self.state)
+            if found.loaded or found.unloaded:
+                yield found
+
+    def _replace_state(self, new: Incoming) -> tuple[OpId, ...]:
+        old = self.state
+        self.state, self.own_blocks = new.state, new.own_blocks
+        self.through, self._through_op = new.through, new.through_op
+        self._resync.came()
+        self.pending.confirm_through(self.through)
         for entry in self.pending:
-            self._put_on(entry)
-        return changed_containers(old, tree)
-
-    def _put_on(self, entry: PendingEnvelope) -> None:
-        """Apply a pending envelope to a new tree. What does not fit it is not shown; the server's verdict is coming."""
-        entry.is_applied = True
-        for i, op in enumerate(entry.envelope.ops):
-            if isinstance(op, TextEdit) and self._is_known_text(op, self.site):
-                continue
-            try:
-                self.tree.apply(entry.op_id(self.site, i), entry.stamp(self.site, i), op)
-            except (RemoteProtocolError, LimitError):
-                entry.is_applied = False
-
-    def _adopt(self, orphans: Orphans, now_ms: int) -> Iterable[Notification]:
-        """Make again, under this site, what the server did not store of the old one."""
-        before = orphans.tree
-        if self.role is Role.WRITER:
-            new_id_by_old: dict[OpId, OpId] = {}
-            for plan in reissue(orphans, self.tree):
-                self.begin(now_ms, is_batch=True, hlc=plan.hlc)
-                try:
-                    plan.make(self.edit, new_id_by_old)
-                except CollabKernelError as error:
-                    self.roll_back()
-                    yield Refused(RejectedError(error.code, str(error)), plan.counter, plan.targets)
-                else:
-                    self.commit()
-            if new_id_by_old:
-                yield Renamed(new_id_by_old)
-        else:
-            for entry in orphans.entries:
-                refusal = RejectedError(ReadOnlyError.code, "you may no longer write to this room")
-                yield Refused(refusal, entry.envelope.counter, tuple({op.target for op in entry.envelope.ops}))
-        changed = changed_containers(before, self.tree)
-        if changed:
-            yield Reset(changed)
+            put_on(self.state, self.own_blocks, entry)
+        return changed_containers(old, self.state)
 
     # -- answers
 
-    def _on_ack(self, ack: Ack) -> None:
+    def _on_ack(self, ack: Ack, now_ms: int) -> None:
         self.is_buffered = ack.buffered
         entry = self.pending.acknowledge(ack.counter, ack.seq)
         if entry is None:
             return
-        if ack.hlc is not None and ack.hlc != entry.envelope.hlc:
-            entry.envelope = replace(entry.envelope, hlc=ack.hlc)
-            self._want_resync()
-        if ack.seq <= self.through:
+        is_lowered = self._restamp(entry, ack.hlc)
+        self.clock.answered(entry.envelope, is_lowered, self.pending.unanswered_count == 0, now_ms)
+        if ack.seq <= self.through:  # a snapshot had it: it is no longer on top
             self.pending.confirm(ack.counter, ack.seq)
+            self.own_blocks.drop(entry.op_id(self.site, i) for i in range(len(entry.envelope.ops)))
+
+    def _restamp(self, entry: PendingEnvelope, hlc: int | None) -> bool:
+        """Take the stamps that the log has; whether they are others. What they decide is in the server's state."""
+        if hlc is None or hlc == entry.envelope.hlc:
+            return False
+        entry.envelope = replace(entry.envelope, hlc=hlc)
+        if is_decided_by_stamps(entry.envelope):
+            self._resync.want()
+        return True
 
     def _on_reject(self, reject: Reject, now_ms: int) -> Iterable[Notification]:
         if not reject.final:
@@ -429,19 +453,9 @@ class Replica:
         entry = self.pending.refuse(reject.counter)
         if entry is None:
             return
-        self._want_resync()
+        self._resync.want()
         error = RejectedError(reject.code, reject.reason, reject.retry_after_ms or None)
         yield Refused(error, reject.counter, tuple(dict.fromkeys(op.target for op in entry.envelope.ops)))
-
-    def _on_presence(self, entries: Iterable[PresenceEntry]) -> PresenceChanged:
-        sites = []
-        for entry in entries:
-            sites.append(entry.site)
-            if entry.left:
-                self.presence_by_site.pop(entry.site, None)
-            elif entry.site != self.site:
-                self.presence_by_site[entry.site] = entry
-        return PresenceChanged(tuple(sites))
 
     # -- sending
 
@@ -450,19 +464,22 @@ class Replica:
         if not self.is_connected:
             return []
         frames: list[bytes] = []
-        if self._is_resync_wanted:
-            self._is_resync_wanted, self._is_awaiting_snapshot = False, True
+        if self._resync.take_request(now_ms):
             frames.append(encode_client_message(Resync()))
+        viewport = self.sight.take_due(now_ms) if self.is_caught_up else None
+        if viewport is not None:
+            frames.append(encode_client_message(viewport))
         if self.is_degraded:
             return frames
         for group in self.pending.take_to_send(self.limits.frame_bytes, self.limits.ops_per_s, now_ms):
             frames.append(field_bytes(2, b"".join([field_bytes(1, entry.payload) for entry in group])))
         return frames
 
-    @property
-    def send_at_ms(self) -> int:
-        """Not before this time will ``outgoing`` give envelopes; 0 for at once."""
-        return self.pending.resume_sending_at_ms
+    def wake_ms(self, now_ms: int) -> int | None:
+        """When to ask ``outgoing`` again, if nothing happens before; None for not at all."""
+        resync_ms = self._resync.not_before_ms if self._resync.is_wanted else None
+        times = (self.pending.resume_sending_at_ms, resync_ms, self.sight.due_ms)
+        return min([time_ms for time_ms in times if time_ms is not None and time_ms > now_ms], default=None)
 
     def goal(self) -> tuple[int, int]:
         """What ``is_settled`` needs to tell later whether all that is pending now was judged."""

@@ -11,37 +11,43 @@ import json
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import entry_points
 from typing import Any, Literal, Self, TypeVar
 from weakref import WeakValueDictionary
 
+from collabkernel.client import events
+from collabkernel.client.actors import Actors, Authors
+from collabkernel.client.doc import Doc
 from collabkernel.client.edit import Done, Edit
-from collabkernel.client.events import change_of, merged
 from collabkernel.client.history import History, StepLog
 from collabkernel.client.live import Live
 from collabkernel.client.live_list import LiveList
 from collabkernel.client.live_map import LiveMap
-from collabkernel.client.live_object import LiveObject, record_class
+from collabkernel.client.live_object import LiveObject, blank_record, record_class
 from collabkernel.client.live_text import LiveText
+from collabkernel.client.lost_edit import lost_edit_calls
 from collabkernel.client.notifications import (
     Changed,
+    Discarded,
+    EditLost,
     EventReceived,
+    Loaded,
     Notification,
+    Placed,
     PresenceChanged,
     Refused,
     Renamed,
     Reset,
 )
-from collabkernel.client.observers import BatchCallback, Change, Observers
+from collabkernel.client.observers import BatchCallback, Observers
 from collabkernel.client.presence import Broadcast, Me, Other, other_of, to_json
 from collabkernel.client.replica import Replica
 from collabkernel.client.typing_rules import arm_of, item_type
 from collabkernel.crdt.ids import ROOT, OpId
-from collabkernel.document.live_tree import TextNode
-from collabkernel.document.operations import ContainerKind, ContainerRef, MapSet, NewContainer, TextEdit
-from collabkernel.errors import RejectedError, RemoteProtocolError
+from collabkernel.document.operations import ContainerKind, ContainerRef, MapSet, NewContainer, NewDocument, TextEdit
+from collabkernel.errors import ClosedError, RejectedError, RemoteProtocolError
 from collabkernel.limits import Limits
 from collabkernel.wire.codec import encode_client_message
 from collabkernel.wire.messages import Event, Presence, ServerMessage
@@ -67,6 +73,8 @@ class RoomBase:
         """The room's name."""
         self.replica = replica
         self.observers = Observers()
+        replica.is_watched = lambda: not self.observers.is_empty
+        self.actors = Actors(replica)
         self._now_ms = now_ms
         self._lock = threading.RLock()
         self._steps = StepLog(limits.undo_steps)
@@ -118,8 +126,12 @@ class RoomBase:
         made: LiveText = self._root.text(key)
         return made
 
+    def doc(self, name: str) -> Doc:
+        """The block document of this name, made if there is none yet."""
+        return Doc(self, name)
+
     def to_json(self) -> dict[str, Any]:
-        """The whole room as plain Python."""
+        """The live values of the room as plain Python."""
         with self._lock:
             return self.replica.tree.to_json()
 
@@ -145,7 +157,7 @@ class RoomBase:
             case ContainerKind.TEXT:
                 made = LiveText()
             case ContainerKind.OBJECT:
-                made = _blank(record or LiveObject)
+                made = blank_record(record or LiveObject)
         self.bind(made, ref.id)
         return made
 
@@ -156,6 +168,10 @@ class RoomBase:
         if self._depth:
             self._bound.append((draft, self._depth))
 
+    def ask_authors(self, ops: Sequence[OpId], sites: Sequence[int], then: Callable[[Authors], Any]) -> Any:  # noqa: ARG002  # the faces have a server
+        """There is no server to ask."""
+        raise ClosedError("this room has no server to ask: ask the room that it is a past state of")
+
     def view(self, live: Live) -> Any:
         """The widget that shows a live value; None when no package brings one."""
         for entry_point in entry_points(group=VIEWS):
@@ -164,6 +180,17 @@ class RoomBase:
             except ImportError as error:
                 log.debug("the view %s is not installed: %s", entry_point.value, error)
         return None
+
+    # -- what is in sight
+
+    def look_at(self, blocks: Iterable[OpId] | None) -> None:
+        """Look at these blocks of the room's documents alone from now on, or at everything; see ``Doc.show``."""
+        with self._lock:
+            self.replica.sight.name(blocks)
+        self._wake()
+
+    def wait_in_sight(self, timeout_s: float) -> Any:  # the faces have a server
+        """There is no server to ask, nor need for one."""
 
     # -- editing
 
@@ -216,7 +243,11 @@ class RoomBase:
         if undoable:
             self._forget(self._steps.record(undoable, self.replica.tree))
         self._on_committed(committed.entry.payload)
-        changes = tuple(done.change for done in committed.done if done.change is not None)
+        if committed.places:
+            self._tell([Placed(committed.places, self.replica.actor, is_remote=False)])
+        changes = tuple(
+            change for done in committed.done if done.change is not None for change in (done.change, *done.more)
+        )
         if changes:
             self._tell([Changed(changes, self.replica.actor, self.replica.site, is_remote=False)])
 
@@ -236,9 +267,9 @@ class RoomBase:
         """Let the ropes go of deleted text that no undo brings back."""
         for done in dropped:
             if isinstance(done.op, TextEdit) and done.step is not None:
-                node = self.replica.tree.nodes.get(done.op.target)
-                if isinstance(node, TextNode):
-                    node.rope.forget(done.step)
+                rope = self.replica.state.find_rope(done.op)
+                if rope is not None:
+                    rope.forget(done.step)
 
     def _unbind(self, keep: int) -> None:
         for draft, _ in self._bound[keep:]:
@@ -293,8 +324,21 @@ class RoomBase:
             match told:
                 case Changed():
                     self._tell_changes(told)
+                case Placed():
+                    if not self.observers.is_empty:
+                        self._calls.extend(self.observers.calls(*events.place_changes_of(self, told)))
+                case Discarded():
+                    log.info("room %s: an edit of block %s was discarded: %s", self.name, told.block, told.error)
+                    self._call_listeners("reject", told.error)
+                case EditLost():
+                    self._calls.extend(lost_edit_calls(self, told))
                 case Reset():
-                    self._calls.extend(self.observers.calls(self._resets(told)))
+                    self._calls.extend(self.observers.calls(events.resets_of(self, told)))
+                    self._calls.extend(self.observers.calls(*events.block_resets_of(self, told)))
+                case Loaded():
+                    self._steps.forget_texts({*told.loaded, *told.unloaded})
+                    if not self.observers.is_empty:
+                        self._calls.extend(self.observers.calls(*events.loading_changes_of(self, told)))
                 case Renamed():
                     self._rename(told)
                 case Refused():
@@ -315,19 +359,14 @@ class RoomBase:
     def _tell_changes(self, told: Changed) -> None:
         if self.observers.is_empty:
             return
-        watched = [change for change in told.changes if self.observers.is_watched(change.target)]
-        self._calls.extend(self.observers.calls(change_of(self, change, told) for change in merged(watched)))
-
-    def _resets(self, told: Reset) -> Iterator[tuple[OpId, Change]]:
-        tree = self.replica.tree
-        for id in told.containers:
-            if self.observers.is_watched(id):
-                owner = self.facade(ContainerRef(id, tree.nodes[id].kind))
-                path = tree.path(id)
-                yield (
-                    id,
-                    Change(name=None, old=None, new=None, owner=owner, type="reset", actor="", path=path, remote=True),
-                )
+        outer_by_id = events.documents_of(self, [change.target for change in told.changes])
+        watched = [
+            change
+            for change in told.changes
+            if change.target in outer_by_id or self.observers.is_watched(change.target)
+        ]
+        changes = [events.change_of(self, change, told) for change in events.merged(watched)]
+        self._calls.extend(self.observers.calls(changes, outer_by_id))
 
     def _rename(self, told: Renamed) -> None:
         for old, new in told.new_id_by_old.items():
@@ -381,6 +420,7 @@ class RoomBase:
 
     def receive_message(self, message: ServerMessage) -> None:
         """Take a message of the server, and queue the callbacks; under the lock."""
+        self.actors.note(message)
         self._tell(self.replica.receive(message, self._now_ms()))
         if message.welcome is not None:
             # A new connection knows nothing of what this session shows.
@@ -452,16 +492,6 @@ class RoomBase:
 
 def _is_shared(done: Done) -> bool:
     """Whether an operation only made sure that a shared container is there: nobody would call that an edit."""
-    return isinstance(done.op, MapSet) and isinstance(done.op.value, NewContainer) and done.op.value.shared
-
-
-def _blank(record: type[LiveObject]) -> LiveObject:
-    """A record without defaults, to stand for a container."""
-    made = record.__new__(record)
-    LiveObject.__init__(made) if record is LiveObject else _init_blank(made)
-    return made
-
-
-def _init_blank(made: LiveObject) -> None:
-    Live.__init__(made)
-    made._draft = {}
+    op = done.op
+    is_container = isinstance(op, MapSet) and isinstance(op.value, NewContainer) and op.value.shared
+    return is_container or isinstance(op, NewDocument)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from collabkernel.client.edit import Done
-from collabkernel.client.pending import PendingEnvelope
+from collabkernel.client.own_blocks import Places
+from collabkernel.client.pending import PendingEnvelope, PendingQueue
 from collabkernel.document.operations import Envelope
 from collabkernel.errors import RemoteProtocolError
 from collabkernel.limits import Limits
@@ -29,6 +30,8 @@ class Committed:
 
     entry: PendingEnvelope
     done: tuple[Done, ...]
+    places: Places = field(default_factory=dict)
+    """Blocks that stand elsewhere by it than before."""
 
     @property
     def changed(self) -> tuple[Done, ...]:
@@ -40,6 +43,24 @@ class SiteLostError(RemoteProtocolError):
     """The server's log and this replica's counters do not belong together; it must join as a new site."""
 
     code = "site-lost"
+
+
+def check_counters(pending: PendingQueue, expected: int) -> None:
+    """See whether the server's log and our queue belong together; after a restored backup they may not.
+
+    Args:
+        pending: Our queue.
+        expected: The counter that the server says is next.
+
+    Raises:
+        SiteLostError: They do not.
+    """
+    first = pending.first_unanswered()
+    ours = pending.next_counter if first is None else first.envelope.counter
+    if expected > pending.next_counter and not len(pending):
+        pending.next_counter = expected
+    elif expected < ours or expected > pending.next_counter:
+        raise SiteLostError(f"the server expects counter {expected} of this site, which is at {ours}; joining anew")
 
 
 def client_limits(limits: Limits) -> ClientLimits:

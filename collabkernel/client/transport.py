@@ -9,7 +9,7 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.cookiejar import CookieJar
 from typing import Any, NoReturn, Protocol
@@ -18,12 +18,27 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI, WebSocketException
 from websockets.typing import Subprotocol
 
-from collabkernel.errors import AccessError, CollabKernelError, InvalidValueError, LocalProtocolError, RoomNotFoundError
+from collabkernel.client.actors import Authors, Origin
+from collabkernel.client.past import When
+from collabkernel.crdt.ids import OpId
+from collabkernel.errors import (
+    AccessError,
+    CollabKernelError,
+    InvalidValueError,
+    LimitError,
+    LocalProtocolError,
+    RoomNotFoundError,
+    TooLargeError,
+)
 from collabkernel.limits import Limits
 
 SUBPROTOCOL = Subprotocol("collabkernel.v1")
 REPLY_BYTES_MAX = 64 << 10
 """An answer to a ticket request is a few hundred bytes."""
+AUTHORS_BYTES_MAX = 2 << 20
+"""5,000 operations, and as many sites, each with a name of 128 characters."""
+PAST_TIMEOUT_S = 120.0
+"""For a past state others may wait before us, and half a million operations are folded."""
 
 
 class LinkError(CollabKernelError):
@@ -77,6 +92,21 @@ class Connector(Protocol):
 
         Raises:
             LinkError, AccessError, LocalProtocolError: As ``open``; or this transport has no tickets.
+        """
+
+    async def past(self, when: When) -> bytes:
+        """The room as it was, as the bytes of a ``RoomState``.
+
+        Raises:
+            InvalidValueError: The room's log is not as long.
+            LinkError, AccessError, RoomNotFoundError: As ``open``; or making it costs too much.
+        """
+
+    async def authors(self, ops: Sequence[OpId], sites: Sequence[int]) -> Authors:
+        """Who made operations, and who writes as sites, of those that the room has.
+
+        Raises:
+            LinkError, AccessError, RoomNotFoundError: As ``open``.
         """
 
 
@@ -190,20 +220,49 @@ class WebSocketConnector:
 
     def _post_ticket(self, origin: str, timeout_s: float) -> Any:
         body = {"room": self._room_id, "origin": origin} if origin else {"room": self._room_id}
+        return self._json(self._ask("auth_ticket", timeout_s, REPLY_BYTES_MAX, body))
+
+    async def past(self, when: When) -> bytes:
+        """The room as it was."""
+        query = f"seq={when.seq}" if when.seq is not None else f"time_ms={when.at_ms}"
+        path = f"rooms/{urllib.parse.quote(self._room_id, safe='')}/past?{query}"
+        return await asyncio.to_thread(self._ask, path, PAST_TIMEOUT_S, self._limits.server_frame_bytes)
+
+    async def authors(self, ops: Sequence[OpId], sites: Sequence[int]) -> Authors:
+        """Who made operations, and who writes as sites."""
+        path = f"rooms/{urllib.parse.quote(self._room_id, safe='')}/authors"
+        timeout_s, body = self._limits.connect_timeout_ms / 1000, {"ops": ops, "sites": sites}
+        reply = self._json(await asyncio.to_thread(self._ask, path, timeout_s, AUTHORS_BYTES_MAX, body))
+        try:
+            origins = {OpId(site, counter): Origin(*origin) for site, counter, *origin in reply["ops"]}
+            return Authors(origins, dict(reply["sites"]))
+        except (KeyError, TypeError, ValueError):
+            raise LinkError(f"{self._base_url} answered no authors; is it a newer or older server?") from None
+
+    def _json(self, reply: bytes) -> Any:
+        try:
+            return json.loads(reply)
+        except ValueError as error:
+            raise LinkError(f"no server answers at {self._base_url}: {error}") from error
+
+    def _ask(self, path: str, timeout_s: float, reply_bytes_max: int, body: object = None) -> bytes:
+        """The answer to a REST request: a POST of ``body`` if there is one."""
         headers = {"Content-Type": "application/json"}
         if token := self._token():
             headers["Authorization"] = f"token {token}"
-        request = urllib.request.Request(
-            f"{self._base_url}collabkernel/api/auth_ticket", json.dumps(body).encode(), headers, method="POST"
-        )
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self._base_url}collabkernel/api/{path}", data, headers)
         try:
             with self._http.open(request, timeout=timeout_s) as reply:
-                return json.loads(reply.read(REPLY_BYTES_MAX))
+                found: bytes = reply.read(reply_bytes_max + 1)
         except urllib.error.HTTPError as error:
             with error:
                 self._refused(error.code, error.read(REPLY_BYTES_MAX))
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise LinkError(f"no server answers at {self._base_url}: {error}") from error
+        if len(found) > reply_bytes_max:
+            raise LinkError(f"{self._base_url} answered over {reply_bytes_max} bytes")
+        return found
 
     def _refused(self, status: int, body: bytes) -> NoReturn:
         try:
@@ -211,6 +270,8 @@ class WebSocketConnector:
             message, code, retry_ms = str(reply["message"]), str(reply.get("code")), reply.get("retry_after_ms")
         except (ValueError, KeyError, TypeError):
             message, code, retry_ms = "", "", None
+        if code == TooLargeError.code:
+            raise LimitError(message)
         if status in (401, 403):
             raise AccessError(
                 f"{self._base_url} refuses this token ({status} {message}); pass token=, or start it as a kernel there"

@@ -36,5 +36,14 @@ class Side(IntEnum):
     RIGHT = 2
 
 
+class Slot(IntEnum):
+    """Where a block stands at its parent; the numbers cross the wire."""
+
+    CHILD = 1
+    """Nested below it."""
+    INLINE = 2
+    """Merged into it: its text follows its host's."""
+
+
 ROOT = OpId(0, 0)
 """The root container of a room's live objects."""

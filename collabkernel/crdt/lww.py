@@ -11,7 +11,7 @@ Values are opaque. Dictionary order is the order in which keys first arrived her
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import ItemsView, Iterable, Iterator
 from enum import Enum
 from typing import Final, TypeAlias
 
@@ -39,7 +39,18 @@ class LwwMap:
     def __init__(self, registers: Iterable[tuple[str, Register]] = ()) -> None:
         """Start from what ``registers()`` of another gave, or empty."""
         self._registers: dict[str, Register] = dict(registers)
-        self._live_count = sum(value is not TOMBSTONE for _, value in self._registers.values())
+        # A loop, since most are made of one register, for a block of thousands: a generator takes three times as long.
+        self._live_count = len(self._registers)
+        for _, value in self._registers.values():
+            if value is TOMBSTONE:
+                self._live_count -= 1
+
+    @classmethod
+    def of_one(cls, key: str, register: Register) -> LwwMap:
+        """One live register: a third of what making the map of a list takes, for thousands of blocks."""
+        made = cls.__new__(cls)
+        made._registers, made._live_count = {key: register}, 1
+        return made
 
     def apply_set(self, key: str, stamp: Stamp, value: object) -> bool:
         """Write a value; return whether it won."""
@@ -102,6 +113,10 @@ class LwwMap:
         for key, (_, value) in self._registers.items():
             if value is not TOMBSTONE:
                 yield key, value
+
+    def held(self) -> ItemsView[str, Register]:
+        """``registers`` in no order."""
+        return self._registers.items()
 
     def registers(self) -> list[tuple[str, Register]]:
         """Every key's register, tombstones too, by key: a function of the ops alone."""

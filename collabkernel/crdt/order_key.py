@@ -82,7 +82,7 @@ def validate(key: str, site: int) -> None:
     """
     if len(key) > ORDER_KEY_BYTES_MAX:
         raise InvalidOperationError(f"an order key of {len(key)} bytes is over the limit of {ORDER_KEY_BYTES_MAX}")
-    path = _path(key, is_translated_allowed=False)
+    path = _path(key)
     if path[-1].site != site:
         raise InvalidOperationError(f"order key {key!r} is of site {path[-1].site}, not of {site}")
 
@@ -135,7 +135,7 @@ def _hangs_right(left: str, last: _Branch, right: str, right_path: list[_Branch]
     )
 
 
-def _path(key: str, is_translated_allowed: bool = True) -> list[_Branch]:
+def _path(key: str) -> list[_Branch]:
     """The branches of a key, outermost first.
 
     Raises:
@@ -157,7 +157,7 @@ def _path(key: str, is_translated_allowed: bool = True) -> list[_Branch]:
         offset, end = _offset(key, at)
         path.append(_Branch(at, site, offset))
         at = end
-        if key[at : at + 1] == END and (at + 1 == len(key) or is_translated_allowed):
+        if key[at : at + 1] == END:
             at += 1
             if at == len(key):
                 return path

@@ -102,17 +102,44 @@ class SlotTree(Generic[T]):
     def load(self, slots: Sequence[Slot[T]]) -> None:
         """Take all slots of an empty tree at once, in list order, their parents set."""
         for slot in slots:
-            parent = slot.parent
-            assert parent is not None, "the root is not loaded"
-            # Siblings come in id order.
-            if slot.side == Side.RIGHT:
-                if parent.last_right is not None:
-                    self._add_sibling(parent, parent.last_right, slot)
+            self.hang(slot)
+        self._fill(slots)
+
+    def hang(self, slot: Slot[T]) -> None:
+        """Hang a new slot under its parent alone; it is in no sequence until ``order``."""
+        parent = slot.parent
+        assert parent is not None, "the root is never hung"
+        if slot.side == Side.RIGHT:
+            if parent.last_right is None:
                 parent.last_right = slot
-            elif parent.first_left is None:
-                parent.first_left = slot
             else:
-                self._add_sibling(parent, parent.first_left, slot)
+                parent.last_right = self._add_sibling(parent, parent.last_right, slot)[0][-1]
+        elif parent.first_left is None:
+            parent.first_left = slot
+        else:
+            parent.first_left = self._add_sibling(parent, parent.first_left, slot)[0][0]
+
+    def order(self) -> None:
+        """Put all slots into the sequence anew, by walking the tree; O(n), and does not recurse."""
+        slots: list[Slot[T]] = []
+        todo: list[Slot[T] | None] = [self.root]
+        while todo:
+            slot = todo.pop()
+            if slot is None:  # What is left of the next one has been taken.
+                slot = todo.pop()
+                assert slot is not None
+                slots.append(slot)
+                continue
+            if slot.last_right is not None:
+                todo += reversed(self._siblings.get((slot, Side.RIGHT), (slot.last_right,)))
+            if slot.first_left is None:
+                slots.append(slot)
+            else:
+                todo += (slot, None)
+                todo += reversed(self._siblings.get((slot, Side.LEFT), (slot.first_left,)))
+        self._fill(slots[1:])
+
+    def _fill(self, slots: Sequence[Slot[T]]) -> None:
         shown = bytearray([slot.held is not None for slot in slots])
         self.index.load([self.root, *slots], bytearray(1) + shown)
 

@@ -1,6 +1,6 @@
 """The rope: a collaborative text, one ``Y.Text`` in a pycrdt document, behind the validator.
 
-Edits made here return the Yjs update to be sent; updates of others go through :class:`~.yjs_update.YjsState` before
+Edits made here return the Yjs update to be sent; updates of others go through :class:`~.yjs.update.YjsState` before
 pycrdt sees them. Indices and lengths are code points, as in a Python ``str``; yrs counts UTF-8 bytes here and UTF-16
 units in its clocks. An embed counts as one character and reads as U+FFFC.
 
@@ -10,30 +10,26 @@ Undo is per local edit, by the items it made and deleted, so others' concurrent 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-from pycrdt import Doc, StackItem, Text, UndoManager, merge_updates
+from pycrdt import Doc, StackItem, Text, UndoManager
 
-from collabkernel.crdt.text_delta import EMBED_UNIT, Delta, insertion, to_delta
-from collabkernel.crdt.yjs_parse import first_clock
-from collabkernel.crdt.yjs_update import YjsState, YjsUpdate
+from collabkernel.crdt.text_delta import Delta, insertion, splice_delta, to_delta
+from collabkernel.crdt.text_doc import EMPTY_STATE, Mark, build
+from collabkernel.crdt.text_reading import Embeds, Reading
+from collabkernel.crdt.text_values import Attributes, checked_attributes, utf8_length
+from collabkernel.crdt.yjs.anchors import Anchors
+from collabkernel.crdt.yjs.changes import YjsUpdate
+from collabkernel.crdt.yjs.markers import Markers
+from collabkernel.crdt.yjs.parse import first_clock
+from collabkernel.crdt.yjs.policy import TEXT_POLICY, YjsPolicy
+from collabkernel.crdt.yjs.update import YjsState
+from collabkernel.crdt.yjs.yrs import apply_all, apply_to, is_encoding_due
 from collabkernel.errors import InvalidValueError, InvalidYjsUpdateError
 
-ROOT_NAME = "text"
-"""The root type of every rope; the same in every language."""
 EMBED_CHAR = "\ufffc"
 """What an embed looks like in a string: OBJECT REPLACEMENT CHARACTER."""
-MERGE_MAX = 50
-"""Updates in one call of yrs' ``merge_updates``, which takes quadratic time."""
-RETAINED_UPDATES_MIN = 1000
-RETAINED_BYTES_MIN = 64 << 10
-"""Updates kept beside the last encoded state, before that is encoded anew; see ``TextRope._retain``."""
-INT_EXACT_MAX = 2**53 - 1
-"""Integers that a JavaScript number holds exactly."""
-
-Attributes: TypeAlias = Mapping[str, Any]
 
 
 class TextStep:
@@ -55,13 +51,12 @@ class TextUndo(NamedTuple):
     delta: Delta
 
 
-class Mark(NamedTuple):
-    """A text by the updates that made it."""
+class _Staged(NamedTuple):
+    """An update that was judged, and yrs has not seen yet."""
 
-    base: bytes
-    """An encoded state, or nothing."""
-    since: tuple[tuple[int, bytes], ...]
-    """(client, update) after it."""
+    update: bytes
+    found: YjsUpdate
+    client: int
 
 
 class TextRope:
@@ -70,30 +65,36 @@ class TextRope:
     Args:
         client_id: The Yjs client id of edits made here: this replica's site.
         records_steps: Whether local edits are recorded for undo; what they delete is then kept in memory.
+        policy: What it may hold.
     """
 
-    def __init__(self, client_id: int, *, records_steps: bool = True) -> None:
+    def __init__(self, client_id: int, *, records_steps: bool = True, policy: YjsPolicy = TEXT_POLICY) -> None:
         self.client_id = client_id
         self.records_steps = records_steps
-        self._state = YjsState()
+        self._state = YjsState(policy)
         self._is_ascii = True
         self._has_embeds = False
         self._base = b""
         self._since: list[tuple[int, bytes]] = []
         self._since_bytes = 0
-        self._units: str | None = ""
+        self._reading = Reading("")
         self._encoded: bytes | None = None
+        self._anchors: Anchors | None = None
         self._step: TextStep | None = None
-        self._doc, self._text = self._build(Mark(b"", ()))
+        self._staged: list[_Staged] = []
+        self._built: tuple[Doc[Text], Text] | None = None
+        """Made when it is needed: an empty one takes 5 kB, and rooms have many."""
 
     @classmethod
-    def from_state(cls, state: bytes, client_id: int, *, records_steps: bool = True) -> TextRope:
+    def from_state(
+        cls, state: bytes, client_id: int, *, records_steps: bool = True, policy: YjsPolicy = TEXT_POLICY
+    ) -> TextRope:
         """A replica with the contents of ``encode_state``.
 
         Raises:
             InvalidYjsUpdateError: The bytes are no state of a text.
         """
-        rope = cls(client_id, records_steps=records_steps)
+        rope = cls(client_id, records_steps=records_steps, policy=policy)
         rope.restore(state)
         return rope
 
@@ -103,6 +104,8 @@ class TextRope:
         return self.text
 
     def __len__(self) -> int:
+        if self._built is None:
+            return 0
         return len(self._text) if self._is_ascii else len(self._read_units())
 
     @property
@@ -114,7 +117,29 @@ class TextRope:
 
     def delta(self) -> Delta:
         """The contents as runs of one formatting each."""
+        if self._built is None:
+            return []
         return [insertion(run, attributes) for run, attributes in self._text.diff()]
+
+    @property
+    def is_empty(self) -> bool:
+        """Nobody has ever typed in it."""
+        return self.size_bytes <= len(EMPTY_STATE)
+
+    def embeds(self) -> Embeds:
+        """Its embeds. A walk over the text after a change by ``apply``, ``apply_staged`` or an undo, else free."""
+        return self._reading.embeds_of(self._text) if self._has_embeds else Embeds([], [])
+
+    def anchors(self) -> Anchors:
+        """Names of its characters that stay, whatever else is typed; a walk over its items after each change."""
+        if self._anchors is None:
+            self._anchors = Anchors(self.encode_state(), self._state.order, self._state.policy)
+        return self._anchors
+
+    @property
+    def markers(self) -> Markers:
+        """Of a rope: the blocks whose text begins at a marker in it, staged ones too."""
+        return self._state.markers
 
     def state_vector(self) -> dict[int, int]:
         """The next clock by client id."""
@@ -122,6 +147,8 @@ class TextRope:
 
     def encode_state(self) -> bytes:
         """Everything, as one update."""
+        if self._built is None:
+            return EMPTY_STATE
         if self._encoded is None:
             self._encoded = self._doc.get_update()
         return self._encoded
@@ -152,8 +179,8 @@ class TextRope:
     def splice(self, index: int, length: int, text: str, attributes: Attributes | None = None) -> bytes:
         """Replace ``length`` characters from ``index`` on by ``text``, in one update."""
         start, end = self._offsets(index, index + length)
-        size = self._check_text(text)
-        checked = None if attributes is None else self._check_attributes(attributes)
+        size = utf8_length(text)
+        checked = None if attributes is None else checked_attributes(attributes, self._state.policy)
         if size == 0 and start == end:
             return b""
 
@@ -163,15 +190,26 @@ class TextRope:
             if size:
                 self._text.insert(start, text, checked)
 
-        return self._edit(change)
+        return self._edit(change, splice_delta(index, length, text, None))
 
     def format(self, start: int, end: int, attributes: Attributes) -> bytes:
         """Set attributes of the characters from ``start`` to before ``end``; the value None takes one away."""
         first, last = self._offsets(start, end)
-        checked = self._check_attributes(attributes)
+        checked = checked_attributes(attributes, self._state.policy)
         if first == last or not checked:
             return b""
-        return self._edit(lambda: self._text.format(first, last, checked))
+        return self._edit(lambda: self._text.format(first, last, checked), [])
+
+    def embed(self, index: int, value: Mapping[str, Any]) -> bytes:
+        """Put an embed before the character at ``index``; it is not recorded for undo.
+
+        Raises:
+            IndexError: ``index`` is outside.
+            InvalidValueError: The text may not hold it.
+        """
+        start, _ = self._offsets(index, index)
+        delta: Delta = [{"retain": index}, {"insert": dict(value)}]
+        return self._capture(lambda: self._text.insert_embed(start, dict(value)), delta)
 
     # Edits of others
 
@@ -193,9 +231,7 @@ class TextRope:
         """
         mark = self.mark()
         try:
-            with self._doc.transaction():
-                for update in updates:
-                    _apply_to(self._doc, update)
+            apply_all(self._doc, updates)
         except InvalidYjsUpdateError:
             self._rebuild()
             raise
@@ -207,14 +243,65 @@ class TextRope:
             raise
 
     def apply_with_delta(self, update: bytes, client: int) -> Delta:
-        """As ``apply``, and tell what changed. Not for servers: it costs a walk over the whole text."""
+        """As ``apply``, and tell what changed: two to three times the cost. What was read before stays read."""
         found = self._state.check(update, client)
+        delta = self._observed(lambda: self._apply(update))
+        self._accept(update, found, client, delta)
+        return delta
 
-        def run() -> None:
-            self._apply(update)
-            self._accept(update, found, client)
+    # Edits of others, many at once or none
 
-        return self._observed(run)
+    def stage(self, update: bytes, client: int) -> None:
+        """Judge an update as ``apply`` does, behind those staged before; yrs sees it with ``apply_staged``.
+
+        Raises:
+            InvalidYjsUpdateError: It is refused; nothing was changed by it.
+        """
+        if not self._staged:
+            self._state.hold()
+        try:
+            found = self._state.check(update, client)
+        except InvalidYjsUpdateError:
+            if not self._staged:
+                self._state.rewind()
+            raise
+        self._state.commit(found)
+        self._staged.append(_Staged(update, found, client))
+
+    @property
+    def staged(self) -> list[bytes]:
+        """The updates that are staged."""
+        return [item.update for item in self._staged]
+
+    @property
+    def walked(self) -> int:
+        """Pieces of the text that were walked over to judge what is staged."""
+        return self._state.walked
+
+    def apply_staged(self) -> None:
+        """Take what was staged.
+
+        Raises:
+            InvalidYjsUpdateError: yrs does not take it after all (a hole in our validator); the text is as it was
+                before anything was staged, at the cost of making it anew.
+        """
+        staged, self._staged = self._staged, []
+        try:
+            apply_all(self._doc, [item.update for item in staged])
+        except InvalidYjsUpdateError:
+            self._state.rewind()
+            self._rebuild()
+            raise
+        self._state.release()
+        for update, found, client in staged:
+            self._note(found)
+            self._retain(update, client)
+
+    def drop_staged(self) -> None:
+        """Forget what was staged; costs what that brought, however long the text is."""
+        if self._staged:
+            self._staged = []
+            self._state.rewind()
 
     def make_ready(self) -> None:
         """Do now what the first insert after a load would wait for: making out the order of all items."""
@@ -254,25 +341,26 @@ class TextRope:
 
     def mark(self) -> Mark:
         """Where ``rewind`` goes back to. Costs next to nothing: it names the updates that made the text."""
-        return Mark(self._base, tuple(self._since))
+        return Mark(self._base, self._since, len(self._since))
 
     def rewind(self, mark: Mark) -> None:
         """Become the text of a mark, in place; O(text). Edits since must not have been sent: clocks are used again.
 
         Steps taken before still undo insertions, but text deleted before the mark does not come back.
         """
-        state, is_ascii, has_embeds = YjsState(), True, False
+        state, is_ascii, has_embeds = YjsState(self._state.policy), True, False
         made_by: list[tuple[int | None, bytes]] = [(None, mark.base)] if mark.base else []
-        for client, update in [*made_by, *mark.since]:
+        for client, update in [*made_by, *mark.updates]:
             found = state.check(update, client)
             state.commit(found)
             is_ascii, has_embeds = is_ascii and found.is_ascii, has_embeds or found.embeds > 0
-        doc, text = self._build(mark)
-        self._doc, self._text, self._state = doc, text, state
+        self._built = build(mark, self.client_id) if state.clocks else None
+        self._state = state
         self._is_ascii, self._has_embeds = is_ascii, has_embeds
-        self._base, self._since = mark.base, list(mark.since)
-        self._since_bytes = sum([len(update) for _, update in mark.since])
-        self._units = self._encoded = self._step = None
+        self._base, self._since = mark.base, mark.updates
+        self._since_bytes = sum([len(update) for _, update in self._since])
+        self._encoded = self._anchors = self._step = None
+        self._reading.forget()
 
     def restore(self, state: bytes) -> None:
         """Become the text of ``encode_state``, in place.
@@ -282,55 +370,60 @@ class TextRope:
         """
         if not state:
             raise InvalidYjsUpdateError("a stored text has at least two bytes")
-        self.rewind(Mark(state, ()))
+        self.rewind(Mark(state, [], 0))
 
     # Inside
 
-    def _build(self, mark: Mark) -> tuple[Doc[Text], Text]:
-        # One guid for all, because a StackItem names its document by it and has to survive a rebuild.
-        doc: Doc[Text] = Doc(client_id=self.client_id, guid=ROOT_NAME)
-        text = doc.get(ROOT_NAME, type=Text)
-        if mark.base:
-            _apply_to(doc, mark.base)
-        for _, update in mark.since:
-            _apply_to(doc, update)
-        return doc, text
+    @property
+    def _doc(self) -> Doc[Text]:
+        if self._built is None:
+            self._built = build(self.mark(), self.client_id)
+        return self._built[0]
+
+    @property
+    def _text(self) -> Text:
+        _ = self._doc
+        assert self._built is not None
+        return self._built[1]
 
     def _apply(self, update: bytes) -> None:
         try:
-            _apply_to(self._doc, update)
+            apply_to(self._doc, update)
         except InvalidYjsUpdateError:
             # yrs may have stopped half-way, and after a panic every later read would panic as well.
             self._rebuild()
             raise
 
     def _rebuild(self) -> None:
-        self._doc, self._text = self._build(self.mark())
-        self._units = self._encoded = None
+        self._built = build(self.mark(), self.client_id)
+        self._encoded = self._anchors = None
+        self._reading.forget()
 
-    def _accept(self, update: bytes, found: YjsUpdate, client: int) -> None:
+    def _accept(self, update: bytes, found: YjsUpdate, client: int, delta: Delta | None = None) -> None:
         self._state.commit(found)
-        self._is_ascii = self._is_ascii and found.is_ascii
-        self._has_embeds = self._has_embeds or found.embeds > 0
-        self._units = self._encoded = None
+        self._note(found, delta)
         self._retain(update, client)
 
-    def _retain(self, update: bytes, client: int) -> None:
-        """Keep what a rebuild needs: the last encoded state and the updates since.
+    def _note(self, found: YjsUpdate, delta: Delta | None = None) -> None:
+        """Take note of a change; None where it is not known what changed where."""
+        self._is_ascii = self._is_ascii and found.is_ascii
+        self._has_embeds = self._has_embeds or found.embeds > 0
+        self._encoded = self._anchors = None
+        if delta is None:
+            self._reading.forget()
+        else:
+            self._reading.follow(delta)
 
-        Encoding anew when those have doubled it costs O(1) an update in the long run, and three times the memory.
-        """
+    def _retain(self, update: bytes, client: int) -> None:
+        """Keep what a rebuild needs: the last encoded state and the updates since."""
         self._since.append((client, update))
         self._since_bytes += len(update)
-        if (
-            self._since_bytes > RETAINED_BYTES_MIN + 2 * len(self._base)
-            or len(self._since) > RETAINED_UPDATES_MIN + len(self._base) // 64
-        ):
+        if is_encoding_due(len(self._base), len(self._since), self._since_bytes):
             self._base = self.encode_state()
             self._since = []
             self._since_bytes = 0
 
-    def _edit(self, change: Callable[[], None]) -> bytes:
+    def _edit(self, change: Callable[[], None], delta: Delta) -> bytes:
         """Make a change of our own in one transaction: its update, and its step."""
 
         def run() -> None:
@@ -338,14 +431,14 @@ class TextRope:
                 change()
 
         if not self.records_steps:
-            return self._capture(run)
+            return self._capture(run, delta)
         recorder = UndoManager(scopes=[self._text], capture_timeout_millis=0, timestamp=_no_time)
-        update = self._capture(run)
+        update = self._capture(run, delta)
         for item in recorder.undo_stack:
             self._step = TextStep(item if self._step is None else StackItem.merge(self._step.item, item))
         return update
 
-    def _capture(self, change: Callable[[], object]) -> bytes:
+    def _capture(self, change: Callable[[], object], delta: Delta | None = None) -> bytes:
         # Observed only now: an observer makes every transaction cost O(client ids), remote ones too.
         updates: list[bytes] = []
         subscription = self._doc.observe(lambda event: updates.append(event.update))
@@ -361,27 +454,24 @@ class TextRope:
         except InvalidYjsUpdateError as error:
             self._rebuild()
             raise InvalidValueError(f"this edit cannot be sent: {error}") from error
-        self._accept(update, found, self.client_id)
+        self._accept(update, found, self.client_id, delta)
         return update
 
     def _observed(self, change: Callable[[], None]) -> Delta:
         before = "" if self._is_ascii else self._read_units()
         parts: list[Delta] = []
-        subscription = self._text.observe(lambda event: parts.append(event.delta))  # type: ignore[attr-defined]  # BaseEvent has it
+        # Below pycrdt's own ``observe``, which takes thrice the time: it looks at the callback's signature, and at all
+        # that a delta could hold but a text does not.
+        subscription = self._text.integrated.observe(lambda event: parts.append(event.delta))
         try:
             change()
         finally:
-            self._text.unobserve(subscription)
+            subscription.drop()
         return to_delta([part for delta in parts for part in delta], before)
 
     def _read_units(self) -> str:
-        """The text with one character a unit of yrs' indices: an embed is one byte there, and NUL here."""
-        if self._units is None:
-            if self._has_embeds:
-                self._units = "".join(run if isinstance(run, str) else EMBED_UNIT for run, _ in self._text.diff())
-            else:
-                self._units = str(self._text)
-        return self._units
+        units = self._reading.units
+        return self._reading.read_units(self._text, has_embeds=self._has_embeds) if units is None else units
 
     def _offsets(self, start: int, end: int) -> tuple[int, int]:
         """UTF-8 offsets of two code point indices."""
@@ -393,89 +483,6 @@ class TextRope:
         units = self._read_units()
         first = len(units[:start].encode())
         return first, first + len(units[start:end].encode())
-
-    @staticmethod
-    def _check_text(text: str) -> int:
-        try:
-            return len(text.encode())
-        except UnicodeEncodeError as error:
-            raise InvalidValueError(f"a text cannot hold half a surrogate pair ({error.reason})") from None
-
-    def _check_attributes(self, attributes: Attributes) -> dict[str, Any]:
-        policy = self._state.policy
-        for key, value in attributes.items():
-            if not isinstance(key, str) or not 0 < len(key.encode()) <= policy.format_key_bytes_max:
-                raise InvalidValueError(f"a format key is a str of 1 to {policy.format_key_bytes_max} bytes: {key!r}")
-            try:
-                size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
-            except (TypeError, ValueError, RecursionError) as error:
-                raise InvalidValueError(f"the format {key!r} is no JSON: {error}") from None
-            if size > policy.format_bytes_max:
-                raise InvalidValueError(f"the format {key!r} is over {policy.format_bytes_max} bytes")
-            if isinstance(value, int) and abs(value) > INT_EXACT_MAX:
-                raise InvalidValueError(f"the format {key!r} is over 2**53 - 1")
-        return dict(attributes)
-
-
-class TextHistory:
-    """Undo and redo of one rope's local edits, step by step, for those who have one text and nothing else."""
-
-    def __init__(self, rope: TextRope, steps_max: int = 200) -> None:
-        self._rope = rope
-        self._steps_max = steps_max
-        self._undo: list[TextStep] = []
-        self._redo: list[TextStep] = []
-
-    def begin_step(self) -> None:
-        """Local edits from here on are a new step; a new edit makes what was undone final."""
-        step = self._rope.take_step()
-        if step is None:
-            return
-        for old in self._redo:
-            self._rope.forget(old)
-        self._redo.clear()
-        self._undo.append(step)
-        while len(self._undo) > self._steps_max:
-            self._rope.forget(self._undo.pop(0))
-
-    def undo_step(self) -> bytes:
-        """Undo the last step of which something is left; the update to be sent, empty if there is none."""
-        self.begin_step()
-        return self._move(self._undo, self._redo)
-
-    def redo_step(self) -> bytes:
-        """Undo the last undo; the update to be sent, empty if there is none."""
-        self.begin_step()
-        return self._move(self._redo, self._undo)
-
-    def _move(self, source: list[TextStep], target: list[TextStep]) -> bytes:
-        while source:
-            done = self._rope.undo(source.pop())
-            if done.step is not None:
-                target.append(done.step)
-            if done.update:
-                return done.update
-        return b""
-
-
-def merge(updates: Sequence[bytes]) -> bytes:
-    """One update for many, ``MERGE_MAX`` at a time."""
-    merged = list(updates)
-    while len(merged) > 1:
-        merged = [merge_updates(*merged[start : start + MERGE_MAX]) for start in range(0, len(merged), MERGE_MAX)]
-    return merged[0] if merged else b"\x00\x00"
-
-
-def _apply_to(doc: Doc[Text], update: bytes) -> None:
-    try:
-        doc.apply_update(update)
-    except (ValueError, RuntimeError) as error:
-        raise InvalidYjsUpdateError(f"yrs refuses the update: {error}") from error
-    except BaseException as error:
-        # A Rust panic: pyo3 derives it from BaseException and exports its class nowhere.
-        if type(error).__name__ != "PanicException":
-            raise
-        raise InvalidYjsUpdateError(f"yrs panics on the update: {error}") from None
 
 
 def _no_time() -> int:

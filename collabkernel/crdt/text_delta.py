@@ -40,6 +40,26 @@ def to_delta(parts: Delta, before: str) -> Delta:
     return result
 
 
+def splice_delta(index: int, length: int, text: str, attributes: Mapping[str, Any] | None) -> Delta:
+    """What a splice does, in Quill's form."""
+    delta: Delta = [{"retain": index}] if index else []
+    if text:
+        delta.append({"insert": text, "attributes": dict(attributes)} if attributes else {"insert": text})
+    if length:
+        delta.append({"delete": length})
+    return delta
+
+
+def shifted(delta: Delta, at: int) -> Delta:
+    """The same change of a text that stands behind ``at`` characters of a longer one."""
+    if not at:
+        return delta
+    first = delta[0]
+    if first.keys() == {"retain"}:
+        return [{"retain": at + first["retain"]}, *delta[1:]]
+    return [{"retain": at}, *delta]
+
+
 def _with_ints(value: Any) -> Any:
     """JSON out of yrs, which knows numbers only: whole ones become ints again."""
     if isinstance(value, float) and value.is_integer():

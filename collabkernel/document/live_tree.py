@@ -10,13 +10,13 @@ the root still shows it. What is detached stays in the tree, since a concurrent 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, cast
 
 from collabkernel.crdt.ids import ROOT, OpId, Stamp
-from collabkernel.crdt.lww import TOMBSTONE, LwwMap
+from collabkernel.crdt.lww import TOMBSTONE, LwwMap, Register
 from collabkernel.crdt.rga import RgaList
 from collabkernel.crdt.text import TextRope
 from collabkernel.document.operations import (
@@ -26,10 +26,10 @@ from collabkernel.document.operations import (
     ListInsert,
     ListMove,
     ListSet,
+    LiveOp,
     MapDelete,
     MapSet,
     NewContainer,
-    Op,
     OpValue,
     StoredValue,
     TextEdit,
@@ -39,6 +39,15 @@ from collabkernel.errors import InvalidOperationError, TooDeepError, UnknownTarg
 
 REGISTER_BYTES = 48
 """What a register, slot or element is counted as, beside its key and value: about what its snapshot takes."""
+CONTAINER_BYTES = {
+    ContainerKind.OBJECT: 500,
+    ContainerKind.MAP: 500,
+    ContainerKind.LIST: 1200,
+    ContainerKind.TEXT: 1900,
+}
+"""What an empty container is counted as, beside its register: what it takes in memory, for its snapshot is small."""
+TYPED_TEXT_BYTES = 7000
+"""What a text takes beside its contents once there are any: a document of yrs."""
 
 Action = Literal["set", "delete", "insert", "remove", "replace", "move", "text"]
 Undo = Callable[[], None]
@@ -129,7 +138,7 @@ class TextNode:
 Node = MapNode | ListNode | TextNode
 
 
-def _wrong_kind(node: Node, op: Op) -> WrongTargetKindError:
+def _wrong_kind(node: Node, op: LiveOp) -> WrongTargetKindError:
     id, kind = node.id, node.kind.name.lower()
     return WrongTargetKindError(f"{type(op).__name__} does not fit {id.site}.{id.counter}, which is a {kind}")
 
@@ -141,6 +150,15 @@ def value_bytes(value: OpValue | StoredValue) -> int:
     if isinstance(value, bytes):
         return len(value)
     return 8
+
+
+def registers_bytes(registers: Iterable[tuple[str, Register]]) -> int:
+    """What registers of plain values are counted as, by key."""
+    size_bytes = 0
+    for key, (_, value) in registers:
+        size_bytes += REGISTER_BYTES + value_bytes(key)
+        size_bytes += 0 if value is TOMBSTONE else value_bytes(cast(StoredValue, value))
+    return size_bytes
 
 
 class LiveTree:
@@ -155,9 +173,10 @@ class LiveTree:
         """
         self.client_id = client_id
         self.tells_changes = True
-        """Whether ``apply`` tells what changed, which for a text is a walk over all of it. Servers do without."""
+        """Whether ``apply`` tells what changed, which for a text takes two to three times the time."""
         self.depth_max = depth_max
         self.size_bytes = 0
+        self._is_loose = False
         self.nodes: dict[OpId, Node] = {ROOT: MapNode(ROOT, ContainerKind.OBJECT, None, 0)}
 
     # -- reading
@@ -179,6 +198,17 @@ class LiveTree:
         if node is None:
             raise UnknownTargetError(f"there is no container {id.site}.{id.counter} in this room")
         return node
+
+    def text(self, op: TextEdit) -> TextRope:
+        """The text that an operation edits.
+
+        Raises:
+            UnknownTargetError, WrongTargetKindError: There is none.
+        """
+        node = self.node(op.target)
+        if not isinstance(node, TextNode):
+            raise _wrong_kind(node, op)
+        return node.rope
 
     def place(self, node: Node) -> str | int | None:
         """Where its parent shows the container: a key or an index; None when it is not shown there, or is the root."""
@@ -236,23 +266,32 @@ class LiveTree:
 
     # -- applying
 
-    def apply_undoable(self, op_id: OpId, stamp: Stamp, op: Op) -> tuple[Change | None, Undo]:
+    def loosen(self) -> None:
+        """Keep no order in the lists that are made from here to ``order``; meanwhile nothing may ask by index."""
+        self._is_loose = True
+
+    def order(self) -> None:
+        """Make out the order of the lists that were made since ``loosen``."""
+        self._is_loose = False
+        for node in self.nodes.values():
+            if isinstance(node, ListNode) and node.items.is_loose:
+                node.items.order()
+
+    def apply_undoable(self, op_id: OpId, stamp: Stamp, op: LiveOp) -> tuple[Change | None, Undo]:
         """``apply`` that can be taken back, as long as nothing later is applied."""
-        created = self._created_by(op_id, op)
-        is_new = created is not None and created not in self.nodes
-        size_bytes = self.size_bytes
+        nodes_count, size_bytes = len(self.nodes), self.size_bytes
         undo_node = self._undo_in_node(op_id, op)
         change = self.apply(op_id, stamp, op)
 
         def undo() -> None:
             undo_node()
-            if is_new and created is not None:
-                self.nodes.pop(created, None)
+            if len(self.nodes) > nodes_count:
+                self.nodes.popitem()
             self.size_bytes = size_bytes
 
         return change, undo
 
-    def _undo_in_node(self, op_id: OpId, op: Op) -> Undo:
+    def _undo_in_node(self, op_id: OpId, op: LiveOp) -> Undo:
         """What takes ``op`` back out of its target; asked before it is applied."""
         node = self.node(op.target)
         if isinstance(node, MapNode) and isinstance(op, MapSet | MapDelete):
@@ -266,7 +305,7 @@ class LiveTree:
             return partial(node.rope.rewind, node.rope.mark())
         raise _wrong_kind(node, op)
 
-    def apply(self, op_id: OpId, stamp: Stamp, op: Op) -> Change | None:
+    def apply(self, op_id: OpId, stamp: Stamp, op: LiveOp) -> Change | None:
         """Apply one operation of the log, or of this site, at once and whole, or not at all.
 
         Returns:
@@ -297,7 +336,7 @@ class LiveTree:
             return None
         old: StoredValue | Absent = ABSENT
         if register is None:
-            self.size_bytes += REGISTER_BYTES + len(key)
+            self.size_bytes += REGISTER_BYTES + value_bytes(key)
         elif register[1] is not TOMBSTONE:
             old = cast(StoredValue, register[1])
             self.size_bytes -= value_bytes(old)
@@ -309,12 +348,12 @@ class LiveTree:
         if not node.entries.apply_delete(op.key, stamp):
             return None
         if register is None:
-            self.size_bytes += REGISTER_BYTES + len(op.key)
+            self.size_bytes += REGISTER_BYTES + value_bytes(op.key)
         if register is None or register[1] is TOMBSTONE:
             return None
         old = cast(StoredValue, register[1])
         self.size_bytes -= value_bytes(old)
-        return Change(node.id, "delete", op.key, old)
+        return Change(node.id, "delete", op.key, old) if self.tells_changes else None
 
     def _insert(self, node: ListNode, op_id: OpId, stamp: Stamp, op: ListInsert) -> Change | None:
         items, value = node.items, op.value
@@ -337,12 +376,12 @@ class LiveTree:
         if index is None or isinstance(old, Absent):
             return None
         self.size_bytes -= value_bytes(old)
-        return Change(node.id, "remove", index, old)
+        return Change(node.id, "remove", index, old) if self.tells_changes else None
 
     def _move(self, node: ListNode, op_id: OpId, stamp: Stamp, op: ListMove) -> Change | None:
         moved = node.items.move(op_id, stamp, op.element, op.parent, op.side)
         self.size_bytes += REGISTER_BYTES
-        if moved is None or moved[0] == moved[1]:
+        if moved is None or moved[0] == moved[1] or not self.tells_changes:
             return None
         value = self._value_of(node, op.element)
         return Change(node.id, "move", moved[1], value, value, old_index=moved[0])
@@ -354,7 +393,7 @@ class LiveTree:
         if index is None or isinstance(old, Absent):
             return None
         self.size_bytes += value_bytes(stored) - value_bytes(old)
-        return Change(node.id, "replace", index, old, stored)
+        return Change(node.id, "replace", index, old, stored) if self.tells_changes else None
 
     def _value_of(self, node: ListNode, element: OpId) -> StoredValue | Absent:
         """An element's value, ABSENT when it is deleted.
@@ -362,30 +401,22 @@ class LiveTree:
         Raises:
             UnknownReferenceError: There never was such an element.
         """
-        if element in node.items or not node.items.knows(element):
-            return cast(StoredValue, node.items.value_of(element))
-        return ABSENT
+        return cast(StoredValue | Absent, node.items.get(element, ABSENT))
 
     def _edit_text(self, node: TextNode, op_id: OpId, _stamp: Stamp, op: TextEdit) -> Change | None:
         rope = node.rope
         if rope.covers(op.update, op_id.site):
             return None
-        self.size_bytes += len(op.update)
-        if not self.tells_changes:
+        was_empty = rope.is_empty
+        if self.tells_changes:
+            delta = rope.apply_with_delta(op.update, op_id.site)
+        else:
             rope.apply(op.update, op_id.site)
-            return None
-        delta = rope.apply_with_delta(op.update, op_id.site)
+            delta = []
+        self.size_bytes += len(op.update) + (TYPED_TEXT_BYTES if was_empty else 0)
         return Change(node.id, "text", delta=tuple(delta)) if delta else None
 
     # -- containers
-
-    def _created_by(self, op_id: OpId, op: Op) -> OpId | None:
-        value = op.value if isinstance(op, MapSet | ListInsert | ListSet) else None
-        if not isinstance(value, NewContainer):
-            return None
-        if value.shared and isinstance(op, MapSet):
-            return shared_container_id(op.target, op.key, value.kind, value.after)
-        return op_id
 
     def _element_value(self, value: OpValue, node: ListNode, op_id: OpId, element: OpId) -> StoredValue:
         if not isinstance(value, NewContainer):
@@ -420,12 +451,14 @@ class LiveTree:
         node: Node
         if kind is ContainerKind.LIST:
             node = ListNode(id, home, depth)
+            if self._is_loose:
+                node.items.loosen()
         elif kind is ContainerKind.TEXT:
             node = TextNode(id, home, depth, self.client_id)
         else:
             node = MapNode(id, kind, home, depth)
         self.nodes[id] = node
-        self.size_bytes += REGISTER_BYTES
+        self.size_bytes += CONTAINER_BYTES[kind]
         return node
 
 

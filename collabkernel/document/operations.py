@@ -1,4 +1,4 @@
-"""Operations on live values, and the envelopes that carry them.
+"""Operations on live values and block documents, and the envelopes that carry them.
 
 An operation names its *target* container and what to do there. Its own id, stamp and seq are not in it: they follow
 from its envelope. Operation ``i`` of an envelope has the id ``(site, counter + i)``, the stamp ``(hlc + i, site)``
@@ -10,9 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from collabkernel.crdt.ids import OpId, Side, Stamp
+from collabkernel.crdt.ids import OpId, Side, Slot, Stamp
 
 __all__ = [
+    "BlockDelete",
+    "BlockInsert",
+    "BlockMove",
+    "BlockRekey",
     "ContainerKind",
     "ContainerRef",
     "Envelope",
@@ -20,16 +24,21 @@ __all__ = [
     "ListInsert",
     "ListMove",
     "ListSet",
+    "LiveOp",
     "MapDelete",
     "MapSet",
     "NewContainer",
+    "NewDocument",
     "Op",
     "OpValue",
     "Scalar",
     "Side",
+    "Slot",
     "StoredEnvelope",
     "StoredValue",
     "TextEdit",
+    "TreeOp",
+    "document_id",
     "shared_container_id",
 ]
 
@@ -135,7 +144,62 @@ class TextEdit:
     update: bytes
 
 
-Op = MapSet | MapDelete | ListInsert | ListDelete | ListMove | ListSet | TextEdit
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """The root of a block document, named by ``document_id(name)``: made twice, it is made once."""
+
+    target: OpId
+    """``ROOT``."""
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlockInsert:
+    """A new block, named by the operation's id."""
+
+    target: OpId
+    """The parent."""
+    slot: Slot
+    key: str
+    """Order key among the parent's blocks of that slot, made by the author's site."""
+    type: str
+    split: OpId | None = None
+    """The rope in which a marker with the block's name begins its text; None: it has a rope of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockMove:
+    """Another place for a block and all below it; among concurrent moves of one block the first in the log wins."""
+
+    target: OpId
+    parent: OpId
+    slot: Slot
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDelete:
+    """Take a block away, with what its author saw below it."""
+
+    target: OpId
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRekey:
+    """Shorter order keys for the blocks of one parent and slot; moves none. Made by the keeper of the document."""
+
+    target: OpId
+    """The parent."""
+    slot: Slot
+    keys: tuple[tuple[OpId, str], ...]
+    """Block and new key, in their order."""
+
+
+TreeOp = NewDocument | BlockInsert | BlockMove | BlockDelete | BlockRekey
+"""What is judged in the order of the log."""
+LiveOp = MapSet | MapDelete | ListInsert | ListDelete | ListMove | ListSet | TextEdit
+"""What commutes: operations on live values; on a block's properties and text too."""
+Op = LiveOp | TreeOp
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +245,11 @@ class StoredEnvelope:
         return Stamp(self.envelope.hlc + i, self.site)
 
 
+def document_id(name: str) -> OpId:
+    """Name of the root of the block document ``name``: derived as of a shared container."""
+    return _derived_id(f"document/{name}")
+
+
 _FNV_OFFSET = 0xCBF29CE484222325
 _FNV_PRIME = 0x100000001B3
 
@@ -194,7 +263,18 @@ def shared_container_id(target: OpId, key: str, kind: ContainerKind, after: Stam
     Source: Fowler, Noll, Vo, "The FNV Non-Cryptographic Hash Algorithm", IETF draft (2012).
     """
     seen = after or Stamp(0, 0)
+    return _derived_id(f"{target.site}.{target.counter}/{int(kind)}/{seen.hlc}.{seen.site}/{key}")
+
+
+def _derived_id(name: str) -> OpId:
     h = _FNV_OFFSET
-    for byte in f"{target.site}.{target.counter}/{int(kind)}/{seen.hlc}.{seen.site}/{key}".encode():
+    for byte in name.encode():
         h = ((h ^ byte) * _FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
     return OpId(0, (h & ((1 << 53) - 1)) or 1)
+
+
+def made_by(op_id: OpId, op: Op) -> OpId | None:
+    """The block or document that an operation makes."""
+    if isinstance(op, BlockInsert):
+        return op_id
+    return document_id(op.name) if isinstance(op, NewDocument) else None

@@ -70,6 +70,8 @@ class ReadCatchUp:
     head: int
     with_snapshot: bool
     """Start from a snapshot: the session knows nothing, or has asked to start again."""
+    is_partial: bool = False
+    """A snapshot goes without the contents of blocks: the session asks for those that it looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,16 @@ class Publish:
     first_seq: int
     last_seq: int
     parts: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PublishEphemeral:
+    """Tell the other servers what this one's sessions show and broadcast; it may be lost."""
+
+    parts: bytes
+    """For a room of live values the presence and events of a server frame, for a document awareness; may be empty."""
+    is_asking: bool = False
+    """They are to tell what their sessions show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +115,11 @@ class WakeAt:
 
 
 @dataclass(frozen=True, slots=True)
+class AskKeeping:
+    """Take the lease and the site of this room's keeper: answered by ``KeepingAnswered``."""
+
+
+@dataclass(frozen=True, slots=True)
 class TellState:
     """The answer to ``StateAsked``."""
 
@@ -114,6 +131,14 @@ class TellState:
 class CountReject:
     """Count a refusal for the metrics."""
 
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """Let nobody of this name open the room again for a while: he sent what could break it."""
+
+    actor: str
     code: str
 
 
@@ -133,10 +158,13 @@ Effect = (
     | Refuse
     | ReadCatchUp
     | Publish
+    | PublishEphemeral
     | ReadMissing
     | WriteSnapshot
     | WakeAt
+    | AskKeeping
     | TellState
     | CountReject
+    | Ban
     | Unload
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from collabkernel.errors import RemoteProtocolError
 from collabkernel.limits import Limits
@@ -86,6 +86,9 @@ class AskFailed:
 
     session_id: int
     reason: str
+    code: str = "storage-error"
+    retry_after_ms: int = 200
+    """About what loading a room takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,17 @@ class OpsPublished:
 
 
 @dataclass(frozen=True, slots=True)
+class EphemeralPublished:
+    """What another server's sessions show and broadcast."""
+
+    origin: bytes
+    """That server."""
+    parts: bytes
+    """As in ``PublishEphemeral``."""
+    is_asking: bool
+
+
+@dataclass(frozen=True, slots=True)
 class BusLost:
     """The bus may have lost messages: the log knows what they said."""
 
@@ -151,6 +165,8 @@ class MissingRead:
     """The answer to ``ReadMissing``."""
 
     rows: tuple[OpRow, ...]
+    is_cut: bool = False
+    """More may follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +175,32 @@ class SnapshotSaved:
 
     seq: int
     """Where it stands; 0 when that failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """The right to write as a room's keeper."""
+
+    token: int
+    """Of the lease."""
+    epoch: int
+    """Of the keeper's site: nobody who had a lower one can store anything more."""
+    next_counter: int
+    seq: int
+    """The head of the log since when that is so."""
+    until_ms: int
+    """By this server's clock; another server may take over then."""
+
+    def after(self, ops_count: int) -> Keeping:
+        """What is left when so many operations are written."""
+        return replace(self, next_counter=self.next_counter + ops_count)
+
+
+@dataclass(frozen=True, slots=True)
+class KeepingAnswered:
+    """The answer to ``AskKeeping``; None: another server has the lease, or the database did not answer."""
+
+    keeping: Keeping | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +239,11 @@ Event = (
     | RefusalStored
     | CatchUpRead
     | OpsPublished
+    | EphemeralPublished
     | BusLost
     | MissingRead
     | SnapshotSaved
+    | KeepingAnswered
     | StateAsked
     | Ticked
     | StopAsked

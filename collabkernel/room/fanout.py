@@ -7,14 +7,16 @@ cursor, and goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 
 from collabkernel.document.operations import StoredEnvelope
 from collabkernel.limits import Limits
 from collabkernel.room.effects import Effect, ReadCatchUp, Send
+from collabkernel.room.intake import Intake
 from collabkernel.room.ring import Ring, RingEntry
 from collabkernel.room.session import Session
-from collabkernel.wire.frames import ops_part, through_part
+from collabkernel.room.viewport import THROUGH_MS, Run, Viewports
+from collabkernel.wire.frames import is_snapshot, ops_part, through_part
 
 FLUSH_MS_PER_SESSION = 0.2
 """The flush tick grows by this with each session: a frame out costs about 40 us, so sending takes a fifth of a core."""
@@ -24,15 +26,32 @@ FLUSH_BYTES = 1 << 20
 """Contents of one frame of a flush, but for one envelope more: far under what a client takes (32 MiB)."""
 
 
+def flush_tick_ms(sessions_count: int, limits: Limits) -> int:
+    """How far apart flushes are: at once when idle, wider with more sessions."""
+    return max(min(int(sessions_count * FLUSH_MS_PER_SESSION), limits.flush_tick_max_ms), limits.flush_tick_min_ms)
+
+
 class FanOut:
     """What is stored and not yet shown, and what was shown lately."""
 
-    __slots__ = ("_due_ms", "_flushed_at_ms", "_limits", "_payloads", "_ring", "_stored", "flushed")
+    __slots__ = (
+        "_due_ms",
+        "_flushed_at_ms",
+        "_intake",
+        "_limits",
+        "_payloads",
+        "_ring",
+        "_stored",
+        "_viewports",
+        "flushed",
+    )
 
-    def __init__(self, flushed: int, limits: Limits) -> None:
+    def __init__(self, flushed: int, limits: Limits, intake: Intake, viewports: Viewports) -> None:
         self.flushed = flushed
         """The last seq that was shown."""
         self._limits = limits
+        self._intake = intake
+        self._viewports = viewports
         self._stored: list[StoredEnvelope] = []
         self._payloads: list[list[bytes]] = []
         self._ring = Ring(limits.ring_bytes)
@@ -46,13 +65,14 @@ class FanOut:
 
     def tick_ms(self, sessions_count: int) -> int:
         """How far apart flushes are: at once when idle, wider with more sessions."""
-        limits = self._limits
-        return max(min(int(sessions_count * FLUSH_MS_PER_SESSION), limits.flush_tick_max_ms), limits.flush_tick_min_ms)
+        return flush_tick_ms(sessions_count, self._limits)
 
     def plan(self, tick_ms: int, now_ms: int) -> None:
         """Plan the flush of what was added."""
-        if self._due_ms is None:
-            self._due_ms = max(now_ms, self._flushed_at_ms + tick_ms)
+        self._plan_at(max(now_ms, self._flushed_at_ms + tick_ms))
+
+    def _plan_at(self, due_ms: int) -> None:
+        self._due_ms = due_ms if self._due_ms is None else min(self._due_ms, due_ms)
 
     def due_ms(self) -> int | None:
         """When to ``send``; None when nothing is planned."""
@@ -62,54 +82,107 @@ class FanOut:
         """Show what was stored, and help on who is behind."""
         self._due_ms = None
         self._flushed_at_ms = now_ms
-        before, entries = self.flushed, self._take_entries()
+        before = self.flushed
+        stretches = list(self._take_stretches())
+        has_views = self._viewports.begin(sessions)
         ready: list[int] = []
+        ready_views: list[Session] = []
         effects: list[Effect] = []
         for session in sessions:
-            if session.is_reading or session.is_blocked or session.cursor == self.flushed:
+            if session.is_passed_by or session.cursor == self.flushed:
                 continue
             if session.cursor == before:
                 session.cursor = self.flushed
-                ready.append(session.id)
+                if session.view is None:
+                    ready.append(session.id)
+                else:
+                    ready_views.append(session)
             else:
                 effects += self.catch_up(session)
         if ready:
             ids = tuple(ready)
-            effects[:0] = [Send(ids, entry.part + through_part(entry.last_seq)) for entry in entries]
+            effects[:0] = [Send(ids, entry.part + through_part(entry.last_seq)) for entry, _ in stretches]
+        if has_views:
+            for _, runs in stretches:
+                effects += self._viewports.show(runs, ready_views, sessions, now_ms)
+            effects += self._look(sessions, now_ms)
+            effects += self._remind(sessions, now_ms)
         return effects
 
-    def _take_entries(self) -> list[RingEntry]:
+    def _look(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
+        """Give those who are up to date the contents that they look at and lack."""
+        effects: list[Effect] = []
+        intake = self._intake
+        for session in sessions:
+            if session.view is not None and session.cursor == self.flushed and not session.is_passed_by:
+                effects += self._viewports.look(session, intake.admitted, intake.is_settled, now_ms)
+        return effects
+
+    def _remind(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
+        """Tell those who were sent nothing for long how far they are complete, and plan to tell the others."""
+        effects: list[Effect] = []
+        for session in sessions:
+            if session.view is None or session.view.owed is None or session.is_passed_by:
+                continue
+            due_ms = session.view.told_ms + THROUGH_MS
+            if due_ms <= now_ms:
+                session.view.told_ms = now_ms
+                effects += self._viewports.owed(session)
+            else:
+                self._plan_at(due_ms)
+        return effects
+
+    def release(self, session_by_id: Mapping[int, Session]) -> list[Effect]:
+        """Go on with those whose contents had waited for the log, which has answered."""
+        effects: list[Effect] = []
+        for session, frame in self._viewports.release(self._intake.answered):
+            if session_by_id.get(session.id) is session:
+                session.is_reading = False
+                effects.append(Send((session.id,), frame))
+                effects += self._resync_due(session) or self.catch_up(session)
+        return effects
+
+    def _take_stretches(self) -> Iterator[tuple[RingEntry, list[Run]]]:
         """What is stored and was not shown, cut so that clients take each frame, and now in the ring."""
-        entries: list[RingEntry] = []
         start = size_bytes = 0
         for end, payloads in enumerate(self._payloads, start=1):
             size_bytes += sum(map(len, payloads))
             if size_bytes < FLUSH_BYTES and end < len(self._payloads):
                 continue
             part = ops_part(self._stored[start:end], self._payloads[start:end])
-            entries.append(RingEntry(self.flushed + 1, self._stored[end - 1].last_seq, part))
-            self.flushed = entries[-1].last_seq
-            self._ring.add(entries[-1])
+            entry = RingEntry(self.flushed + 1, self._stored[end - 1].last_seq, part)
+            self.flushed = entry.last_seq
+            self._ring.add(entry)
+            yield entry, [Run(*each) for each in zip(self._stored[start:end], self._payloads[start:end], strict=True)]
             start, size_bytes = end, 0
         self._stored, self._payloads = [], []
-        return entries
 
     def catch_up(self, session: Session) -> list[Effect]:
         """Give a session what follows its cursor: a stretch of the ring, or else what the log is asked for."""
-        if session.is_reading or session.is_blocked or session.cursor == self.flushed:
+        if session.is_passed_by:
             return []
+        if session.cursor == self.flushed:
+            self._plan_look(session)
+            return []
+        owed = self._viewports.owed(session)
         found = self._ring.since(session.cursor, self._limits.session_queue_low_bytes)
         if found is None:
-            return [self.read(session, with_snapshot=self.flushed - session.cursor > self._limits.catch_up_ops)]
+            return [*owed, self.read(session, with_snapshot=self.flushed - session.cursor > self._limits.catch_up_ops)]
         parts, session.cursor = found
-        if session.cursor < self.flushed and self._due_ms is None:
-            self._due_ms = self._flushed_at_ms  # the rest with the next flush, when the socket has taken this
-        return [Send((session.id,), b"".join(parts) + through_part(session.cursor))]
+        if session.cursor < self.flushed:
+            self._plan_at(self._flushed_at_ms)  # the rest with the next flush, when the socket has taken this
+        self._plan_look(session)
+        return [*owed, Send((session.id,), b"".join(parts) + through_part(session.cursor))]
 
     def read(self, session: Session, with_snapshot: bool) -> Effect:
         """Ask the log for what follows the session's cursor."""
         session.is_reading = True
-        return ReadCatchUp(session.id, session.cursor, self.flushed, with_snapshot)
+        return ReadCatchUp(session.id, session.cursor, self.flushed, with_snapshot, session.view is not None)
+
+    def _plan_look(self, session: Session) -> None:
+        """Plan a flush for a session that may lack what it looks at."""
+        if session.view is not None and session.view.is_due:
+            self._plan_at(self._flushed_at_ms)
 
     def resync(self, session: Session) -> list[Effect]:
         """Start a session again from a snapshot; after what is being read for it."""
@@ -119,12 +192,20 @@ class FanOut:
             return []
         return [self.read(session, with_snapshot=True)]
 
+    def _resync_due(self, session: Session) -> list[Effect]:
+        if not session.is_resync_due:
+            return []
+        session.is_resync_due = False
+        return self.resync(session)
+
     def on_read(self, session: Session, parts: tuple[bytes, ...], through: int) -> list[Effect]:
         """Send what the log answered, and go on from there."""
         session.is_reading = False
-        if session.is_resync_due:
-            session.is_resync_due = False
-            return self.resync(session)
+        resync = self._resync_due(session)
+        if resync:
+            return resync
+        if session.view is not None and any(map(is_snapshot, parts)):
+            session.view.start_over()
         session.cursor = through
         frame = b"".join(parts) + through_part(through)
         sends: list[Effect] = [Send((session.id,), frame)] if frame else []

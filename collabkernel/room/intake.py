@@ -11,14 +11,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from collabkernel.document.live_tree import LiveTree
-from collabkernel.document.operations import Envelope, StoredEnvelope
+from collabkernel.crdt.clock import hlc_from_ms
+from collabkernel.document.operations import Envelope, Op, StoredEnvelope
+from collabkernel.document.room_state import RoomState
 from collabkernel.errors import CollabKernelError, CounterGapError, RateError, ReadOnlyError, RoomResetError
 from collabkernel.limits import Limits
 from collabkernel.room.admission import REFUSALS, apply_envelope, check_limits, lower_stamp
 from collabkernel.room.effects import Append, CountReject, Effect, FindEnvelope, Refuse, Send
 from collabkernel.room.session import Session
-from collabkernel.room.text_work import REWOUND_BYTES_PER_TOKEN, WORK_PER_TOKEN, RoomSizes, rewound_bytes, work
+from collabkernel.room.text_work import WALKED_PER_TOKEN, WORK_PER_TOKEN, TextSizes, cold_texts, work
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended, Refusal
 from collabkernel.wire.frames import acks_part, rejects_part
 from collabkernel.wire.messages import Ack, Reject, Role, Submit
@@ -62,21 +63,27 @@ class Intake:
         "_requests",
         "_room_id",
         "_sizes",
-        "_tree",
+        "_state",
+        "admitted",
+        "answered",
         "head",
         "hlc",
     )
 
-    def __init__(self, room_id: str, tree: LiveTree, head: int, hlc: int, limits: Limits, is_durable: bool) -> None:
+    def __init__(self, room_id: str, state: RoomState, head: int, hlc: int, limits: Limits, is_durable: bool) -> None:
         self._room_id = room_id
-        self._tree = tree
-        self._sizes = RoomSizes(tree)
+        self._state = state
+        self._sizes = TextSizes(state)
         self._limits = limits
         self._is_durable = is_durable
         self.head = head
         """The last stored seq."""
         self.hlc = hlc
         """The highest stamp admitted."""
+        self.admitted = 0
+        """Envelopes taken into the state so far ..."""
+        self.answered = 0
+        """... and how many of them the log has answered for; in the same order."""
         self._in_flight: deque[InFlight] = deque()
         self._in_flight_ids: set[tuple[int, int]] = set()
         """Site and first counter of each."""
@@ -136,7 +143,8 @@ class Intake:
             return session.ops.take(limits.resent_ops, now_ms)
         if self._in_flight_bytes > limits.in_flight_bytes:
             return IN_FLIGHT_RETRY_MS
-        return session.ops.take(len(envelope.ops) + work(self._tree, envelope) // WORK_PER_TOKEN, now_ms)
+        text_ops = work(self._state, envelope) // WORK_PER_TOKEN + cold_texts(self._state, envelope)
+        return session.ops.take(len(envelope.ops) + text_ops, now_ms)
 
     def release(self, session: Session) -> list[Effect]:
         """Go on with a session that was held back: ask again for what was dropped meanwhile."""
@@ -159,7 +167,7 @@ class Intake:
         An outcome behind a seq that this server has not seen waits (``is_missing``) until ``take_foreign`` brought it.
 
         Raises:
-            RoomResetError: The log did not take what the tree has.
+            RoomResetError: The log did not take what the room has.
         """
         self._outcomes.extend(outcomes)
         shown: list[Shown] = []
@@ -169,12 +177,14 @@ class Intake:
             site, actor, envelope, payloads, is_lowered = self._in_flight.popleft()
             self._in_flight_ids.discard((site, envelope.counter))
             self._in_flight_bytes -= _in_flight_bytes(payloads)
+            self.answered += 1
             assert isinstance(outcome, Appended)
             if outcome.hlc != envelope.hlc:
                 raise RoomResetError("room-reset", "the log stamped an envelope otherwise than this room")
             if outcome.seq > self.head:  # else it came back from the log already, among others' operations
                 stored = StoredEnvelope(outcome.seq, site, actor, envelope)
                 self.head = stored.last_seq
+                self._state.judge_all(stored)
                 shown.append(Shown(stored, payloads))
             ack = Ack(envelope.counter, outcome.seq, envelope.hlc if is_lowered else None, not self._is_durable)
             acks_by_site.setdefault(site, []).append(ack)
@@ -190,7 +200,7 @@ class Intake:
         """The next outcome is behind operations of another server that are not here yet.
 
         Raises:
-            RoomResetError: The log did not take what the tree has.
+            RoomResetError: The log did not take what the room has.
         """
         if not self._outcomes:
             return False
@@ -210,9 +220,9 @@ class Intake:
         for stored, _ in fresh:
             if stored.seq != self.head + 1:
                 raise RoomResetError("room-reset", "the log has a gap")
-            for i, op in enumerate(stored.envelope.ops):
-                self._sizes.apply(stored.op_id(i), stored.stamp(i), op)
-            self._sizes.settle()
+            apply_envelope(self._state, self._sizes, stored.site, stored.envelope)
+            self._sizes.rest()
+            self._state.judge_all(stored)
             self.head = stored.last_seq
             self.hlc = max(self.hlc, stored.envelope.hlc + len(stored.envelope.ops) - 1)
         return fresh
@@ -225,7 +235,7 @@ class Intake:
     def found(self, session: Session, counter: int, found: Appended | Refusal | None) -> list[Effect]:
         """What the log says of a resent envelope."""
         if isinstance(found, Appended):
-            ack = Ack(counter, found.seq, found.hlc, not self._is_durable)
+            ack = Ack(counter, found.seq, found.hlc or None, not self._is_durable)
             return [Send((session.id,), acks_part([ack]))]
         if found is None:
             reason = f"counter {counter} is inside an envelope of the log, not its beginning"
@@ -240,25 +250,46 @@ class Intake:
     def _admit(self, session: Session, sent: Envelope, now_ms: int) -> list[Effect]:
         site, actor = session.site, session.principal.actor
         session.next_counter = sent.last_counter + 1
+        walked = self._sizes.walked
         try:
-            check_limits(sent, self._tree, self.head, self._limits)
+            check_limits(sent, self._state, self.head, self._limits)
             envelope = lower_stamp(sent, self.hlc, now_ms, self._limits.stamp_ahead_ms)
-            apply_envelope(self._tree, self._sizes, site, envelope)
+            apply_envelope(self._state, self._sizes, site, envelope)
         except REFUSALS as error:
-            rewound = rewound_bytes(self._tree, sent.ops) // REWOUND_BYTES_PER_TOKEN
-            session.ops.charge(self._limits.refused_ops + rewound, now_ms)
+            session.ops.charge(self._limits.refused_ops, now_ms)
             refusal = Refusal(sent.counter, len(sent.ops), error.code, str(error))
             return [*self.take_append(), Refuse(site, session.epoch, refusal)]  # behind what is admitted, in its order
+        finally:
+            session.ops.charge((self._sizes.walked - walked) // WALKED_PER_TOKEN, now_ms)
+        self._send_off(site, session.epoch, actor, envelope, is_lowered=envelope is not sent)
+        return []
+
+    def mend(self, site: int, epoch: int, counter: int, actor: str, ops: Sequence[Op], now_ms: int) -> bool:
+        """Take an envelope of the keeper, who alone may rekey; False when it does not fit now."""
+        if self._in_flight_bytes > self._limits.in_flight_bytes:
+            return False
+        envelope = Envelope(counter, self.head, max(hlc_from_ms(now_ms), self.hlc + 1), tuple(ops))
+        try:
+            check_limits(envelope, self._state, self.head, self._limits, is_keeper=True)
+            apply_envelope(self._state, self._sizes, site, envelope)
+        except REFUSALS:
+            return False  # such as in a room that is full
+        self._send_off(site, epoch, actor, envelope, is_lowered=False)
+        return True
+
+    def _send_off(self, site: int, epoch: int, actor: str, envelope: Envelope, *, is_lowered: bool) -> None:
+        """Hand an envelope that is applied to the log."""
+        self._sizes.rest()
         self.hlc = max(self.hlc, envelope.hlc + len(envelope.ops) - 1)
         payloads = [encode_op(op) for op in envelope.ops]
-        self._in_flight.append(InFlight(site, actor, envelope, payloads, envelope is not sent))
+        self._in_flight.append(InFlight(site, actor, envelope, payloads, is_lowered))
         self._in_flight_ids.add((site, envelope.counter))
+        self.admitted += 1
         self._in_flight_bytes += _in_flight_bytes(payloads)
         ops = tuple(zip(map(op_kind, envelope.ops), payloads, strict=True))
         self._requests.append(
-            AppendRequest(self._room_id, site, session.epoch, envelope.counter, envelope.base, envelope.hlc, actor, ops)
+            AppendRequest(self._room_id, site, epoch, envelope.counter, envelope.base, envelope.hlc, actor, ops)
         )
-        return []
 
 
 def _rejected(counter: int, error: CollabKernelError, *, final: bool) -> Reject:

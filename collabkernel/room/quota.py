@@ -26,7 +26,7 @@ class TokenBucket:
             return 0
         return max(1, int((wanted - self._tokens) * 1000 / self.rate_per_s) + 1)
 
-    def charge(self, tokens: int, now_ms: int) -> None:
+    def charge(self, tokens: float, now_ms: int) -> None:
         """Take ``tokens`` whether they are there or not; what is missing is owed."""
         self._fill(now_ms)
         self._tokens -= tokens

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from collabkernel.limits import Limits
 from collabkernel.room.quota import TokenBucket
+from collabkernel.room.view import View
 from collabkernel.wire.messages import ClientLimits, PresenceEntry, Role, SessionKind, Welcome
 
 
@@ -20,6 +23,10 @@ class Principal:
     color: str
     """``#rrggbb``, or empty."""
     role: Role
+    identity: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What Jupyter says of him, as it stands under ``user`` in the awareness of documents; empty where he may say."""
+    is_service: bool = False
+    """Whether this is the server itself, in this process: it has no allowances, and is in no count of connections."""
 
 
 class Session:
@@ -49,6 +56,8 @@ class Session:
         "principal",
         "resyncs",
         "site",
+        "view",
+        "viewports",
     )
 
     def __init__(self, id: int, principal: Principal, limits: Limits, now_ms: int) -> None:
@@ -62,7 +71,7 @@ class Session:
         self.is_asking_site = False
         self.is_live = False
         self.is_reading = False
-        """A ``ReadCatchUp`` is under way; flushes pass this session by."""
+        """A ``ReadCatchUp`` is under way, or contents are held for it; flushes pass this session by."""
         self.is_resync_due = False
         """It asked for a snapshot while it was being caught up."""
         self.is_dropping = False
@@ -74,7 +83,15 @@ class Session:
         self.frames = TokenBucket(limits.frames_per_s, limits.frames_per_s, now_ms)
         self.ops = TokenBucket(limits.ops_per_s, limits.ops_burst, now_ms)
         self.events = TokenBucket(limits.events_per_s, limits.events_per_s, now_ms)
+        self.view: View | None = None
+        """What it looks at; None: it is shown everything."""
+        self.viewports = TokenBucket(limits.viewport_blocks_per_s, limits.viewport_blocks_burst, now_ms)
         self.resyncs = TokenBucket(limits.resyncs_per_minute / 60, limits.resyncs_per_minute, now_ms)
+
+    @property
+    def is_passed_by(self) -> bool:
+        """Flushes pass it by: it is blocked, or something is read or held for it."""
+        return self.is_reading or self.is_blocked
 
     @property
     def is_blocked(self) -> bool:

@@ -3,20 +3,24 @@
 yrs keeps what one author has typed in a row as one string, and an edit in its midst cuts it: a walk over all of it.
 10,000 deletions of one character in a text of 5 MB are an update of 31 KB and nine seconds of work (0.1 to 0.2 ns a cut
 and a byte). So the work of an envelope, cuts times the text's size, is metered and bounded. Each cut also leaves two
-pieces, of 400 bytes together in memory and 30 in a snapshot, which the bytes of the update do not show; ``RoomSizes``
+pieces, of 400 bytes together in memory and 30 in a snapshot, which the bytes of the update do not show; ``TextSizes``
 counts them until the text is encoded anew and shows its size.
+
+An insert where many were made at once walks over those, here and in yrs: that is known once it was judged, and charged
+then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from collabkernel.crdt.ids import OpId, Stamp
-from collabkernel.crdt.yjs_parse import Reader
-from collabkernel.crdt.yjs_policy import DELETED, EMBED, FORMAT, HAS_KEY, HAS_ORIGIN, HAS_RIGHT_ORIGIN, STRING
-from collabkernel.document.live_tree import LiveTree, MapNode, TextNode, Undo
-from collabkernel.document.operations import Envelope, MapDelete, MapSet, Op, TextEdit
+from collabkernel.crdt.ids import OpId
+from collabkernel.crdt.text import TextRope
+from collabkernel.crdt.yjs.parse import Reader
+from collabkernel.crdt.yjs.policy import DELETED, EMBED, FORMAT, HAS_KEY, HAS_ORIGIN, HAS_RIGHT_ORIGIN, STRING
+from collabkernel.document.live_tree import Undo
+from collabkernel.document.operations import Envelope, TextEdit
+from collabkernel.document.room_state import RoomState
 from collabkernel.errors import InvalidYjsUpdateError
+from collabkernel.limits import WARM_TEXTS
 
 CUT_BYTES = 128
 """What a cut is counted as in a room: more than its snapshot takes, less than its memory."""
@@ -24,8 +28,8 @@ WORK_PER_TOKEN = 700_000
 """Work that costs as much as one operation: about 0.1 ms."""
 SMALL_TEXT_BYTES = 64 << 10
 """In a text of this size as many cuts as an update may have cost a tenth of a second; it is not looked at."""
-REWOUND_BYTES_PER_TOKEN = 250
-"""Text that is gone back over at the price of one operation."""
+WALKED_PER_TOKEN = 400
+"""Pieces that are walked over at the price of one operation: about 0.1 ms."""
 
 
 def cuts(update: bytes) -> int:
@@ -91,75 +95,65 @@ def _skip_struct(reader: Reader) -> None:
         raise InvalidYjsUpdateError(f"content of kind {kind}")
 
 
-class RoomSizes:
-    """Counts what a room's tree does not: texts by what they take encoded, and since then by their updates and cuts;
-    keys by their bytes."""
+class TextSizes:
+    """Counts the texts of a room by what they take encoded, and since then by their updates and cuts."""
 
-    def __init__(self, tree: LiveTree) -> None:
-        self._tree = tree
+    def __init__(self, state: RoomState) -> None:
+        self._state = state
         self._bytes_by_text: dict[OpId, int] = {}
-        self._undone: list[tuple[OpId, int]] = []
+        self._edited = 0
+        """Edits since texts were last looked through for those that nobody edits."""
+        self.walked = 0
+        """Pieces of texts that were walked over to judge updates, in all."""
 
-    def apply(self, op_id: OpId, stamp: Stamp, op: Op) -> None:
-        """``LiveTree.apply``, counted."""
-        self._counted(op, lambda: self._tree.apply(op_id, stamp, op))
+    def apply_staged(self, op: TextEdit, rope: TextRope) -> Undo:
+        """``TextRope.apply_staged`` of the rope that ``op`` edits, counted; what is returned takes it back.
 
-    def apply_undoable(self, op_id: OpId, stamp: Stamp, op: Op) -> Undo:
-        """``LiveTree.apply_undoable``, counted."""
-        undos: list[Undo] = []
-        self._counted(op, lambda: undos.append(self._tree.apply_undoable(op_id, stamp, op)[1]))
-        return undos[0]
+        Raises:
+            InvalidYjsUpdateError: yrs does not take it after all; nothing was changed.
+        """
+        target, holder, mark, updates = op.target, self._state.holder(op), rope.mark(), rope.staged
+        holder_bytes, rope_bytes = holder.size_bytes, rope.size_bytes
+        before = self._bytes_by_text.get(target, rope_bytes)
+        made = self._state.typed_bytes(op) if rope.is_empty else 0
+        rope.apply_staged()
+        self._edited += 1
+        grown = sum(map(len, updates))
+        is_encoded_anew = rope.size_bytes != rope_bytes + grown
+        after = rope.size_bytes if is_encoded_anew else before + grown + sum(map(cuts, updates)) * CUT_BYTES
+        self._bytes_by_text[target] = after
+        holder.size_bytes += after - before + made
 
-    def _counted(self, op: Op, apply: Callable[[], object]) -> None:
-        tree = self._tree
-        node = tree.nodes.get(op.target)
-        if isinstance(op, MapSet | MapDelete) and not op.key.isascii() and isinstance(node, MapNode):
-            is_new = node.entries.register(op.key) is None
-            apply()
-            tree.size_bytes += len(op.key.encode()) - len(op.key) if is_new else 0
-            return
-        if not isinstance(op, TextEdit) or not isinstance(node, TextNode):
-            apply()
-            return
-        rope = node.rope
-        tree_bytes, rope_bytes = tree.size_bytes, rope.size_bytes
-        before = self._bytes_by_text.get(op.target, rope_bytes)
-        apply()
-        grown = rope.size_bytes - rope_bytes
-        is_encoded_anew = grown not in (0, len(op.update))
-        after = before
-        if grown:
-            after = rope.size_bytes if is_encoded_anew else before + grown + cuts(op.update) * CUT_BYTES
-        self._bytes_by_text[op.target] = after
-        tree.size_bytes = tree_bytes + after - before
-        self._undone.append((op.target, before))
-
-    def settle(self) -> None:
-        """What was applied stays."""
-        self._undone.clear()
-
-    def undo(self) -> None:
-        """All since the last ``settle`` was taken back."""
-        for target, before in reversed(self._undone):
+        def undo() -> None:
+            rope.rewind(mark)
             self._bytes_by_text[target] = before
-        self._undone.clear()
+            holder.size_bytes = holder_bytes
+
+        return undo
+
+    def rest(self) -> None:
+        """Now and then: let texts of blocks be bytes that nobody edits, and count them by those.
+
+        When nothing that was applied may be taken back any more.
+        """
+        blocks = self._state.blocks
+        if blocks is None or self._edited < WARM_TEXTS:
+            return
+        self._edited = 0
+        blocks.cool(WARM_TEXTS)
+        for target in [target for target in self._bytes_by_text if target in blocks.ropes]:
+            rope = blocks.ropes[target]
+            if rope.is_cold:
+                blocks.size_bytes += rope.size_bytes - self._bytes_by_text.pop(target)
 
 
-def text_bytes(tree: LiveTree, op: TextEdit) -> int:
-    """The size of the text that an operation edits; 0 when there is none."""
-    node = tree.nodes.get(op.target)
-    return node.rope.size_bytes if isinstance(node, TextNode) else 0
+def cold_texts(state: RoomState, envelope: Envelope) -> int:
+    """How many texts have to be made ready before an envelope is applied: each costs about as much as an operation."""
+    op_by_target = {op.target: op for op in envelope.ops if isinstance(op, TextEdit)}
+    return sum([state.is_cold(op) for op in op_by_target.values()])
 
 
-def work(tree: LiveTree, envelope: Envelope) -> int:
+def work(state: RoomState, envelope: Envelope) -> int:
     """What an envelope's edits of large texts may cost: cuts times bytes."""
-    sized = [(op, text_bytes(tree, op)) for op in envelope.ops if isinstance(op, TextEdit)]
+    sized = [(op, state.text_bytes(op)) for op in envelope.ops if isinstance(op, TextEdit)]
     return sum([cuts(op.update) * size_bytes for op, size_bytes in sized if size_bytes > SMALL_TEXT_BYTES])
-
-
-def rewound_bytes(tree: LiveTree, ops: tuple[Op, ...]) -> int:
-    """The texts that had to be gone back over when an envelope was refused: one edit alone is never half-done."""
-    edits = [op for op in ops if isinstance(op, TextEdit)]
-    if len(edits) < 2:
-        return 0
-    return sum({op.target: text_bytes(tree, op) for op in edits}.values())

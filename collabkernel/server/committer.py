@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from collabkernel import metrics
 from collabkernel.crdt.ids import OpId
-from collabkernel.errors import RoomNotFoundError, StorageError
+from collabkernel.errors import RoomNotFoundError, StorageError, TooManyError
 from collabkernel.limits import SITE_MAX, Limits
 from collabkernel.room.effects import Append, FindEnvelope, GrantSite, Refuse
 from collabkernel.room.events import (
@@ -34,6 +34,8 @@ from collabkernel.room.events import (
     RefusalStored,
     SiteGranted,
 )
+from collabkernel.room.keeper import KEEPER_SITE
+from collabkernel.server.flag import Flag
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended, Refusal, SiteRow, Storage
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,10 @@ log = logging.getLogger(__name__)
 Job = Append | Refuse | FindEnvelope | GrantSite
 SITE_TRIES = 8
 """Draws of a new site number; at a million sites a room, one collides with odds of 1 in 4,000."""
+SITE_UNUSED_MS = 3_600_000
+"""A site that wrote nothing may be dropped this long after it was entered or resumed, when a room has no place left."""
+SITES_RETRY_MS = 60_000
+"""Who finds no place comes again after this."""
 FINDS_AT_ONCE = 32
 """Look-ups of one room in one round: a resend of hundreds of envelopes takes few rounds, and no reader long."""
 LINES_AT_ONCE = 64
@@ -58,16 +64,18 @@ class Asked(NamedTuple):
 class Line:
     """Part of what one loaded room wants of the log, in the order it asked."""
 
-    __slots__ = ("answer", "asked", "is_broken", "is_waiting", "room_id")
+    __slots__ = ("answer", "asked", "is_broken", "is_waiting", "room_id", "sites_free")
 
     def __init__(self, room_id: str, answer: Callable[[Event], None]) -> None:
         self.room_id = room_id
         self.answer = answer
-        self.asked: deque[Asked] = deque()
+        self.asked: list[Asked] = []
         self.is_broken = False
         """An envelope of it was not stored."""
         self.is_waiting = False
         """The committer has it among those with something in them."""
+        self.sites_free = 0
+        """Sites that may be entered before the log is asked again how many."""
 
     def next_append(self) -> Append | None:
         """The first thing asked, if it is an append."""
@@ -98,7 +106,7 @@ class Committer:
         self._now_ms = now_ms
         self._lines: deque[Line] = deque()
         """Those with something in them, who has waited longest first."""
-        self._wake = asyncio.Event()
+        self._wake = Flag()
         self._is_stopping = False
 
     def lines(self, room_id: str, answer: Callable[[Event], None]) -> RoomLines:
@@ -135,7 +143,8 @@ class Committer:
         if taken:
             await self._commit(taken)
         ready = [line for line in lines if line.asked and line.next_append() is None][:LINES_AT_ONCE]
-        await asyncio.gather(*[self._serve(line) for line in ready])
+        if ready:
+            await asyncio.gather(*[self._serve(line) for line in ready])
         had_turn = {*ready, *[line for line, _, _ in taken]}
         self._lines.extendleft(reversed([line for line in lines if line.asked and line not in had_turn]))
         for line in lines:
@@ -150,7 +159,7 @@ class Committer:
         ops_count = size_bytes = 0
         while lines := [line for line in lines if line.next_append()]:
             for line in lines:
-                job, asked_ms = line.asked.popleft()
+                job, asked_ms = line.asked.pop(0)
                 assert isinstance(job, Append)
                 if line.is_broken:
                     line.answer(AppendFailed(BROKEN))
@@ -193,11 +202,11 @@ class Committer:
 
     async def _serve(self, line: Line) -> None:
         """Do the first thing in a line; of look-ups several."""
-        jobs = [line.asked.popleft().job]
+        jobs = [line.asked.pop(0).job]
         while isinstance(jobs[0], FindEnvelope) and line.asked and len(jobs) < FINDS_AT_ONCE:
             if not isinstance(line.asked[0].job, FindEnvelope):
                 break
-            jobs.append(line.asked.popleft().job)
+            jobs.append(line.asked.pop(0).job)
         if line.is_broken:
             line.answer(AppendFailed(BROKEN))
             return
@@ -206,7 +215,10 @@ class Committer:
 
     async def _outcome_or_fault(self, line: Line, job: Job) -> Event:
         try:
-            return await self._outcome(line.room_id, job)
+            return await self._outcome(line, job)
+        except TooManyError as error:
+            assert isinstance(job, GrantSite)
+            return AskFailed(job.session_id, str(error), error.code, error.retry_after_ms or 0)
         except Exception as error:
             # The edge of every room's writing, as above.
             log.exception("The log did not answer room %s", line.room_id)
@@ -216,8 +228,8 @@ class Committer:
             line.is_broken = True
             return AppendFailed(reason)
 
-    async def _outcome(self, room_id: str, job: Job) -> Event:
-        storage = self._storage
+    async def _outcome(self, line: Line, job: Job) -> Event:
+        storage, room_id = self._storage, line.room_id
         match job:
             case Refuse():
                 is_stored = await storage.refuse(room_id, job.site, job.epoch, job.refusal)
@@ -227,17 +239,23 @@ class Committer:
                 assert found is None or not isinstance(found, Refusal) or found.counter == job.counter
                 return EnvelopeFound(job.session_id, job.counter, found)
             case GrantSite() if job.resume is None:
-                return await self._new_site(room_id, job)
+                return await self._new_site(line, job)
             case GrantSite():
                 return await self._resume_site(room_id, job)
             case Append():
                 raise AssertionError("appends go through _commit")
 
-    async def _new_site(self, room_id: str, job: GrantSite) -> SiteGranted:
+    async def _new_site(self, line: Line, job: GrantSite) -> SiteGranted:
+        room_id, sites_max = line.room_id, self._limits.sites_per_room
+        if line.sites_free == 0:
+            line.sites_free = await self._storage.free_sites(room_id, sites_max, self._now_ms() - SITE_UNUSED_MS)
+            if line.sites_free == 0:
+                raise TooManyError("sites in this room", sites_max, SITES_RETRY_MS)
+        line.sites_free -= 1
         secret = secrets.token_bytes(16)
         digest = sha256(secret).digest()
         for _ in range(SITE_TRIES):
-            site = secrets.randbelow(SITE_MAX) + 1
+            site = secrets.randbelow(SITE_MAX - KEEPER_SITE) + KEEPER_SITE + 1
             if await self._storage.new_site(room_id, site, job.actor, job.kind, digest, self._now_ms()):
                 row = SiteRow(room_id, site, job.actor, job.kind, 1, digest, 0)
                 return SiteGranted(job.session_id, row, secret, log_agrees=True)

@@ -7,28 +7,38 @@ import base64
 import contextlib
 import itertools
 import logging
+import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import collabkernel
 from collabkernel import metrics
 from collabkernel.bus.base import Bus
-from collabkernel.errors import RoomNotFoundError, TooManyError
+from collabkernel.crdt.yjs.policy import YjsPolicy
+from collabkernel.errors import BannedError, RoomNotFoundError, TooManyError
 from collabkernel.limits import Limits
+from collabkernel.room.document_log import SEED_SITE, SERVER_ACTOR, seed_request
 from collabkernel.room.events import SessionOpened
-from collabkernel.room.names import check_room_name
+from collabkernel.room.names import check_room_name, is_room_name
 from collabkernel.room.quota import TokenBucket
 from collabkernel.room.session import Principal
+from collabkernel.server.awareness_kind import AwarenessKind
 from collabkernel.server.committer import Committer
+from collabkernel.server.compaction import Compaction
 from collabkernel.server.connection import Connection
+from collabkernel.server.document_history import DocumentHistory
+from collabkernel.server.document_kind import Bans, DocumentKind
+from collabkernel.server.keeper_leases import KeeperLeases
+from collabkernel.server.kinds import LiveKind, RoomKind
 from collabkernel.server.peers import Peers
 from collabkernel.server.reader import Reader
+from collabkernel.server.room_history import RoomHistory
 from collabkernel.server.runner import Runner
 from collabkernel.server.transport import Transport
-from collabkernel.storage.base import RoomRow, Storage
-from collabkernel.wire.messages import Role
+from collabkernel.storage.base import Appended, OpRow, RoomRow, Storage
+from collabkernel.wire.messages import Role, SessionKind
 
 __all__ = ["Connection", "Hub", "to_jsonable", "wall_clock_ms"]
 
@@ -87,6 +97,15 @@ class Hub:
         self._joins_by_actor: OrderedDict[str, TokenBucket] = OrderedDict()
         self._committer = Committer(storage, self.limits, now_ms)
         self._reader = Reader(storage)
+        leases = KeeperLeases(storage, secrets.token_hex(8), self.limits, now_ms)
+        self._live = LiveKind(self._reader, leases, self.limits, now_ms)
+        self._bans = Bans(self.limits, now_ms)
+        self.history = DocumentHistory(storage, self._reader, now_ms)
+        """What documents were."""
+        self.past = RoomHistory(storage, self._reader, self.limits)
+        """What rooms of live values were."""
+        self._compaction = Compaction(storage, self.limits, now_ms, has_peers=bus is not None)
+        self._compaction_task: asyncio.Task[None] | None = None
         self._folding = asyncio.Lock()
         self._peers = Peers(bus) if bus is not None else None
         self._committer_task: asyncio.Task[None] | None = None
@@ -98,11 +117,14 @@ class Hub:
         if self._peers is not None:
             await self._peers.open()
         self._committer_task = asyncio.create_task(self._committer.run(), name="committer")
+        self._compaction_task = asyncio.create_task(self._compaction.run(), name="compaction")
         metrics.oplog_lag.set_function(self._lag_ops)
 
     async def stop(self) -> None:
         """Store what is in flight, say Bye to everybody, close the storage; within ``limits.shutdown_ms``."""
         self._is_stopping = True
+        self._compaction.stop()
+        deadline_s = asyncio.get_running_loop().time() + self.limits.shutdown_ms / 1000
         runners = list(self._runner_by_room.values())
         for runner in runners:
             runner.stop("server-stopping", "the server stops; come back in a moment", 1000)
@@ -112,6 +134,7 @@ class Hub:
             for task in late:
                 log.warning("%s did not end in time; what it acknowledged is stored", task.get_name())
                 task.cancel()
+        await self._end_compaction(deadline_s)
         self._committer.stop()
         if self._committer_task is not None:
             await self._committer_task
@@ -119,32 +142,121 @@ class Hub:
             await self._peers.close()
         await self.storage.close()
 
+    async def _end_compaction(self, deadline_s: float) -> None:
+        if self._compaction_task is None:
+            return
+        timeout_s = max(0, deadline_s - asyncio.get_running_loop().time())
+        if not (await asyncio.wait([self._compaction_task], timeout=timeout_s))[0]:
+            self._compaction_task.cancel()  # a long log is dropped in steps, each whole
+            await asyncio.wait([self._compaction_task])
+
     async def open_session(self, room_id: str, principal: Principal, transport: Transport) -> Connection:
         """Let somebody who is authenticated into a room.
 
         Raises:
             InvalidRoomNameError: No room may have this name.
-            TooManyError: The room or the server is full, the server is stopping, or this user connects too often.
+            TooManyError: The room or the server is full, the server is stopping, or this user connects too often or has
+                too many connections.
             RoomNotFoundError: There is no such room, and a reader may not make one.
             StorageError: The database does not answer.
         """
         check_room_name(room_id)
-        self._meter_join(principal.actor)
+        self._meter_join(principal)
+        self._check_sessions_of(principal)
         if self._live_runner(room_id) is None:
             self._check_rooms_count()
             if await self.storage.head(room_id) is None:
                 await self._make_room(room_id, principal)
-        runner = self._runner(room_id)
-        if runner.sessions_count >= self.limits.sessions_per_room:
+        return self._enter(self._runner(room_id, self._live), principal, transport)
+
+    async def open_document(
+        self, document_id: str, principal: Principal, transport: Transport, policy: YjsPolicy
+    ) -> Connection:
+        """Let somebody who is authenticated into a document's room, which speaks the Yjs protocol.
+
+        Raises:
+            BannedError: He sent what could have broken it, lately.
+            TooManyError: As ``open_session``.
+            RoomNotFoundError: It was not seeded.
+            StorageError: The database does not answer.
+        """
+        self.check_ban(document_id, principal.actor)
+        self._meter_join(principal)
+        if self._live_runner(document_id) is None:
+            self._check_rooms_count()
+            row = await self.storage.head(document_id)
+            if row is None or row.seq == 0:
+                raise RoomNotFoundError(document_id)
+        kind = DocumentKind(
+            self.storage,
+            self._reader,
+            self.history,
+            self._compaction,
+            self.limits,
+            self._now_ms,
+            policy,
+            self._bans,
+        )
+        return self._enter(self._runner(document_id, kind), principal, transport)
+
+    def check_ban(self, document_id: str, actor: str) -> None:
+        """Refuse who may not open a document for now.
+
+        Raises:
+            BannedError: He sent what could have broken it, lately.
+        """
+        if wait_ms := self._bans.left_ms(document_id, actor):
+            raise BannedError(document_id, wait_ms)
+
+    async def open_awareness(self, room_id: str, principal: Principal, transport: Transport) -> Connection:
+        """Let somebody who is authenticated into a room of awareness alone; it is made when he is the first.
+
+        Raises:
+            TooManyError: As ``open_session``.
+        """
+        self._meter_join(principal)
+        return self._enter(self._runner(room_id, AwarenessKind(self.limits, self._now_ms)), principal, transport)
+
+    async def seed_document(self, document_id: str, update: bytes, actor: str) -> bool:
+        """Store a document's first content, unless it has some: of servers that do this at once, one does.
+
+        Returns:
+            Whether this is its content now; otherwise what is in the log is.
+
+        Raises:
+            StorageError: The database does not answer.
+        """
+        now_ms = self._now_ms()
+        row = await self.storage.create_room(document_id, now_ms)
+        if row.seq:
+            return False
+        await self.storage.new_site(document_id, SEED_SITE, SERVER_ACTOR, int(SessionKind.SCRIPT), bytes(32), now_ms)
+        (outcome,) = await self.storage.append([seed_request(document_id, update, actor, now_ms)])
+        return isinstance(outcome, Appended) and not outcome.duplicate
+
+    async def read_log(self, room_id: str, after_seq: int) -> Sequence[OpRow]:
+        """A little of a room's log after ``after_seq``; empty at its head.
+
+        Raises:
+            StorageError: The database does not answer.
+        """
+        return await self._reader.rows_after(room_id, after_seq)
+
+    def _enter(self, runner: Runner, principal: Principal, transport: Transport) -> Connection:
+        if not principal.is_service and runner.sessions_count >= self.limits.sessions_per_room:
             raise TooManyError("sessions in this room", self.limits.sessions_per_room, RETRY_MS)
+        self._check_sessions_of(principal)  # again: others of his may have come while the database was asked
         session_id = next(self._session_ids)
-        runner.attach(session_id, transport)
+        runner.attach(session_id, transport, None if principal.is_service else principal.actor)
         runner.post(SessionOpened(session_id, principal))
         self._measure()
-        return Connection(session_id, runner, transport, self.limits)
+        return Connection(session_id, runner, transport, self.limits, principal.is_service)
 
-    def _meter_join(self, actor: str) -> None:
+    def _meter_join(self, principal: Principal) -> None:
         """Let a user connect so often: each time costs a row, and what is in the room."""
+        if principal.is_service:
+            return
+        actor = principal.actor
         limits, now_ms = self.limits, self._now_ms()
         joins = self._joins_by_actor.pop(actor, None) or TokenBucket(limits.joins_per_s, limits.joins_burst, now_ms)
         self._joins_by_actor[actor] = joins
@@ -152,6 +264,14 @@ class Hub:
             self._joins_by_actor.popitem(last=False)
         if wait_ms := joins.take(1, now_ms):
             raise TooManyError("connections of this user lately", limits.joins_burst, wait_ms)
+
+    def _check_sessions_of(self, principal: Principal) -> None:
+        """Let a user have so many sockets at a time: each has an allowance of its own."""
+        if principal.is_service:
+            return
+        count = sum([runner.sessions_by_actor[principal.actor] for runner in self._runner_by_room.values()])
+        if count >= self.limits.sessions_per_actor:
+            raise TooManyError("connections of this user at a time", self.limits.sessions_per_actor, RETRY_MS)
 
     async def _make_room(self, room_id: str, principal: Principal) -> None:
         if principal.role is not Role.WRITER:
@@ -168,20 +288,18 @@ class Hub:
         runner = self._runner_by_room.get(room_id)
         return None if runner is None or runner.is_ended else runner
 
-    def _runner(self, room_id: str) -> Runner:
+    def _runner(self, room_id: str, kind: RoomKind) -> Runner:
         runner = self._live_runner(room_id)
         if runner is None:
             self._check_rooms_count()
-            runner = Runner(
-                room_id, self.limits, self._committer, self._reader, self._peers, self._now_ms, self._on_end
-            )
+            runner = Runner(room_id, kind, self.limits, self._committer, self._peers, self._now_ms, self._on_end)
             self._runner_by_room[room_id] = runner
         return runner
 
     def _on_end(self, runner: Runner) -> None:
         if self._runner_by_room.get(runner.room_id) is runner:
             del self._runner_by_room[runner.room_id]
-        self._reader.forget(runner.room_id)
+        runner.kind.forget(runner.room_id)
         self._measure()
 
     def _lag_ops(self) -> int:
@@ -208,17 +326,25 @@ class Hub:
                     state = await runner.state()
                 return {**state, "state": to_jsonable(state["state"])}
         async with self._folding:
-            if await self.storage.head(room_id) is None:
+            row = await self.storage.head(room_id)
+            if row is None:
                 raise RoomNotFoundError(room_id)
-            fold, _ = await self._reader.load(room_id)
-            plain = await asyncio.to_thread(lambda: to_jsonable(fold.tree.to_json()))
+            fold, _ = await self._reader.load(room_id, row.seq)
+            plain = await asyncio.to_thread(lambda: to_jsonable(fold.state.tree.to_json()))
         runner = self._live_runner(room_id)
         sessions = runner.sessions() if runner is not None else []
         return {"room": room_id, "seq": fold.seq, "state": plain, "sessions": sessions}
 
     async def list_rooms(self, limit: int = 1000, after: str = "") -> list[dict[str, Any]]:
-        """Rooms by name after ``after``, at most ``limit``."""
-        return [self._describe(row) for row in await self.storage.list_rooms(limit, after)]
+        """Rooms of live values by name after ``after``, at most ``limit``."""
+        rooms: list[RoomRow] = []
+        while len(rooms) < limit:
+            rows = await self.storage.list_rooms(limit, after)
+            rooms += [row for row in rows if is_room_name(row.room_id)]
+            if len(rows) < limit:
+                break
+            after = rows[-1].room_id
+        return [self._describe(row) for row in rooms[:limit]]
 
     def _describe(self, row: RoomRow) -> dict[str, Any]:
         runner = self._runner_by_room.get(row.room_id)
@@ -238,6 +364,17 @@ class Hub:
             RoomNotFoundError: It does not exist.
         """
         check_room_name(room_id)
+        await self._delete(room_id)
+
+    async def delete_document(self, document_id: str) -> None:
+        """Delete a document's room for ever; whoever is in it is told by the close code.
+
+        Raises:
+            RoomNotFoundError: It does not exist.
+        """
+        await self._delete(document_id)
+
+    async def _delete(self, room_id: str) -> None:
         runner = self._runner_by_room.get(room_id)
         if runner is not None:
             runner.stop("room-deleted", "this room was deleted")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from collabkernel.bus.base import Bus, OpsStoredMessage, Subscription
-from collabkernel.room.effects import Publish
-from collabkernel.room.events import BusLost, Event, OpsPublished
+from collabkernel.bus.base import Bus, EphemeralMessage, OpsStoredMessage, Subscription, decode_message
+from collabkernel.room.effects import Publish, PublishEphemeral
+from collabkernel.room.events import BusLost, EphemeralPublished, Event, OpsPublished
 
 
 class Peers:
@@ -16,7 +16,6 @@ class Peers:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._origin = secrets.token_bytes(16)
-        self._subscription_by_room: dict[str, Subscription] = {}
 
     async def open(self) -> None:
         """Connect."""
@@ -26,24 +25,29 @@ class Peers:
         """Disconnect."""
         await self._bus.close()
 
-    async def join(self, room_id: str, post: Callable[[Event], None]) -> None:
-        """Bring a room what the others store, from now on."""
+    async def join(self, room_id: str, post: Callable[[Event], None]) -> Subscription:
+        """Bring a room what the others store, from now on; the next room of this name has a subscription of its own."""
 
         def on_message(message: bytes) -> None:
-            told = OpsStoredMessage.decode(message)
-            if told.origin != self._origin:
+            told = decode_message(message)
+            if told.origin == self._origin:
+                return
+            if isinstance(told, OpsStoredMessage):
                 post(OpsPublished(told.first_seq, told.last_seq, told.parts))
+            else:
+                post(EphemeralPublished(told.origin, told.parts, told.is_asking))
 
-        await self.leave(room_id)
-        self._subscription_by_room[room_id] = await self._bus.subscribe(room_id, on_message, lambda: post(BusLost()))
+        return await self._bus.subscribe(room_id, on_message, lambda: post(BusLost()))
 
-    async def leave(self, room_id: str) -> None:
+    async def leave(self, subscription: Subscription) -> None:
         """The room is unloaded."""
-        subscription = self._subscription_by_room.pop(room_id, None)
-        if subscription is not None:
-            await self._bus.unsubscribe(subscription)
+        await self._bus.unsubscribe(subscription)
 
-    async def publish(self, room_id: str, stored: Publish) -> None:
-        """Tell the others what this server has stored."""
-        message = OpsStoredMessage(self._origin, stored.first_seq, stored.last_seq, stored.parts)
-        await self._bus.publish(room_id, message.encode())
+    def publish(self, room_id: str, news: Publish | PublishEphemeral) -> None:
+        """Tell the others what this server has stored, or what its sessions show."""
+        message: OpsStoredMessage | EphemeralMessage
+        if isinstance(news, Publish):
+            message = OpsStoredMessage(self._origin, news.first_seq, news.last_seq, news.parts)
+        else:
+            message = EphemeralMessage(self._origin, news.is_asking, news.parts)
+        self._bus.publish(room_id, message.encode())

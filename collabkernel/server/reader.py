@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
 from collabkernel.crdt.ids import OpId
-from collabkernel.errors import StorageError
-from collabkernel.room.fold import LIVE, Fold, part_of_rows
+from collabkernel.errors import LogDroppedError, StorageError, TooLargeError
+from collabkernel.room.fold import Fold, part_of_rows
 from collabkernel.storage.base import OpRow, SnapshotRow, Storage
 from collabkernel.wire.frames import snapshot_part
+from collabkernel.wire.room_state import PLACES, decode_room, join_parts
 
 log = logging.getLogger(__name__)
 
@@ -20,23 +23,45 @@ CATCH_UPS_MAX = 16
 """Catch-ups kept for joiners who come together, over all rooms: 1,000 of them at once ask for a handful of seqs."""
 READS_AT_ONCE = 4
 """Catch-ups that are read at the same time: a thousand sessions behind are no thousand chunks in memory."""
-CHUNK_BYTES = 4 << 20
-"""About what is read of a log at once, and what a frame of a catch-up has at most, but for one operation more."""
-STRETCH_ROWS = 5000
-"""Operations in a frame of a catch-up."""
-WINDOW_ROWS_MIN, WINDOW_ROWS_MAX = 256, 5000
-"""Rows that are asked for at once, by what those before them took."""
+GAP_ROWS = 256
+"""Operations that a room is given at once when it missed some: it applies them in its task, in about 5 ms."""
 ROWS_INLINE_MAX = 500
 """Fewer rows are folded on the loop, in about 5 ms; more in a thread, while other rooms go on."""
 
 
+class CollectorPause:
+    """No garbage collection but what ``_apply`` does, until the last of those who load is done.
+
+    What a fold makes stays, and the collector would look at all of it again and again: a third of the time. The
+    collector is the process's, and so is this.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users_count = 0
+        self._was_enabled = True
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users_count == 0:
+                self._was_enabled = gc.isenabled()
+                gc.disable()
+            self._users_count += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._users_count -= 1
+            if self._users_count == 0 and self._was_enabled:
+                gc.enable()
+
+
+_COLLECTED_ONCE = CollectorPause()
+
+
 def _apply(fold: Fold, rows: Sequence[OpRow]) -> None:
-    """Fold rows without the garbage collector: what they make stays, and looking at it again is a third of the time."""
-    gc.disable()
-    try:
-        fold.apply_rows(rows)
-    finally:
-        gc.enable()
+    """Fold rows, and pass what they made to the collector's oldest generation."""
+    fold.apply_rows(rows)
+    gc.collect(1)
 
 
 async def _ahead(chunks: AsyncIterator[Sequence[OpRow]]) -> AsyncIterator[Sequence[OpRow]]:
@@ -63,7 +88,7 @@ class Reader:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
-        self._parts: OrderedDict[tuple[str, int, int, bool], asyncio.Task[tuple[tuple[bytes, ...], int]]] = (
+        self._parts: OrderedDict[tuple[str, int, int, bool, bool], asyncio.Task[tuple[tuple[bytes, ...], int]]] = (
             OrderedDict()
         )
 
@@ -72,61 +97,85 @@ class Reader:
         """Whether what is stored survives a power cut."""
         return self._storage.is_durable
 
-    async def load(self, room_id: str) -> tuple[Fold, int]:
+    async def load(self, room_id: str, upto_seq: int | None = None) -> tuple[Fold, int]:
         """The room's state at the head of its log, and the seq of its newest snapshot.
+
+        Of a room that is written to meanwhile, give a seq: its head may go on as fast as it is read.
 
         A log with operations that do not apply is a fault of ours. The room opens all the same, without them, and with
         a new snapshot, so that clients do not stumble over them either.
         """
-        fold, snapshot_seq = await self._folded(room_id)
+        fold, snapshot_seq = await self._folded(room_id, upto_seq)
+        with _COLLECTED_ONCE:
+            await asyncio.to_thread(fold.make_ready)
         if fold.skipped:
             log.error("Room %s: %d operations of its log do not apply: %s", room_id, len(fold.skipped), fold.skipped)
-            await self._save(room_id, fold, 0)
+            await self.save(room_id, fold, 0)
             snapshot_seq = fold.seq
         return fold, snapshot_seq
 
     async def _folded(self, room_id: str, upto_seq: int | None = None) -> tuple[Fold, int]:
         """The newest snapshot and the log since, up to ``upto_seq``; and the snapshot's seq."""
+        with suppress(LogDroppedError):  # another server compacts it: there is a newer snapshot
+            return await self._fold_once(room_id, upto_seq)
+        return await self._fold_once(room_id, upto_seq)
+
+    async def past(self, room_id: str, seq: int, ops_max: int, known: tuple[int, bytes] | None = None) -> bytes:
+        """The ``RoomState`` of a room at a seq of its log: the newest snapshot, or an empty room, and the log since.
+
+        Args:
+            room_id: The room.
+            seq: Where in its log; it goes as far.
+            ops_max: Operations that may be folded for it.
+            known: Seq and ``RoomState`` of another past state, at this seq or before.
+
+        Raises:
+            LogDroppedError: The log does not go back as far.
+            TooLargeError: More than ``ops_max`` operations are to be folded for it.
+            StorageError: The database does not answer.
+        """
+        snapshot = await self._storage.latest_snapshot(room_id)
+        fold, known_seq = Fold(), known[0] if known is not None else 0
+        if snapshot is not None and known_seq < snapshot.seq <= seq:
+            fold = await asyncio.to_thread(Fold.from_parts, snapshot.parts)
+        elif known is not None:
+            fold = await asyncio.to_thread(lambda: Fold(*decode_room(known[1], client_id=None)))
+        if seq - fold.seq > ops_max:
+            raise TooLargeError("a past state", seq - fold.seq, ops_max, "operations since the nearest snapshot")
+        await self._follow(room_id, fold, seq)
+        return join_parts(await asyncio.to_thread(fold.to_parts))
+
+    async def _fold_once(self, room_id: str, upto_seq: int | None) -> tuple[Fold, int]:
         snapshot = await self._storage.latest_snapshot(room_id)
         fold = Fold()
         if snapshot is not None:
             fold = await asyncio.to_thread(Fold.from_parts, snapshot.parts)
-        async for rows in _ahead(self._chunks(room_id, fold.seq, upto_seq)):
-            if len(rows) < ROWS_INLINE_MAX:
-                _apply(fold, rows)
-            else:
-                await asyncio.to_thread(_apply, fold, rows)
-        await asyncio.to_thread(fold.settle)
+        await self._follow(room_id, fold, upto_seq)
         return fold, snapshot.seq if snapshot else 0
 
-    async def _chunks(self, room_id: str, after_seq: int, upto_seq: int | None) -> AsyncIterator[Sequence[OpRow]]:
-        """The log in chunks of about ``CHUNK_BYTES``: 5,000 values of 256 KiB at once would be more than a gigabyte."""
-        window = WINDOW_ROWS_MIN
-        while upto_seq is None or after_seq < upto_seq:
-            end = after_seq + window if upto_seq is None else min(after_seq + window, upto_seq)
-            rows_count = size_bytes = 0
-            async for rows in self._storage.read_ops(room_id, after_seq, end):
-                rows_count += len(rows)
-                size_bytes += sum([len(row.payload) for row in rows])
-                yield rows
-            if rows_count < end - after_seq:
-                return
-            after_seq = end
-            fitting = CHUNK_BYTES * rows_count // max(1, size_bytes)
-            window = max(WINDOW_ROWS_MIN, min(fitting, 4 * window, WINDOW_ROWS_MAX))
+    async def _follow(self, room_id: str, fold: Fold, upto_seq: int | None) -> None:
+        """Fold the log behind a state, up to ``upto_seq``."""
+        with _COLLECTED_ONCE:
+            async for rows in _ahead(self._storage.read_ops(room_id, fold.seq, upto_seq)):
+                if len(rows) < ROWS_INLINE_MAX:
+                    _apply(fold, rows)
+                else:
+                    await asyncio.to_thread(_apply, fold, rows)
+            await asyncio.to_thread(fold.settle)
 
     async def catch_up(
-        self, room_id: str, after_seq: int, head: int, with_snapshot: bool
+        self, room_id: str, after_seq: int, head: int, with_snapshot: bool, is_partial: bool = False
     ) -> tuple[tuple[bytes, ...], int]:
         """Encoded parts that bring a session from ``after_seq`` on, and the seq they reach, at most ``head``.
 
         One chunk of the log at a time: the rest is asked for when the session has taken it. Sessions that ask for the
-        same get the same bytes.
+        same get the same bytes. A snapshot that is partial has live values and the places of blocks, not what is in
+        them.
         """
-        key = (room_id, after_seq, head, with_snapshot)
+        key = (room_id, after_seq, head, with_snapshot, is_partial)
         task = self._parts.get(key)
         if task is None:
-            task = asyncio.create_task(self._in_turn(room_id, after_seq, head, with_snapshot))
+            task = asyncio.create_task(self._in_turn(*key))
             self._parts[key] = task
             while len(self._parts) > CATCH_UPS_MAX:
                 self._parts.popitem(last=False)
@@ -137,60 +186,64 @@ class Reader:
             raise
 
     async def _in_turn(
-        self, room_id: str, after_seq: int, head: int, with_snapshot: bool
+        self, room_id: str, after_seq: int, head: int, with_snapshot: bool, is_partial: bool
     ) -> tuple[tuple[bytes, ...], int]:
         async with self._turns:
-            return await self._catch_up(room_id, after_seq, head, with_snapshot)
+            with suppress(LogDroppedError):  # the log does not go back as far any more, but its snapshot goes further
+                return await self._catch_up(room_id, after_seq, head, with_snapshot, is_partial)
+            return await self._catch_up(room_id, after_seq, head, True, is_partial)
 
     async def _catch_up(
-        self, room_id: str, after_seq: int, head: int, with_snapshot: bool
+        self, room_id: str, after_seq: int, head: int, with_snapshot: bool, is_partial: bool
     ) -> tuple[tuple[bytes, ...], int]:
         parts: list[bytes] = []
         through = after_seq
         if with_snapshot:
-            snapshot = await self._storage.latest_snapshot(room_id)
+            snapshot = await self._storage.latest_snapshot(room_id, PLACES if is_partial else None)
             if snapshot is not None and after_seq < snapshot.seq <= head:
                 op = await self._op_id_at(room_id, snapshot.seq)
-                parts.append(await asyncio.to_thread(snapshot_part, snapshot.seq, snapshot.parts[LIVE], op))
+                state = join_parts(snapshot.parts)
+                parts.append(await asyncio.to_thread(snapshot_part, snapshot.seq, state, op))
                 through = snapshot.seq
             elif after_seq == 0:
-                parts.append(snapshot_part(0, Fold().to_parts()[LIVE], None))
-        rows = await self._stretch(room_id, through, head)
+                parts.append(snapshot_part(0, join_parts(Fold().to_parts()), None))
+        rows = await self._chunk(room_id, through, head)
         if rows:
             parts.append(part_of_rows(rows))
             through = rows[-1].seq
         return tuple(parts), through
 
-    async def _stretch(self, room_id: str, after_seq: int, head: int) -> list[OpRow]:
-        """What follows in the log, as much as one frame may have: over 32 MiB no client would take it, ever."""
-        stretch: list[OpRow] = []
-        size_bytes = 0
-        async for rows in self._chunks(room_id, after_seq, head):
-            for row in rows:
-                size_bytes += len(row.payload)
-                stretch.append(row)
-                if size_bytes >= CHUNK_BYTES or len(stretch) >= STRETCH_ROWS:
-                    return stretch
-        return stretch
+    async def _chunk(self, room_id: str, after_seq: int, upto_seq: int) -> Sequence[OpRow]:
+        """What follows in the log, as much as storage reads at once: over 32 MiB no client would take a frame, ever."""
+        async for rows in self._storage.read_ops(room_id, after_seq, upto_seq):
+            return rows
+        return ()
 
     async def _op_id_at(self, room_id: str, seq: int) -> OpId:
         row = await self._storage.op_at(room_id, seq)
         if row is None:
+            room = await self._storage.head(room_id)
+            if room is not None and room.dropped_seq >= seq:
+                raise LogDroppedError(room_id, seq - 1, room.dropped_seq)
             raise StorageError(f"room {room_id} has a snapshot at {seq}, but no operation there")
         return OpId(row.site, row.counter)
 
     async def rows_after(self, room_id: str, after_seq: int) -> Sequence[OpRow]:
-        """A chunk of the log after ``after_seq``; empty at its head."""
-        async for rows in self._chunks(room_id, after_seq, None):
-            return rows
-        return ()
+        """At most ``GAP_ROWS`` of the log after ``after_seq``; empty at its head."""
+        return await self._chunk(room_id, after_seq, after_seq + GAP_ROWS)
+
+    async def made_ms(self, room_id: str) -> int | None:
+        """When the room was made; None when it was deleted. Another time tells of another room of that name."""
+        room = await self._storage.head(room_id)
+        return None if room is None else room.created_ms
 
     async def write_snapshot(self, room_id: str, seq: int, now_ms: int) -> None:
         """Write the room's snapshot at ``seq``: the last one, and the log since, folded and encoded in a thread."""
         fold, _ = await self._folded(room_id, seq)
-        await self._save(room_id, fold, now_ms)
+        await self.save(room_id, fold, now_ms)
 
-    async def _save(self, room_id: str, fold: Fold, now_ms: int) -> None:
+    async def save(self, room_id: str, fold: Fold, now_ms: int) -> None:
+        """Write a state as the room's snapshot, encoded in a thread; it must not go on meanwhile."""
         parts = await asyncio.to_thread(fold.to_parts)
         await self._storage.save_snapshot(SnapshotRow(room_id, fold.seq, parts), now_ms)
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-import anyio
-from anyio.abc import TaskGroup
-
 from collabkernel import metrics
-from collabkernel.errors import RoomNotFoundError, StorageError
+from collabkernel.bus.base import Subscription
+from collabkernel.errors import InvalidYjsUpdateError, LogDroppedError, RoomNotFoundError, StorageError
 from collabkernel.limits import Limits
 from collabkernel.room.effects import (
     Append,
+    AskKeeping,
+    Ban,
     Close,
     CountReject,
     Effect,
     FindEnvelope,
     GrantSite,
     Publish,
+    PublishEphemeral,
     ReadCatchUp,
     ReadMissing,
     Refuse,
@@ -35,6 +38,8 @@ from collabkernel.room.events import (
     CatchUpRead,
     Event,
     FrameReceived,
+    Keeping,
+    KeepingAnswered,
     MissingRead,
     SessionBlocked,
     SnapshotSaved,
@@ -42,19 +47,14 @@ from collabkernel.room.events import (
     StopAsked,
     Ticked,
 )
-from collabkernel.room.room import Room
 from collabkernel.server.committer import Committer
-from collabkernel.server.inbox import Inbox
+from collabkernel.server.inbox import Inbox, Worked
+from collabkernel.server.kinds import LoadedRoom, RoomKind
 from collabkernel.server.peers import Peers
-from collabkernel.server.reader import Reader
+from collabkernel.server.reader import GAP_ROWS
 from collabkernel.server.transport import Transport
-from collabkernel.wire.frames import bye_part
-from collabkernel.wire.messages import Bye
 
 log = logging.getLogger(__name__)
-
-RETRY_MS = 200
-"""Who is sent away by an ending room comes back after this: about what loading one takes."""
 
 
 class Runner:
@@ -63,27 +63,34 @@ class Runner:
     def __init__(
         self,
         room_id: str,
+        kind: RoomKind,
         limits: Limits,
         committer: Committer,
-        reader: Reader,
         peers: Peers | None,
         now_ms: Callable[[], int],
         on_end: Callable[[Runner], None],
     ) -> None:
         self.room_id = room_id
+        self.kind = kind
         self.sessions_count = 0
         self._limits = limits
         self._log = committer.lines(room_id, self.post)
-        self._reader = reader
         self._peers = peers
+        self._subscription: Subscription | None = None
         self._now_ms = now_ms
         self._on_end = on_end
-        self._room: Room | None = None
-        self._inbox = Inbox(limits)
+        self._room: LoadedRoom | None = None
+        self._made_ms: int | None = None
+        self._inbox = Inbox(limits, kind.thread_bytes)
         self._transport_by_session: dict[int, Transport] = {}
+        self._actor_by_session: dict[int, str] = {}
+        self.sessions_by_actor: Counter[str] = Counter()
+        """How many each user has here."""
         self._state_futures: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._request_id = 0
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._keeping: Keeping | None = None
         self._is_ended = False
         self.task = asyncio.create_task(self._run(), name=f"room {room_id}")
 
@@ -112,19 +119,37 @@ class Runner:
         """Take an event at once: answers, timers, and what sessions cannot make many of."""
         self._inbox.post(event)
 
-    async def put(self, event: FrameReceived, size_bytes: int) -> None:
+    async def put(self, event: FrameReceived, size_bytes: int, on_worked: Worked | None = None) -> None:
         """Take an event of a session, when the inbox has room for it: a busy room is what slows its sessions."""
-        await self._inbox.put(event, size_bytes)
+        await self._inbox.put(event, size_bytes, on_worked)
 
-    def attach(self, session_id: int, transport: Transport) -> None:
-        """Give a session its socket."""
+    def take(self, event: FrameReceived, size_bytes: int, on_worked: Worked | None = None) -> None:
+        """Take an event of a session for which the inbox ``has_space``."""
+        self._inbox.take(event, size_bytes, on_worked)
+
+    def has_space(self, session_id: int) -> bool:
+        """Whether an event of this session can be taken at once."""
+        return not self._inbox.is_full_for(session_id)
+
+    def attach(self, session_id: int, transport: Transport, actor: str | None) -> None:
+        """Give a session its socket; one of the server's own has no actor, and is not counted."""
         self._transport_by_session[session_id] = transport
-        self.sessions_count += 1
+        if actor is not None:
+            self._actor_by_session[session_id] = actor
+            self.sessions_by_actor[actor] += 1
+            self.sessions_count += 1
 
     def detach(self, session_id: int) -> None:
         """The socket is gone."""
-        if self._transport_by_session.pop(session_id, None) is not None:
-            self.sessions_count -= 1
+        if self._transport_by_session.pop(session_id, None) is None:
+            return
+        actor = self._actor_by_session.pop(session_id, None)
+        if actor is None:
+            return
+        self.sessions_count -= 1
+        self.sessions_by_actor[actor] -= 1
+        if not self.sessions_by_actor[actor]:
+            del self.sessions_by_actor[actor]
 
     async def state(self) -> dict[str, Any]:
         """The room as JSON, once all that is in flight is stored."""
@@ -144,9 +169,10 @@ class Runner:
 
     async def _run(self) -> None:
         try:
-            async with anyio.create_task_group() as tasks:
+            async with asyncio.TaskGroup() as tasks:
                 await self._live(tasks)
-                tasks.cancel_scope.cancel()
+                for task in self._under_way:
+                    task.cancel()
         except* StorageError as errors:
             log.exception("Room %s cannot be read", self.room_id)
             self._end("storage-error", str(errors.exceptions[0]))
@@ -155,49 +181,50 @@ class Runner:
             log.exception("Room %s failed", self.room_id)
             self._end("room-failed", "the room failed and is loaded again; what was acknowledged is safe")
         finally:
-            if self._peers is not None:
-                await self._peers.leave(self.room_id)
+            if self._keeping is not None:
+                await self.kind.give_keeping(self.room_id, self._keeping)
+            if self._peers is not None and self._subscription is not None:
+                await self._peers.leave(self._subscription)
             self._on_end(self)
 
-    async def _live(self, tasks: TaskGroup) -> None:
+    async def _live(self, tasks: asyncio.TaskGroup) -> None:
         """Load the room, and take its events until it ends."""
         if self._peers is not None:  # before loading: what is stored meanwhile is told twice rather than never
-            await self._peers.join(self.room_id, self.post)
-        fold, snapshot_seq = await self._reader.load(self.room_id)
-        self._room = Room(
-            self.room_id,
-            fold.tree,
-            fold.seq,
-            fold.hlc,
-            snapshot_seq,
-            self._limits,
-            self._now_ms(),
-            self._reader.is_durable,
-            has_peers=self._peers is not None,
-        )
+            self._subscription = await self._peers.join(self.room_id, self.post)
+        self._made_ms = await self.kind.made_ms(self.room_id)
+        self._room = await self.kind.load(self.room_id, has_peers=self._peers is not None)
         while not self._is_ended:
             await self._inbox.wait()
-            self._turn(self._room, tasks)
-            await asyncio.sleep(0)
+            large = self._inbox.take_large()
+            effects = self._turn(self._room) if large is None else await self._handle_apart(self._room, *large)
+            for effect in effects:
+                self._carry_out(effect, tasks)
+            if self._inbox.has_events:  # then others have their turn first
+                await asyncio.sleep(0)
 
-    def _turn(self, room: Room, tasks: TaskGroup) -> None:
-        events = self._inbox.turn(asyncio.get_running_loop().time)
-        for effect in room.handle_all(events, self._now_ms()):
-            self._carry_out(effect, tasks)
+    def _turn(self, room: LoadedRoom) -> list[Effect]:
+        return room.handle_all(self._inbox.turn(asyncio.get_running_loop().time), self._now_ms())
 
-    def _carry_out(self, effect: Effect, tasks: TaskGroup) -> None:
+    async def _handle_apart(self, room: LoadedRoom, event: Event, on_worked: Worked | None) -> list[Effect]:
+        """Handle one event in a thread: seconds of judging a hostile update, and other rooms go on meanwhile."""
+        effects, seconds = await asyncio.to_thread(_timed, room, event, self._now_ms())
+        if on_worked is not None:
+            on_worked(seconds)
+        return effects
+
+    def _carry_out(self, effect: Effect, tasks: asyncio.TaskGroup) -> None:
         match effect:
             case Send():
                 self._send(effect)
             case Append() | Refuse() | FindEnvelope() | GrantSite():
                 self._log.ask(effect)
             case ReadCatchUp():
-                tasks.start_soon(self._read_catch_up, effect)
+                self._begin(tasks, self._read_catch_up(effect))
             case ReadMissing():
-                tasks.start_soon(self._read_missing, effect)
-            case Publish():
+                self._begin(tasks, self._read_missing(effect))
+            case Publish() | PublishEphemeral():
                 assert self._peers is not None
-                tasks.start_soon(self._peers.publish, self.room_id, effect)
+                self._peers.publish(self.room_id, effect)
             case WakeAt():
                 self._wake_at(effect.at_ms)
             case Close():
@@ -206,26 +233,38 @@ class Runner:
                     transport.close(effect.code, effect.reason)
                     self.detach(effect.session_id)
             case WriteSnapshot():
-                tasks.start_soon(self._write_snapshot, effect)
+                self._begin(tasks, self._write_snapshot(effect))
+            case AskKeeping():
+                self._begin(tasks, self._ask_keeping())
             case TellState():
                 future = self._state_futures.pop(effect.request_id)
                 if not future.done():
                     future.set_result(effect.state)
             case CountReject():
                 metrics.count_reject(effect.code)
+            case Ban():
+                self.kind.ban(self.room_id, effect)
             case Unload():
                 log.debug("Room %s is unloaded: %s", self.room_id, effect.reason)
                 self._end()
 
+    def _begin(self, tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the room's task, until the room ends."""
+        task = tasks.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
     def _send(self, effect: Send) -> None:
         frame, high = effect.frame, self._limits.session_queue_bytes
+        sent = 0
         for session_id in effect.session_ids:
             transport = self._transport_by_session.get(session_id)
             if transport is not None:
                 transport.send(frame)
+                sent += 1
                 if transport.buffered_bytes > high:
                     self.post(SessionBlocked(session_id))
-                metrics.count_frame_out(len(frame))
+        metrics.count_frames_out(sent, sent * len(frame))
 
     def _wake_at(self, at_ms: int) -> None:
         """Set the room's one timer; the room asks again only for an earlier time, or when it has come."""
@@ -237,7 +276,7 @@ class Runner:
     async def _read_catch_up(self, effect: ReadCatchUp) -> None:
         room_id, session_id = self.room_id, effect.session_id
         try:
-            found = await self._reader.catch_up(room_id, effect.after_seq, effect.head, effect.with_snapshot)
+            found = await self.kind.catch_up(room_id, effect)
         except StorageError as error:
             log.exception("A session of room %s could not be caught up", room_id)
             self.post(AskFailed(session_id, str(error)))
@@ -245,13 +284,33 @@ class Runner:
         self.post(CatchUpRead(session_id, *found))
 
     async def _read_missing(self, effect: ReadMissing) -> None:
-        self.post(MissingRead(tuple(await self._reader.rows_after(self.room_id, effect.after_seq))))
+        try:
+            rows = await self.kind.rows_after(self.room_id, effect.after_seq)
+        except LogDroppedError as error:  # another server compacts it, and this one has missed much
+            log.info("Room %s is loaded again: %s", self.room_id, error)
+            self.stop("room-reset", "this server was behind; the room is loaded again")
+            self.post(MissingRead(()))
+            return
+        if await self.kind.made_ms(self.room_id) == self._made_ms:
+            self.post(MissingRead(tuple(rows), is_cut=len(rows) >= GAP_ROWS))
+        else:  # what was read may be of another room by that name
+            self.stop("room-deleted", "this room was deleted")
+            self.post(MissingRead(()))
+
+    async def _ask_keeping(self) -> None:
+        try:
+            keeping = await self.kind.take_keeping(self.room_id)
+        except StorageError:
+            log.exception("Room %s has no keeper for now; it is tried again", self.room_id)
+            keeping = None
+        self._keeping = keeping or self._keeping
+        self.post(KeepingAnswered(keeping))
 
     async def _write_snapshot(self, effect: WriteSnapshot) -> None:
         started_ms = self._now_ms()
         try:
-            await self._reader.write_snapshot(self.room_id, effect.seq, started_ms)
-        except StorageError:
+            await self.kind.write_snapshot(self.room_id, effect.seq, started_ms)
+        except (StorageError, InvalidYjsUpdateError):
             log.exception("Room %s has no new snapshot; the log has everything, and it is tried again", self.room_id)
             self.post(SnapshotSaved(0))
             return
@@ -263,15 +322,24 @@ class Runner:
     def _end(self, code: str = "room-reset", reason: str = "the room was just unloaded") -> None:
         """Take nothing more. Whoever the room has not said Bye to, since he came while it ended, is sent away."""
         self._is_ended = True
+        farewell = self.kind.farewell(code, reason)
         for transport in self._transport_by_session.values():
-            transport.send(bye_part(Bye(code, reason, RETRY_MS)))
+            if farewell:
+                transport.send(farewell)
             transport.close(code, reason)
         if self._timer is not None:
             self._timer.cancel()
         self._transport_by_session = {}
+        self._actor_by_session = {}
+        self.sessions_by_actor.clear()
         self.sessions_count = 0
         self._inbox.close()
         for future in self._state_futures.values():
             if not future.done():
                 future.set_exception(RoomNotFoundError(self.room_id))
         self._state_futures = {}
+
+
+def _timed(room: LoadedRoom, event: Event, now_ms: int) -> tuple[list[Effect], float]:
+    began_s = time.thread_time()
+    return room.handle_all((event,), now_ms), time.thread_time() - began_s

@@ -6,8 +6,10 @@ what the plan leaves open (``AppendPlan.unanswered``), and writes ``rows`` and `
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import NamedTuple
 
 from collabkernel.limits import COUNTER_MAX, INT_MAX, SITE_MAX
@@ -79,7 +81,7 @@ def answer_from_log(
     """
     match found:
         case Appended() if request.counter + len(request.ops) - 1 <= last_counter:
-            return replace(found, duplicate=True)
+            return replace(found, hlc=found.hlc or request.hlc, duplicate=True)
         case Refusal():
             return NotAppended(found.code, found.reason)
     return _gap(last_counter + 1, request.counter)
@@ -119,8 +121,8 @@ class _Planner:
         self._sites = sites
         self._last_counters: dict[SiteKey, int] = {}
         """Of the sites that the batch has advanced."""
-        self._stored: dict[tuple[str, int, int], Appended] = {}
-        """By room id, site and counter: what this batch stores."""
+        self._stored: dict[SiteKey, list[tuple[int, Appended]]] = {}
+        """What this batch stores, each with its first counter; those rise."""
 
     def answer(self, request: AppendRequest) -> Appended | NotAppended | None:
         """The answer to the next request; None if the log has it."""
@@ -136,7 +138,7 @@ class _Planner:
         if request.counter > last + 1:
             return _gap(last + 1, request.counter)
         if request.counter <= last:
-            earlier = self._stored.get((*key, request.counter))
+            earlier = self._stored_earlier(key, request.counter)
             return None if earlier is None else answer_from_log(request, earlier, last)
         return self._store(request)
 
@@ -151,8 +153,17 @@ class _Planner:
         self.plan.heads[request.room_id] = RoomHead(head.seq + ops_count, max(head.hlc, hlc + ops_count - 1))
         self._last_counters[request.room_id, site] = counter + ops_count - 1
         appended = Appended(seq, hlc)
-        self._stored[request.room_id, site, counter] = appended
+        self._stored.setdefault((request.room_id, site), []).append((counter, appended))
         return appended
+
+    def _stored_earlier(self, key: SiteKey, counter: int) -> Appended | None:
+        """What this batch stores at a used counter, as the log will have it: in the middle of an envelope too."""
+        stored = self._stored.get(key, [])
+        i = bisect_right(stored, counter, key=itemgetter(0)) - 1
+        if i < 0:
+            return None
+        first, appended = stored[i]
+        return Appended(appended.seq + counter - first, appended.hlc + counter - first)
 
 
 def _gap(expected: int, got: int) -> NotAppended:

@@ -6,9 +6,16 @@ Numbers fit SQL's signed 64-bit integers: sites are 32-bit, counters and seqs 53
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+FREE_SITES_MAX = 1000
+"""Sites that are counted as free at once: so many joins ask once."""
+READ_ROWS_MAX = 5000
+"""Operations in a chunk of the log: about 20 ms of a reader's thread."""
+READ_BYTES_MAX = 4 << 20
+"""Payloads in a chunk of the log, but for one that is larger: 5,000 of 256 KiB would be more than a gigabyte."""
 
 
 class OpRow(NamedTuple):
@@ -51,8 +58,10 @@ class Appended:
     """Stored: durable, and in its room's order."""
 
     seq: int
-    """Of the first operation."""
+    """Of the first operation. Of an envelope that was dropped from the log since: where the log begins, less one; a
+    state at that seq or later has it."""
     hlc: int
+    """0 for a dropped one, when nobody can tell."""
     duplicate: bool = False
     """It was in the log already; nothing was written."""
 
@@ -109,6 +118,8 @@ class RoomRow:
     updated_ms: int
     snapshot_seq: int
     """Seq of its latest snapshot; 0 for none."""
+    dropped_seq: int = 0
+    """Operations up to here were dropped from the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +132,154 @@ class SnapshotRow:
     """Partition to encoded state."""
 
 
-class Storage(Protocol):
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to do what only one server may do at a time."""
+
+    name: str
+    holder: str
+    token: int
+    """Higher than that of every lease of this name before; what is written under an older one is refused."""
+    expires_ms: int
+    """By the database's clock."""
+
+
+class FileRow(NamedTuple):
+    """A file that a document is bound to."""
+
+    file_id: str
+    path: str
+    """Relative to the root directory, with slashes; compared sign by sign."""
+    deleted: bool
+    """Then ``path`` is where it was last."""
+    updated_ms: int
+
+
+class SaveRow(NamedTuple):
+    """The last save of one view of a file: what somebody sees it as, such as a notebook or the text of one."""
+
+    hash: str
+    """Of the content on disk; empty before the first save."""
+    seq: int
+    """Where in the document's log that content was taken."""
+    intents: tuple[str, ...]
+    """Hashes of contents that were about to be put on disk and are not recorded: a save that was interrupted, or that
+    is late. On disk they are nobody else's edit."""
+    updated_ms: int
+
+
+class VersionRow(NamedTuple):
+    """A version of a room that outlives the compaction of its log."""
+
+    seq: int
+    name: str
+    """Empty for one that nobody named."""
+    created_ms: int
+    size_bytes: int
+    """Stored, compressed."""
+
+
+class OriginRow(NamedTuple):
+    """Who made an operation, and when."""
+
+    site: int
+    counter: int
+    seq: int
+    hlc: int
+    actor: str
+
+
+class Leases(Protocol):
+    """Who may do something. Expiry is by the database's clock, so that servers need not agree on the time."""
+
+    async def acquire_lease(self, name: str, holder: str, ttl_ms: int) -> Lease | None:
+        """Take a lease; None while somebody else holds it.
+
+        Who has it already gets it with a new token, and his older one is lost. So a holder's name must tell apart all
+        that may want it at once.
+        """
+
+    async def renew_lease(self, lease: Lease, ttl_ms: int) -> Lease | None:
+        """The lease with a later expiry; None when it is lost or expired."""
+
+    async def release_lease(self, lease: Lease) -> None:
+        """Let others have it at once. Its next token is higher all the same."""
+
+    async def holds_lease(self, lease: Lease) -> bool:
+        """Whether it is neither lost nor expired."""
+
+
+class Files(Protocol):
+    """Files by id and path. Every method raises ``InvalidValueError`` for a path that is none."""
+
+    async def file_by_path(self, path: str, *, create: bool, now_ms: int) -> FileRow | None:
+        """The file at a path; with ``create``, entered under a new id when there is none.
+
+        A copy is entered by ``delete_file`` of its target (whatever was known there is overwritten) and ``create``.
+        """
+
+    async def file_by_id(self, file_id: str) -> FileRow | None:
+        """The file, deleted or not; None when there never was one, or it was forgotten."""
+
+    async def move_file(self, old: str, new: str, now_ms: int) -> list[FileRow]:
+        """Move a file, or all below a directory, and return them as they are then; what was at ``new`` is deleted."""
+
+    async def delete_file(self, path: str, now_ms: int) -> None:
+        """Mark a file, or all below a directory, as deleted; a file made there later gets another id.
+
+        What was deleted more than ``FILE_DELETED_KEPT_MS`` ago is forgotten.
+        """
+
+    async def restore_file(self, file_id: str, now_ms: int) -> bool:
+        """Make a deleted file live again where it was; False when it is not deleted, or another has its path."""
+
+    async def intend_save(self, file_id: str, lease: Lease, *, view: str, hash: str) -> bool:
+        """Note what is about to be put on disk; the newest ``SAVE_INTENTS`` are kept. False as for ``record_save``."""
+
+    async def record_save(
+        self, file_id: str, lease: Lease, *, view: str, hash: str, seq: int, base: bytes, now_ms: int
+    ) -> bool:
+        """Note what was saved. False, with nothing noted, when somebody else has had the lease since, or it was
+        released, or there is no such file. That the lease has expired alone does no harm.
+
+        Args:
+            file_id: The file.
+            lease: Under which it was saved.
+            view: Which document of this file; each has a history of its own, and what it saved last.
+            hash: Of the content on disk; taken out of the intents.
+            seq: Where in the document's log the content was taken.
+            base: What a later merge needs of the content; kept up to ``FILE_BASE_BYTES``.
+            now_ms: Wall clock.
+        """
+
+    async def saved(self, file_id: str, view: str) -> SaveRow | None:
+        """The last save; None before the first, and when the file is deleted."""
+
+    async def saved_base(self, file_id: str, view: str) -> bytes | None:
+        """What was kept of the content; None when nothing was saved, it was too large, or the file is deleted."""
+
+
+class Versions(Protocol):
+    """States of rooms that stay when the log before them is dropped; what they hold is their writer's own."""
+
+    async def save_version(self, room_id: str, seq: int, name: str, state: bytes, now_ms: int) -> None:
+        """Keep a state. At the same seq there is one: another name names it anew.
+
+        Over ``VERSIONS_PER_ROOM`` or ``VERSIONS_BYTES`` the unnamed are thinned by age, then the oldest named go.
+
+        Raises:
+            RoomNotFoundError: If the room does not exist.
+            StorageError: If the seq is ahead of the log.
+        """
+
+    async def versions(self, room_id: str) -> list[VersionRow]:
+        """Those of a room, oldest first."""
+
+    async def version_state(self, room_id: str, seq: int) -> bytes | None:
+        """The state of one, or None."""
+
+
+class Storage(Leases, Files, Versions, Protocol):
     """A database of rooms. Every method raises ``StorageError`` when the database fails; then nothing was done.
 
     Made by ``open_storage(url)``, then ``await open()``. Before that and after ``close()`` every other method raises
@@ -156,19 +314,46 @@ class Storage(Protocol):
         """The room, made when it does not exist."""
 
     def read_ops(self, room_id: str, after_seq: int, upto_seq: int | None = None) -> AsyncIterator[Sequence[OpRow]]:
-        """Operations with ``after_seq < seq <= upto_seq`` in seq order, in chunks of at most 5,000 rows.
+        """Operations with ``after_seq < seq <= upto_seq`` in seq order, in chunks that are not empty.
 
-        Without ``upto_seq``, up to the head when the last chunk is read. Nothing for a room that does not exist.
+        A chunk has at most ``READ_ROWS_MAX`` rows, and ``READ_BYTES_MAX`` bytes of payloads or one row. Without
+        ``upto_seq``, up to the head when the last chunk is read. Nothing for a room that does not exist.
+
+        Raises:
+            LogDroppedError: If the log does not go back as far, at any chunk. Nothing is passed over.
         """
 
     async def op_at(self, room_id: str, seq: int) -> OpRow | None:
-        """The operation at ``seq``."""
+        """The operation at ``seq``; None as well for one that was dropped."""
+
+    async def seq_before(self, room_id: str, hlc: int) -> int:
+        """The seq before the first operation in the log that is stamped over ``hlc``; the head where none is.
+
+        What was made offline before that time and stored after it counts as what came after, if anything made later
+        was stored before it. 0 for a room that does not exist.
+        """
+
+    async def origins(self, room_id: str, ops: Sequence[tuple[int, int]]) -> list[OriginRow]:
+        """Of operations by site and counter those that are in the log, in any order; some thousand at most."""
+
+    async def actors(self, room_id: str, sites: Sequence[int]) -> dict[int, str]:
+        """Who writes as each of these sites, of those that the room has; some thousand at most."""
 
     async def find_envelope(self, room_id: str, site: int, counter: int) -> Appended | Refusal | None:
-        """What became of the envelope whose first counter this is."""
+        """What became of the envelope whose first counter this is; ``Appended`` says what it says of a dropped one."""
 
     async def new_site(self, room_id: str, site: int, actor: str, kind: int, secret_hash: bytes, now_ms: int) -> bool:
         """Enter a site at epoch 1; False when the number is taken.
+
+        Raises:
+            RoomNotFoundError: If the room does not exist.
+        """
+
+    async def free_sites(self, room_id: str, sites_max: int, unused_since_ms: int) -> int:
+        """How many sites may still be entered, counted up to ``FREE_SITES_MAX``.
+
+        When there are fewer, up to as many that never wrote anything and were entered or resumed before
+        ``unused_since_ms`` are dropped first; a resume of one of them is refused then.
 
         Raises:
             RoomNotFoundError: If the room does not exist.
@@ -197,11 +382,33 @@ class Storage(Protocol):
             StorageError: If the snapshot's seq is ahead of the log.
         """
 
-    async def latest_snapshot(self, room_id: str) -> SnapshotRow | None:
-        """The newest snapshot, or None."""
+    async def latest_snapshot(self, room_id: str, wanted: Sequence[str] | None = None) -> SnapshotRow | None:
+        """The newest snapshot, or None.
+
+        Args:
+            room_id: The room.
+            wanted: Read these of its parts alone, as far as it has them; None: all.
+        """
 
     async def list_rooms(self, limit: int = 1000, after: str = "") -> list[RoomRow]:
         """Rooms by id, after ``after``."""
 
     async def delete_room(self, room_id: str) -> bool:
         """Delete a room with all that belongs to it; False when it was not there."""
+
+    async def drop_ops(self, room_id: str, upto_seq: int) -> int:
+        """Drop the log up to a seq; return how many operations went. The newest snapshot must be there or later.
+
+        The operation at that snapshot's seq stays, so that who is there can resume. The sites' last counters stay: a
+        resend of what was dropped is answered as stored. Space on the disk is given back or used again.
+
+        Raises:
+            RoomNotFoundError: If the room does not exist.
+            StorageError: If ``upto_seq`` is ahead of the newest snapshot.
+        """
+
+    async def heads(self, room_ids: Sequence[str]) -> dict[str, int]:
+        """Heads of the logs of these rooms, of those that exist, in one query."""
+
+    async def change_mark(self) -> Hashable:
+        """Differs from what it was before when another server may have written something ; cheap."""

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
-from collabkernel.errors import ClosedError, RoomNotFoundError, StorageError
+from collabkernel.errors import ClosedError, LogDroppedError, RoomNotFoundError, StorageError
+from collabkernel.storage import compression
 from collabkernel.storage.append import AppendPlan, RoomHead, SiteHead, answer_from_log, plan_append, storable_refusal
 from collabkernel.storage.base import (
+    FREE_SITES_MAX,
+    READ_BYTES_MAX,
+    READ_ROWS_MAX,
     Appended,
     AppendRequest,
+    FileRow,
+    Lease,
     NotAppended,
     OpRow,
+    OriginRow,
     Refusal,
     RoomRow,
+    SaveRow,
     SiteRow,
     SnapshotRow,
+    VersionRow,
 )
+from collabkernel.storage.memory_files import MemoryFiles, MemoryLeases
+from collabkernel.storage.rules import check_seq, horizon_of, surplus
 
-_READ_CHUNK_ROWS = 5000
 _SNAPSHOTS_KEPT = 2
 
 
@@ -29,7 +39,7 @@ class _Room:
 
     row: RoomRow
     log: list[OpRow] = field(default_factory=list)
-    """The operation at seq n is at index n - 1."""
+    """The operation at seq n is at index n - 1 - ``row.dropped_seq``."""
     seq_by_op: dict[tuple[int, int], int] = field(default_factory=dict)
     """By site and counter."""
     site_by_number: dict[int, SiteRow] = field(default_factory=dict)
@@ -37,13 +47,56 @@ class _Room:
     """By site and first counter."""
     snapshots: dict[int, dict[str, bytes]] = field(default_factory=dict)
     """Parts by seq."""
+    dropped_counter_by_site: dict[int, int] = field(default_factory=dict)
+    resumed_ms_by_site: dict[int, int] = field(default_factory=dict)
+    """When each site was entered or resumed last."""
+    version_by_seq: dict[int, tuple[VersionRow, bytes]] = field(default_factory=dict)
 
     def found(self, site: int, counter: int) -> Appended | Refusal | None:
         """What the log or the refusals have at a counter."""
         seq = self.seq_by_op.get((site, counter))
         if seq is not None:
-            return Appended(seq, self.log[seq - 1].hlc, duplicate=True)
-        return self.refusal_by_first.get((site, counter))
+            return Appended(seq, self.at(seq).hlc, duplicate=True)
+        refusal = self.refusal_by_first.get((site, counter))
+        if refusal is None and 1 <= counter <= self.dropped_counter_by_site.get(site, 0):
+            return None if self._is_refused(site, counter) else Appended(self.row.dropped_seq, 0, duplicate=True)
+        return refusal
+
+    def unused_sites(self, since_ms: int) -> list[int]:
+        """Sites that never wrote anything and were last heard of before ``since_ms``."""
+        return [
+            site
+            for site, row in self.site_by_number.items()
+            if row.last_counter == 0 and self.resumed_ms_by_site[site] < since_ms
+        ]
+
+    def _is_refused(self, site: int, counter: int) -> bool:
+        return any(
+            site == at and first <= counter < first + refusal.ops_count
+            for (at, first), refusal in self.refusal_by_first.items()
+        )
+
+    def at(self, seq: int) -> OpRow:
+        """The operation at a seq that the log has."""
+        return self.log[seq - 1 - self.row.dropped_seq]
+
+    def after(self, seq: int, upto_seq: int, rows_max: int) -> list[OpRow]:
+        """Operations after a seq."""
+        dropped_seq = self.row.dropped_seq
+        if seq < min(dropped_seq, upto_seq):
+            raise LogDroppedError(self.row.room_id, seq, dropped_seq)
+        return self.log[seq - dropped_seq : max(0, min(upto_seq, seq + rows_max) - dropped_seq)]
+
+    def drop(self, upto_seq: int) -> int:
+        """Drop the log up to a seq."""
+        gone = self.log[: max(0, upto_seq - self.row.dropped_seq)]
+        del self.log[: len(gone)]
+        for row in gone:
+            del self.seq_by_op[row.site, row.counter]
+            last = self.dropped_counter_by_site.get(row.site, 0)
+            self.dropped_counter_by_site[row.site] = max(last, row.counter)
+        self.row = replace(self.row, dropped_seq=self.row.dropped_seq + len(gone))
+        return len(gone)
 
     def grow(self, head: RoomHead, rows: list[OpRow], now_ms: int) -> None:
         """Put operations on the end of the log."""
@@ -63,6 +116,9 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self._room_by_id: dict[str, _Room] = {}
+        self._leases = MemoryLeases()
+        self._files = MemoryFiles()
+        self._appends_count = 0
         self._is_open = False
 
     async def open(self) -> None:
@@ -108,8 +164,8 @@ class MemoryStorage:
         room = self._room(room_id)
         after_seq = max(after_seq, 0)
         while room is not None:
-            upto = len(room.log) if upto_seq is None else min(upto_seq, len(room.log))
-            rows = room.log[after_seq : min(upto, after_seq + _READ_CHUNK_ROWS)]
+            upto = room.row.seq if upto_seq is None else min(upto_seq, room.row.seq)
+            rows = _chunk(room.after(after_seq, upto, READ_ROWS_MAX))
             if not rows:
                 return
             yield rows
@@ -119,7 +175,29 @@ class MemoryStorage:
     async def op_at(self, room_id: str, seq: int) -> OpRow | None:
         """The operation at ``seq``."""
         room = self._room(room_id)
-        return room.log[seq - 1] if room and 1 <= seq <= len(room.log) else None
+        return room.at(seq) if room and room.row.dropped_seq < seq <= room.row.seq else None
+
+    async def seq_before(self, room_id: str, hlc: int) -> int:
+        """The seq before the first operation that is stamped over ``hlc``."""
+        room = self._room(room_id)
+        if room is None:
+            return 0
+        seqs = range(room.row.dropped_seq + 1, room.row.seq + 1)
+        return next((seq - 1 for seq in seqs if room.at(seq).hlc > hlc), room.row.seq)
+
+    async def origins(self, room_id: str, ops: Sequence[tuple[int, int]]) -> list[OriginRow]:
+        """Who made operations, and when."""
+        room = self._room(room_id)
+        if room is None:
+            return []
+        rows = [room.at(room.seq_by_op[op]) for op in dict.fromkeys(ops) if op in room.seq_by_op]
+        return [OriginRow(row.site, row.counter, row.seq, row.hlc, row.actor) for row in rows]
+
+    async def actors(self, room_id: str, sites: Sequence[int]) -> dict[int, str]:
+        """Who writes as each of these sites."""
+        room = self._room(room_id)
+        known = {} if room is None else room.site_by_number
+        return {site: known[site].actor for site in sites if site in known}
 
     async def find_envelope(self, room_id: str, site: int, counter: int) -> Appended | Refusal | None:
         """What became of the envelope whose first counter this is."""
@@ -128,14 +206,24 @@ class MemoryStorage:
 
     async def new_site(self, room_id: str, site: int, actor: str, kind: int, secret_hash: bytes, now_ms: int) -> bool:
         """Enter a site at epoch 1; False when the number is taken."""
-        del now_ms
         room = self._room(room_id)
         if room is None:
             raise RoomNotFoundError(room_id)
         if site in room.site_by_number:
             return False
         room.site_by_number[site] = SiteRow(room_id, site, actor, kind, 1, secret_hash, 0)
+        room.resumed_ms_by_site[site] = now_ms
         return True
+
+    async def free_sites(self, room_id: str, sites_max: int, unused_since_ms: int) -> int:
+        """How many sites may still be entered, after unused ones were dropped when there are few."""
+        room = self._room(room_id)
+        if room is None:
+            raise RoomNotFoundError(room_id)
+        if sites_max - len(room.site_by_number) < FREE_SITES_MAX:
+            for site in room.unused_sites(unused_since_ms)[:FREE_SITES_MAX]:
+                del room.site_by_number[site], room.resumed_ms_by_site[site]
+        return min(max(sites_max - len(room.site_by_number), 0), FREE_SITES_MAX)
 
     async def site(self, room_id: str, site: int) -> SiteRow | None:
         """The site, or None."""
@@ -144,11 +232,11 @@ class MemoryStorage:
 
     async def resume_site(self, room_id: str, site: int, now_ms: int) -> SiteRow | None:
         """Raise the site's epoch and return it; None when it is unknown or closed."""
-        del now_ms
         room = self._room(room_id)
         row = None if room is None else room.site_by_number.get(site)
         if room is None or row is None or row.closed:
             return None
+        room.resumed_ms_by_site[site] = now_ms
         resumed = room.site_by_number[site] = replace(row, epoch=row.epoch + 1)
         return resumed
 
@@ -181,13 +269,14 @@ class MemoryStorage:
             del room.snapshots[seq]
         room.row = replace(room.row, snapshot_seq=max(room.snapshots))
 
-    async def latest_snapshot(self, room_id: str) -> SnapshotRow | None:
-        """The newest snapshot, or None."""
+    async def latest_snapshot(self, room_id: str, wanted: Sequence[str] | None = None) -> SnapshotRow | None:
+        """The newest snapshot, or these of its parts; or None."""
         room = self._room(room_id)
         if room is None or not room.snapshots:
             return None
         seq = max(room.snapshots)
-        return SnapshotRow(room_id, seq, dict(room.snapshots[seq]))
+        parts = room.snapshots[seq]
+        return SnapshotRow(room_id, seq, {name: parts[name] for name in parts if wanted is None or name in wanted})
 
     async def list_rooms(self, limit: int = 1000, after: str = "") -> list[RoomRow]:
         """Rooms by id, after ``after``."""
@@ -199,8 +288,121 @@ class MemoryStorage:
         self._check_open()
         return self._room_by_id.pop(room_id, None) is not None
 
+    async def drop_ops(self, room_id: str, upto_seq: int) -> int:
+        """Drop the log up to a seq."""
+        room = self._existing(room_id)
+        return room.drop(horizon_of(room_id, upto_seq, room.row.snapshot_seq))
+
+    async def heads(self, room_ids: Sequence[str]) -> dict[str, int]:
+        """Heads of the logs of these rooms."""
+        self._check_open()
+        return {room_id: room.row.seq for room_id in room_ids if (room := self._room_by_id.get(room_id))}
+
+    async def change_mark(self) -> Hashable:
+        """Differs when something was written."""
+        self._check_open()
+        return self._appends_count, len(self._room_by_id)
+
+    async def save_version(self, room_id: str, seq: int, name: str, state: bytes, now_ms: int) -> None:
+        """Keep a state."""
+        room = self._existing(room_id)
+        check_seq(room_id, seq, room.row.seq)
+        known = room.version_by_seq.get(seq)
+        if known is None:
+            row = VersionRow(seq, name, now_ms, len(compression.compress(state)))
+            room.version_by_seq[seq] = row, state
+        elif name:
+            room.version_by_seq[seq] = known[0]._replace(name=name), known[1]
+        for gone in surplus(await self.versions(room_id)):
+            del room.version_by_seq[gone.seq]
+
+    async def versions(self, room_id: str) -> list[VersionRow]:
+        """Those of a room, oldest first."""
+        room = self._room(room_id)
+        return [] if room is None else [room.version_by_seq[seq][0] for seq in sorted(room.version_by_seq)]
+
+    async def version_state(self, room_id: str, seq: int) -> bytes | None:
+        """The state of one, or None."""
+        room = self._room(room_id)
+        version = None if room is None else room.version_by_seq.get(seq)
+        return None if version is None else version[1]
+
+    async def acquire_lease(self, name: str, holder: str, ttl_ms: int) -> Lease | None:
+        """Take a lease; None while somebody else holds it."""
+        self._check_open()
+        return self._leases.acquire(name, holder, ttl_ms)
+
+    async def renew_lease(self, lease: Lease, ttl_ms: int) -> Lease | None:
+        """The lease with a later expiry; None when it is lost or expired."""
+        self._check_open()
+        return self._leases.renew(lease, ttl_ms)
+
+    async def release_lease(self, lease: Lease) -> None:
+        """Let others have it at once."""
+        self._check_open()
+        self._leases.release(lease)
+
+    async def holds_lease(self, lease: Lease) -> bool:
+        """Whether it is neither lost nor expired."""
+        self._check_open()
+        return self._leases.holds(lease)
+
+    async def file_by_path(self, path: str, *, create: bool, now_ms: int) -> FileRow | None:
+        """The file at a path."""
+        self._check_open()
+        return self._files.by_path(path, create, now_ms)
+
+    async def file_by_id(self, file_id: str) -> FileRow | None:
+        """The file, deleted or not."""
+        self._check_open()
+        return self._files.by_id(file_id)
+
+    async def move_file(self, old: str, new: str, now_ms: int) -> list[FileRow]:
+        """Move a file, or all below a directory."""
+        self._check_open()
+        return self._files.move(old, new, now_ms)
+
+    async def delete_file(self, path: str, now_ms: int) -> None:
+        """Mark a file, or all below a directory, as deleted."""
+        self._check_open()
+        self._files.delete(path, now_ms)
+
+    async def restore_file(self, file_id: str, now_ms: int) -> bool:
+        """Make a deleted file live again."""
+        self._check_open()
+        return self._files.restore(file_id, now_ms)
+
+    async def intend_save(self, file_id: str, lease: Lease, *, view: str, hash: str) -> bool:
+        """Note what is about to be put on disk."""
+        self._check_open()
+        return self._leases.is_newest(lease) and self._files.intend(file_id, view, hash)
+
+    async def record_save(
+        self, file_id: str, lease: Lease, *, view: str, hash: str, seq: int, base: bytes, now_ms: int
+    ) -> bool:
+        """Note what was saved."""
+        self._check_open()
+        return self._leases.is_newest(lease) and self._files.record(file_id, view, hash, seq, base, now_ms)
+
+    async def saved(self, file_id: str, view: str) -> SaveRow | None:
+        """The last save."""
+        self._check_open()
+        return self._files.saved(file_id, view)
+
+    async def saved_base(self, file_id: str, view: str) -> bytes | None:
+        """What was kept of its content."""
+        self._check_open()
+        return self._files.saved_base(file_id, view)
+
+    def _existing(self, room_id: str) -> _Room:
+        room = self._room(room_id)
+        if room is None:
+            raise RoomNotFoundError(room_id)
+        return room
+
     def _write(self, rooms: dict[str, _Room], plan: AppendPlan) -> None:
         now_ms = time.time_ns() // 1_000_000
+        self._appends_count += 1
         for room_id, head in plan.heads.items():
             rooms[room_id].grow(head, plan.rows[room_id], now_ms)
 
@@ -211,3 +413,13 @@ class MemoryStorage:
     def _check_open(self) -> None:
         if not self._is_open:
             raise ClosedError("this storage is not open; call open() first, and nothing after close()")
+
+
+def _chunk(rows: list[OpRow]) -> list[OpRow]:
+    """The first of these rows, as many as a chunk may have bytes."""
+    size_bytes = 0
+    for i, row in enumerate(rows):
+        size_bytes += len(row.payload)
+        if size_bytes > READ_BYTES_MAX:
+            return rows[: max(i, 1)]
+    return rows

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+import asyncio
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
+
+from collabkernel.storage.statements import AlchemyStatements, Statements
 
 CONNECTIONS = 10
 POOL_TIMEOUT_S = 30.0
@@ -27,6 +30,7 @@ class PostgresDatabase:
         self._writer = create_async_engine(
             url, pool_size=CONNECTIONS, pool_timeout=POOL_TIMEOUT_S, connect_args={"server_settings": settings}
         )
+        self._appends: set[asyncio.Task[Any]] = set()
         # A snapshot's manifest and blobs are read by two statements, which must see the same moment.
         self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
 
@@ -35,7 +39,9 @@ class PostgresDatabase:
         return await self.read(_is_durable)
 
     async def close(self) -> None:
-        """Disconnect."""
+        """Disconnect, when what is appended is."""
+        if self._appends:
+            await asyncio.wait(self._appends)
         await self._writer.dispose()
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -52,9 +58,27 @@ class PostgresDatabase:
         async with self._writer.begin() as connection:
             return await connection.run_sync(work)
 
+    async def append(self, work: Callable[[Statements], T]) -> T:
+        """Run the append in such a transaction, to its end."""
+        task = asyncio.create_task(self.write(lambda connection: work(AlchemyStatements(connection))))
+        self._appends.add(task)
+        task.add_done_callback(self._appends.discard)
+        return await asyncio.shield(task)
+
+    async def tidy(self) -> None:
+        """Nothing: the server's autovacuum does it."""
+
+    async def change_mark(self) -> Hashable:
+        """Which transactions are visible."""
+        return await self.read(_visible_transactions)
+
     async def _read(self, work: Callable[[Connection], T]) -> T:
         async with self._reader.connect() as connection:
             return await connection.run_sync(work)
+
+
+def _visible_transactions(connection: Connection) -> str:
+    return str(connection.scalar(text("SELECT CAST(pg_current_snapshot() AS text)")))
 
 
 def _is_durable(connection: Connection) -> bool:

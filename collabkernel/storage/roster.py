@@ -6,12 +6,15 @@ way any more.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from collabkernel.errors import RoomNotFoundError
-from collabkernel.storage.base import Refusal, SiteRow
+from collabkernel.storage.base import FREE_SITES_MAX, Refusal, SiteRow
 from collabkernel.storage.log import lock_room, room_key, site_heads
-from collabkernel.storage.tables import refusals, sites
+from collabkernel.storage.tables import ops, refusals, sites
+
+_NUMBERS_AT_ONCE = 500
+"""Parameters of one statement; SQLite takes 999 in its older builds."""
 
 
 def enter(
@@ -40,6 +43,38 @@ def enter(
         },
     )
     return True
+
+
+def free(connection: Connection, room_id: str, sites_max: int, unused_since_ms: int) -> int:
+    """How many sites may still be entered; see ``Storage.free_sites``."""
+    locked = lock_room(connection, room_id)
+    if locked is None:
+        raise RoomNotFoundError(room_id)
+    room, _ = locked
+    count = connection.execute(select(func.count()).select_from(sites).where(sites.c.room == room)).scalar_one()
+    if sites_max - count < FREE_SITES_MAX:
+        count -= _drop_unused(connection, room, unused_since_ms)
+    return min(max(sites_max - count, 0), FREE_SITES_MAX)
+
+
+def _drop_unused(connection: Connection, room: int, unused_since_ms: int) -> int:
+    wrote = exists().where(ops.c.room == sites.c.room, ops.c.site == sites.c.site)
+    unused = (
+        select(sites.c.site)
+        .where(
+            sites.c.room == room,
+            sites.c.resumed_ms < unused_since_ms,
+            sites.c.refused_counter == 0,
+            sites.c.dropped_counter == 0,
+            ~wrote,
+        )
+        .limit(FREE_SITES_MAX)
+    )
+    numbers = connection.execute(unused).scalars().all()
+    for i in range(0, len(numbers), _NUMBERS_AT_ONCE):
+        part = numbers[i : i + _NUMBERS_AT_ONCE]
+        connection.execute(delete(sites).where(sites.c.room == room, sites.c.site.in_(part)))
+    return len(numbers)
 
 
 def find(connection: Connection, room_id: str, site: int) -> SiteRow | None:

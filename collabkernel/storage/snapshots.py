@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import zstandard
 from sqlalchemy import Connection, delete, insert, select, update
@@ -76,8 +76,10 @@ def save(
     return True
 
 
-def latest(connection: Connection, room_id: str) -> tuple[int, dict[str, bytes]] | None:
-    """Seq and parts of the newest snapshot.
+def latest(
+    connection: Connection, room_id: str, wanted: Sequence[str] | None = None
+) -> tuple[int, dict[str, bytes]] | None:
+    """Seq and parts of the newest snapshot, or of these parts those that it has.
 
     Raises:
         StorageError: If a blob is missing or is not what its hash says.
@@ -91,9 +93,10 @@ def latest(connection: Connection, room_id: str) -> tuple[int, dict[str, bytes]]
     ).one_or_none()
     if row is None:
         return None
-    manifest: dict[str, str] = json.loads(row.manifest)
-    wanted = sorted(set(manifest.values()))
-    query = select(blobs.c.hash, blobs.c.data).where(blobs.c.room == room, blobs.c.hash.in_(wanted))
+    whole: dict[str, str] = json.loads(row.manifest)
+    manifest = {name: blob for name, blob in whole.items() if wanted is None or name in wanted}
+    hashes = sorted(set(manifest.values()))
+    query = select(blobs.c.hash, blobs.c.data).where(blobs.c.room == room, blobs.c.hash.in_(hashes))
     data = {name: bytes(blob) for name, blob in connection.execute(query)}
     return row.seq, {partition: _decompress(room_id, data.get(name), name) for partition, name in manifest.items()}
 

@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from sqlalchemy import Connection, delete, insert
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, delete
 
 from collabkernel import metrics
-from collabkernel.errors import ClosedError, StorageError
-from collabkernel.limits import COUNTER_MAX
-from collabkernel.storage import log, roster, schema, snapshots
+from collabkernel.errors import ClosedError, LogDroppedError, StorageError
+from collabkernel.limits import COUNTER_MAX, FILE_BASE_BYTES
+from collabkernel.storage import compaction, files, leases, log, roster, saves, schema, snapshots, versions
 from collabkernel.storage.append import AppendPlan, storable_refusal
 from collabkernel.storage.base import (
     Appended,
     AppendRequest,
+    FileRow,
+    Lease,
     NotAppended,
     OpRow,
+    OriginRow,
     Refusal,
     RoomRow,
+    SaveRow,
     SiteRow,
     SnapshotRow,
+    VersionRow,
 )
+from collabkernel.storage.compression import compressed, decompress
 from collabkernel.storage.database import Database, make_database, parse_url
 from collabkernel.storage.failures import DATABASE_ERRORS, explain
+from collabkernel.storage.inserts import insert_if_new
+from collabkernel.storage.rules import check_move, check_path
+from collabkernel.storage.statements import Statements
 from collabkernel.storage.tables import rooms
 
 RETRY_S = 10.0
@@ -88,7 +96,7 @@ class SqlStorage:
             return []
         attempt = _Attempt(batch)
         try:
-            await self._write(attempt.run)
+            await self._append(attempt)
         except StorageError:
             return await self._append_room_by_room(attempt)
         return attempt.answers
@@ -109,20 +117,32 @@ class SqlStorage:
     ) -> AsyncIterator[Sequence[OpRow]]:
         """Operations in seq order, in chunks."""
         room = await self._read(partial(log.room_key, room_id=room_id))
-        upto_seq = COUNTER_MAX if upto_seq is None else upto_seq
+        after_seq, upto_seq = max(after_seq, 0), COUNTER_MAX if upto_seq is None else upto_seq
         while room is not None and after_seq < upto_seq:
             rows = await self._read(partial(log.read_ops, room=room, after_seq=after_seq, upto_seq=upto_seq))
-            if rows:
-                yield rows
-            if len(rows) < log.READ_CHUNK_ROWS:
+            if not rows:
                 return
+            yield rows
             after_seq = rows[-1].seq
 
     async def op_at(self, room_id: str, seq: int) -> OpRow | None:
         """The operation at ``seq``."""
-        async for rows in self.read_ops(room_id, seq - 1, seq):
-            return rows[0]
+        with suppress(LogDroppedError):
+            async for rows in self.read_ops(room_id, seq - 1, seq):
+                return rows[0]
         return None
+
+    async def seq_before(self, room_id: str, hlc: int) -> int:
+        """The seq before the first operation that is stamped over ``hlc``."""
+        return await self._read(partial(log.seq_before, room_id=room_id, hlc=hlc))
+
+    async def origins(self, room_id: str, ops: Sequence[tuple[int, int]]) -> list[OriginRow]:
+        """Who made operations, and when."""
+        return await self._read(partial(log.origins, room_id=room_id, asked=ops))
+
+    async def actors(self, room_id: str, sites: Sequence[int]) -> dict[int, str]:
+        """Who writes as each of these sites."""
+        return await self._read(partial(log.actors, room_id=room_id, asked=sites))
 
     async def find_envelope(self, room_id: str, site: int, counter: int) -> Appended | Refusal | None:
         """What became of the envelope whose first counter this is."""
@@ -140,6 +160,12 @@ class SqlStorage:
                 secret_hash=secret_hash,
                 now_ms=now_ms,
             )
+        )
+
+    async def free_sites(self, room_id: str, sites_max: int, unused_since_ms: int) -> int:
+        """How many sites may still be entered, after unused ones were dropped when there are few."""
+        return await self._write(
+            partial(roster.free, room_id=room_id, sites_max=sites_max, unused_since_ms=unused_since_ms)
         )
 
     async def site(self, room_id: str, site: int) -> SiteRow | None:
@@ -170,9 +196,9 @@ class SqlStorage:
                 return
         raise StorageError(f"snapshot of room {room_id!r}: others kept dropping its blobs; try again")
 
-    async def latest_snapshot(self, room_id: str) -> SnapshotRow | None:
-        """The newest snapshot, or None."""
-        found = await self._read(partial(snapshots.latest, room_id=room_id))
+    async def latest_snapshot(self, room_id: str, wanted: Sequence[str] | None = None) -> SnapshotRow | None:
+        """The newest snapshot, or these of its parts; or None."""
+        found = await self._read(partial(snapshots.latest, room_id=room_id, wanted=wanted))
         return None if found is None else SnapshotRow(room_id, *found)
 
     async def list_rooms(self, limit: int = 1000, after: str = "") -> list[RoomRow]:
@@ -182,6 +208,107 @@ class SqlStorage:
     async def delete_room(self, room_id: str) -> bool:
         """Delete a room with all that belongs to it; False when it was not there."""
         return await self._write(partial(_delete_room, room_id=room_id))
+
+    async def drop_ops(self, room_id: str, upto_seq: int) -> int:
+        """Drop the log up to a seq, in several transactions; an interrupted one has dropped less."""
+        dropped, is_done = 0, False
+        while not is_done:
+            gone, is_done = await self._write(partial(compaction.drop_chunk, room_id=room_id, upto_seq=upto_seq))
+            dropped += gone
+        if dropped:
+            with self._explained():
+                await self._database.tidy()
+        return dropped
+
+    async def heads(self, room_ids: Sequence[str]) -> dict[str, int]:
+        """Heads of the logs of these rooms."""
+        return await self._read(partial(log.heads, room_ids=room_ids))
+
+    async def change_mark(self) -> Hashable:
+        """Differs when another server may have written something."""
+        self._check_open()
+        with self._explained():
+            return await self._database.change_mark()
+
+    async def save_version(self, room_id: str, seq: int, name: str, state: bytes, now_ms: int) -> None:
+        """Keep a state."""
+        data = await compressed(state)
+        await self._write(partial(versions.save, room_id=room_id, seq=seq, name=name, data=data, now_ms=now_ms))
+
+    async def versions(self, room_id: str) -> list[VersionRow]:
+        """Those of a room, oldest first."""
+        return await self._read(partial(versions.list_all, room_id=room_id))
+
+    async def version_state(self, room_id: str, seq: int) -> bytes | None:
+        """The state of one, or None."""
+        data = await self._read(partial(versions.state, room_id=room_id, seq=seq))
+        return None if data is None else decompress(data, f"the version of room {room_id!r} at seq {seq}")
+
+    async def acquire_lease(self, name: str, holder: str, ttl_ms: int) -> Lease | None:
+        """Take a lease; None while somebody else holds it."""
+        return await self._write(partial(leases.acquire, name=name, holder=holder, ttl_ms=ttl_ms))
+
+    async def renew_lease(self, lease: Lease, ttl_ms: int) -> Lease | None:
+        """The lease with a later expiry; None when it is lost or expired."""
+        return await self._write(partial(leases.renew, lease=lease, ttl_ms=ttl_ms))
+
+    async def release_lease(self, lease: Lease) -> None:
+        """Let others have it at once."""
+        await self._write(partial(leases.release, lease=lease))
+
+    async def holds_lease(self, lease: Lease) -> bool:
+        """Whether it is neither lost nor expired."""
+        return await self._read(partial(leases.holds, lease=lease))
+
+    async def file_by_path(self, path: str, *, create: bool, now_ms: int) -> FileRow | None:
+        """The file at a path."""
+        check_path(path)
+        row = await self._read(partial(files.by_path, path=path))
+        if row is not None or not create:
+            return row
+        return await self._write(partial(files.create, path=path, now_ms=now_ms))
+
+    async def file_by_id(self, file_id: str) -> FileRow | None:
+        """The file, deleted or not."""
+        return await self._read(partial(files.by_id, file_id=file_id))
+
+    async def move_file(self, old: str, new: str, now_ms: int) -> list[FileRow]:
+        """Move a file, or all below a directory."""
+        check_move(old, new)
+        return await self._write(partial(files.move, old=old, new=new, now_ms=now_ms))
+
+    async def delete_file(self, path: str, now_ms: int) -> None:
+        """Mark a file, or all below a directory, as deleted."""
+        check_path(path)
+        await self._write(partial(files.remove, path=path, now_ms=now_ms))
+
+    async def restore_file(self, file_id: str, now_ms: int) -> bool:
+        """Make a deleted file live again."""
+        return await self._write(partial(files.restore, file_id=file_id, now_ms=now_ms))
+
+    async def intend_save(self, file_id: str, lease: Lease, *, view: str, hash: str) -> bool:
+        """Note what is about to be put on disk."""
+        return await self._write(partial(saves.intend, file_id=file_id, lease=lease, view=view, hash_=hash))
+
+    async def record_save(
+        self, file_id: str, lease: Lease, *, view: str, hash: str, seq: int, base: bytes, now_ms: int
+    ) -> bool:
+        """Note what was saved."""
+        kept = await compressed(base) if len(base) <= FILE_BASE_BYTES else None
+        return await self._write(
+            partial(
+                saves.record, file_id=file_id, lease=lease, view=view, hash_=hash, seq=seq, base=kept, now_ms=now_ms
+            )
+        )
+
+    async def saved(self, file_id: str, view: str) -> SaveRow | None:
+        """The last save."""
+        return await self._read(partial(saves.by_view, file_id=file_id, view=view))
+
+    async def saved_base(self, file_id: str, view: str) -> bytes | None:
+        """What was kept of its content."""
+        data = await self._read(partial(saves.base, file_id=file_id, view=view))
+        return None if data is None else decompress(data, f"the saved content of file {file_id} as {view}")
 
     async def _connect(self) -> None:
         self.is_durable = await self._database.open()
@@ -206,7 +333,7 @@ class SqlStorage:
             try:
                 if failures and time.monotonic() > deadline_s:
                     raise failures[-1]
-                await self._write(attempt.run)
+                await self._append(attempt)
             except StorageError as error:
                 failures.append(error)
                 for i in indices:
@@ -222,6 +349,11 @@ class SqlStorage:
         self._check_open()
         with self._explained():
             return await self._database.read(work)
+
+    async def _append(self, attempt: _Attempt) -> None:
+        self._check_open()
+        with self._explained():
+            await self._database.append(attempt.run)
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
         """Run a transaction to its end, whatever becomes of the caller.
@@ -259,9 +391,9 @@ class _Attempt:
     batch: Sequence[AppendRequest]
     plan: AppendPlan | None = None
 
-    def run(self, connection: Connection) -> None:
+    def run(self, statements: Statements) -> None:
         """The transaction's work."""
-        self.plan = log.append_batch(connection, self.batch, time.time_ns() // 1_000_000)
+        self.plan = log.append_batch(statements, self.batch, time.time_ns() // 1_000_000)
 
     @property
     def answers(self) -> list[Appended | NotAppended]:
@@ -285,11 +417,7 @@ def _complete(answers: Sequence[Appended | NotAppended | None]) -> list[Appended
 
 def _insert_room(connection: Connection, room_id: str, now_ms: int) -> None:
     values = {"id": room_id, "seq": 0, "hlc": 0, "created_ms": now_ms, "updated_ms": now_ms, "snapshot_seq": 0}
-    try:
-        with connection.begin_nested():
-            connection.execute(insert(rooms), values)
-    except IntegrityError:
-        pass  # Another server has made it since we looked.
+    insert_if_new(connection, rooms, values)
 
 
 def _delete_room(connection: Connection, room_id: str) -> bool:

@@ -11,6 +11,8 @@ from sqlalchemy import (
     Boolean,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -48,6 +50,8 @@ rooms = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Column("snapshot_seq", BigInteger, nullable=False),
+    # Compaction took the operations up to here; the newest snapshot is above.
+    Column("dropped_seq", BigInteger, nullable=False, server_default="0"),
     sqlite_autoincrement=True,  # the key of a deleted room is never used again
 )
 
@@ -82,6 +86,8 @@ sites = Table(
     Column("closed", Boolean, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("resumed_ms", BigInteger, nullable=False),
+    # The last counter of it that compaction took out of the log.
+    Column("dropped_counter", BigInteger, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
 
@@ -114,4 +120,63 @@ blobs = Table(
     _room(),
     Column("hash", Text, primary_key=True),
     Column("data", LargeBinary, nullable=False),  # zstd
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    _room(),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),  # empty for one that nobody named
+    Column("created_ms", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),  # of data
+    Column("data", LargeBinary, nullable=False),  # zstd
+)
+
+# The row with the empty name has the highest token of the rows that went.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("path", _SortedText, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+Index(
+    "uq_files_path",
+    files.c.path,
+    unique=True,
+    sqlite_where=files.c.deleted.is_(False),
+    postgresql_where=files.c.deleted.is_(False),
+)
+
+# The last save of each view of a file.
+saves = Table(
+    "saves",
+    metadata,
+    Column("file", Text, ForeignKey("files.id", ondelete="CASCADE"), primary_key=True),
+    Column("view", Text, primary_key=True),
+    Column("hash", Text, nullable=False),  # empty before the first
+    Column("seq", BigInteger, nullable=False),
+    Column("intents", Text, nullable=False),  # hashes, with spaces between
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+# Beside the save's row, so that an intent does not write it again.
+save_bases = Table(
+    "save_bases",
+    metadata,
+    Column("file", Text, primary_key=True),
+    Column("view", Text, primary_key=True),
+    Column("data", LargeBinary, nullable=False),  # zstd
+    ForeignKeyConstraint(["file", "view"], ["saves.file", "saves.view"], ondelete="CASCADE"),
 )

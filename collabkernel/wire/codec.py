@@ -8,12 +8,13 @@ admitted, so that a refusal can name the envelope. Frozen by ``tests/fixtures/wi
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from collabkernel.crdt.ids import OpId
 from collabkernel.document.operations import StoredEnvelope
 from collabkernel.errors import FrameTooLargeError, MalformedFrameError
-from collabkernel.limits import Limits
+from collabkernel.limits import VIEWPORT_BLOCKS_MAX, Limits
 from collabkernel.wire import collab_pb2 as pb
 from collabkernel.wire import fast_reader, strict
 from collabkernel.wire.messages import (
@@ -21,6 +22,7 @@ from collabkernel.wire.messages import (
     Bye,
     ClientLimits,
     ClientMessage,
+    Contents,
     Event,
     Hello,
     Notice,
@@ -35,6 +37,7 @@ from collabkernel.wire.messages import (
     SessionKind,
     Snapshot,
     Submit,
+    Viewport,
     Welcome,
 )
 from collabkernel.wire.ops import decode_op, encode_op, envelope_bytes, envelope_of, op_kind
@@ -79,6 +82,9 @@ def encode_client_message(message: ClientMessage) -> bytes:
             return pb.ClientMessage(event=event).SerializeToString()
         case Resync():
             return pb.ClientMessage(resync=pb.Resync()).SerializeToString()
+        case Viewport():
+            blocks = [pb.OpId(site=id.site, counter=id.counter) for id in message.blocks]
+            return pb.ClientMessage(viewport=pb.Viewport(blocks=blocks)).SerializeToString()
 
 
 def _hello_message(hello: Hello) -> pb.Hello:
@@ -122,6 +128,8 @@ def strictly_decode_client_message(frame: bytes) -> ClientMessage:
             return _hello_of(message.hello)
         case "resync":
             return Resync()
+        case "viewport":
+            return _viewport_of(message.viewport)
         case _:
             raise strict.missing("message")
 
@@ -136,6 +144,12 @@ def _event_of(message: pb.Event) -> Event:
     if not message.name:
         raise strict.missing("event name")
     return Event(message.name, strict.check_json(message.payload_json, "event payload"))
+
+
+def _viewport_of(message: pb.Viewport) -> Viewport:
+    if len(message.blocks) > VIEWPORT_BLOCKS_MAX:
+        raise strict.out_of_range("blocks of a viewport", len(message.blocks))
+    return Viewport(tuple([strict.container_id(id.site, id.counter) for id in message.blocks]))
 
 
 def _session_kind(number: int) -> SessionKind:
@@ -192,7 +206,7 @@ def strictly_decode_server_message(frame: bytes, limits: Limits) -> ServerMessag
     return ServerMessage(
         welcome=_welcome_of(message.welcome) if message.HasField("welcome") else None,
         snapshot=_snapshot_of(message.snapshot, limits) if message.HasField("snapshot") else None,
-        ops=_stored_envelopes_of(message),
+        ops=_stored_envelopes_of(message.ops, is_whole=True),
         acks=tuple([_ack_of(ack) for ack in message.acks]),
         rejects=tuple([_reject_of(reject) for reject in message.rejects]),
         presence=_presence_of(message),
@@ -201,7 +215,24 @@ def strictly_decode_server_message(frame: bytes, limits: Limits) -> ServerMessag
         degraded=message.degraded.on if message.HasField("degraded") else None,
         bye=_bye_of(message.bye) if message.HasField("bye") else None,
         through=strict.check_seq(message.through, "through"),
+        filtered=_stored_envelopes_of(message.filtered, is_whole=False),
+        through_op=_through_op_of(message) if message.HasField("through_op") else None,
+        contents=tuple([_contents_of(contents, limits) for contents in message.contents]),
     )
+
+
+def _through_op_of(message: pb.ServerMessage) -> OpId:
+    if not message.through:
+        raise strict.missing("through of through_op")
+    return strict.operation_id(message.through_op, "through_op")
+
+
+def _contents_of(message: pb.Contents, limits: Limits) -> Contents:
+    lost = tuple([strict.container_id(id.site, id.counter) for id in message.lost])
+    blocks = _state_of(message.encoding, message.blocks, limits)
+    if not blocks and not lost:
+        raise strict.missing("blocks")
+    return Contents(blocks, lost)
 
 
 def _welcome_of(message: pb.Welcome) -> Welcome:
@@ -239,13 +270,17 @@ def _welcome_of(message: pb.Welcome) -> Welcome:
 def _snapshot_of(message: pb.Snapshot, limits: Limits) -> Snapshot:
     seq = strict.check_seq(message.seq, "seq")
     op = _op_at(seq, message, "op")
-    match message.encoding:
+    return Snapshot(seq, _state_of(message.encoding, message.state, limits), op)
+
+
+def _state_of(encoding: int, state: bytes, limits: Limits) -> bytes:
+    match encoding:
         case pb.IDENTITY:
-            return Snapshot(seq, message.state, op)
+            return state
         case pb.DEFLATE:
-            return Snapshot(seq, inflate(message.state, limits.server_frame_bytes), op)
+            return inflate(state, limits.server_frame_bytes)
         case _:
-            raise strict.out_of_range("encoding", message.encoding)
+            raise strict.out_of_range("encoding", encoding)
 
 
 def inflate(data: bytes, limit_bytes: int) -> bytes:
@@ -267,9 +302,11 @@ def inflate(data: bytes, limit_bytes: int) -> bytes:
     return state
 
 
-def _stored_envelopes_of(message: pb.ServerMessage) -> tuple[StoredEnvelope, ...]:
+def _stored_envelopes_of(parts: Iterable[pb.Ops], is_whole: bool) -> tuple[StoredEnvelope, ...]:
+    """The envelopes of some parts: without gaps when they are whole, else each part for itself in seq order."""
     envelopes: list[StoredEnvelope] = []
-    for ops in message.ops:
+    for ops in parts:
+        next_seq = envelopes[-1].last_seq + 1 if is_whole and envelopes else 0
         if not ops.envelopes:
             raise strict.missing("envelopes")
         actors_named = 0
@@ -280,8 +317,9 @@ def _stored_envelopes_of(message: pb.ServerMessage) -> tuple[StoredEnvelope, ...
             actors_named = max(actors_named, each.actor + 1)
             envelope = envelope_of(each.envelope, each.seq)
             stored = StoredEnvelope(each.seq, strict.check_site(each.site), ops.actors[each.actor], envelope)
-            if envelopes and stored.seq != envelopes[-1].last_seq + 1:
-                raise strict.out_of_range("seq after a gap", stored.seq)
+            if next_seq and (stored.seq < next_seq or (is_whole and stored.seq > next_seq)):
+                raise strict.out_of_range("seq after a gap, or out of order", stored.seq)
+            next_seq = stored.last_seq + 1
             envelopes.append(stored)
         if actors_named != len(ops.actors) or len(set(ops.actors)) != len(ops.actors):
             raise strict.out_of_range("actors", "unused or doubled")

@@ -4,121 +4,142 @@
 # source: collabkernel/wire/collab.proto
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
+
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
+
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC,
-    6,
-    31,
-    1,
-    '',
-    'collabkernel/wire/collab.proto'
+    _runtime_version.Domain.PUBLIC, 6, 31, 1, "", "collabkernel/wire/collab.proto"
 )
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-
-
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63ollabkernel/wire/collab.proto\x12\x0f\x63ollabkernel.v1\"%\n\x04OpId\x12\x0c\n\x04site\x18\x01 \x01(\r\x12\x0f\n\x07\x63ounter\x18\x02 \x01(\x04\"s\n\x0cNewContainer\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.collabkernel.v1.ContainerKind\x12\x0e\n\x06shared\x18\x02 \x01(\x08\x12\x11\n\tafter_hlc\x18\x03 \x01(\x06\x12\x12\n\nafter_site\x18\x04 \x01(\r\"\xab\x01\n\x05Value\x12\x0e\n\x04null\x18\x01 \x01(\x08H\x00\x12\x11\n\x07\x62oolean\x18\x02 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x03 \x01(\x12H\x00\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x06 \x01(\x0cH\x00\x12\x32\n\tcontainer\x18\x07 \x01(\x0b\x32\x1d.collabkernel.v1.NewContainerH\x00\x42\x06\n\x04kind\"<\n\x06MapSet\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.collabkernel.v1.Value\"\x18\n\tMapDelete\x12\x0b\n\x03key\x18\x01 \x01(\t\"\x7f\n\nListInsert\x12%\n\x06parent\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12#\n\x04side\x18\x02 \x01(\x0e\x32\x15.collabkernel.v1.Side\x12%\n\x05value\x18\x03 \x01(\x0b\x32\x16.collabkernel.v1.Value\"4\n\nListDelete\x12&\n\x07\x65lement\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\"~\n\x08ListMove\x12&\n\x07\x65lement\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12%\n\x06parent\x18\x02 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12#\n\x04side\x18\x03 \x01(\x0e\x32\x15.collabkernel.v1.Side\"X\n\x07ListSet\x12&\n\x07\x65lement\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.collabkernel.v1.Value\"\x1a\n\x08TextEdit\x12\x0e\n\x06update\x18\x01 \x01(\x0c\"\x8d\x03\n\x02Op\x12\x13\n\x0btarget_site\x18\x01 \x01(\r\x12\x16\n\x0etarget_counter\x18\x02 \x01(\x04\x12*\n\x07map_set\x18\x03 \x01(\x0b\x32\x17.collabkernel.v1.MapSetH\x00\x12\x30\n\nmap_delete\x18\x04 \x01(\x0b\x32\x1a.collabkernel.v1.MapDeleteH\x00\x12\x32\n\x0blist_insert\x18\x05 \x01(\x0b\x32\x1b.collabkernel.v1.ListInsertH\x00\x12\x32\n\x0blist_delete\x18\x06 \x01(\x0b\x32\x1b.collabkernel.v1.ListDeleteH\x00\x12.\n\tlist_move\x18\x07 \x01(\x0b\x32\x19.collabkernel.v1.ListMoveH\x00\x12,\n\x08list_set\x18\x08 \x01(\x0b\x32\x18.collabkernel.v1.ListSetH\x00\x12.\n\ttext_edit\x18\t \x01(\x0b\x32\x19.collabkernel.v1.TextEditH\x00\x42\x06\n\x04kind\"X\n\x08\x45nvelope\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\x12\x0c\n\x04\x62\x61se\x18\x02 \x01(\x04\x12\x0b\n\x03hlc\x18\x03 \x01(\x06\x12 \n\x03ops\x18\x04 \x03(\x0b\x32\x13.collabkernel.v1.Op\"g\n\x0eStoredEnvelope\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x0c\n\x04site\x18\x02 \x01(\r\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\r\x12+\n\x08\x65nvelope\x18\x04 \x01(\x0b\x32\x19.collabkernel.v1.Envelope\"b\n\x06Resume\x12\x0c\n\x04site\x18\x01 \x01(\r\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\x12\x0f\n\x07through\x18\x03 \x01(\x04\x12)\n\nthrough_op\x18\x04 \x01(\x0b\x32\x15.collabkernel.v1.OpId\"l\n\x05Hello\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.collabkernel.v1.SessionKind\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\x12\'\n\x06resume\x18\x03 \x01(\x0b\x32\x17.collabkernel.v1.Resume\"6\n\x06Submit\x12,\n\tenvelopes\x18\x01 \x03(\x0b\x32\x19.collabkernel.v1.Envelope\"\x1e\n\x08Presence\x12\x12\n\nstate_json\x18\x01 \x01(\t\"+\n\x05\x45vent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cpayload_json\x18\x02 \x01(\t\"\x08\n\x06Resync\"\xee\x01\n\rClientMessage\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x16.collabkernel.v1.HelloH\x00\x12)\n\x06submit\x18\x02 \x01(\x0b\x32\x17.collabkernel.v1.SubmitH\x00\x12-\n\x08presence\x18\x03 \x01(\x0b\x32\x19.collabkernel.v1.PresenceH\x00\x12\'\n\x05\x65vent\x18\x04 \x01(\x0b\x32\x16.collabkernel.v1.EventH\x00\x12)\n\x06resync\x18\x05 \x01(\x0b\x32\x17.collabkernel.v1.ResyncH\x00\x42\x06\n\x04kind\"\x9b\x01\n\x0c\x43lientLimits\x12\x13\n\x0b\x66rame_bytes\x18\x01 \x01(\r\x12\x11\n\tkey_bytes\x18\x02 \x01(\r\x12\x13\n\x0bvalue_bytes\x18\x03 \x01(\r\x12\x14\n\x0c\x65nvelope_ops\x18\x04 \x01(\r\x12\r\n\x05\x64\x65pth\x18\x05 \x01(\r\x12\x16\n\x0epresence_bytes\x18\x06 \x01(\r\x12\x11\n\tops_per_s\x18\x07 \x01(\r\"\xf2\x01\n\x07Welcome\x12\x0c\n\x04site\x18\x01 \x01(\r\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\x12\x0b\n\x03seq\x18\x03 \x01(\x04\x12\x16\n\x0eserver_time_ms\x18\x04 \x01(\x04\x12#\n\x04role\x18\x05 \x01(\x0e\x32\x15.collabkernel.v1.Role\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0c\n\x04name\x18\x07 \x01(\t\x12\r\n\x05\x63olor\x18\x08 \x01(\t\x12-\n\x06limits\x18\t \x01(\x0b\x32\x1d.collabkernel.v1.ClientLimits\x12\x14\n\x0cnext_counter\x18\n \x01(\x04\x12\x0e\n\x06resync\x18\x0b \x01(\x08\"v\n\x08Snapshot\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12+\n\x08\x65ncoding\x18\x02 \x01(\x0e\x32\x19.collabkernel.v1.Encoding\x12\r\n\x05state\x18\x03 \x01(\x0c\x12!\n\x02op\x18\x04 \x01(\x0b\x32\x15.collabkernel.v1.OpId\"I\n\x03Ops\x12\x0e\n\x06\x61\x63tors\x18\x01 \x03(\t\x12\x32\n\tenvelopes\x18\x02 \x03(\x0b\x32\x1f.collabkernel.v1.StoredEnvelope\"B\n\x03\x41\x63k\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12\x0b\n\x03hlc\x18\x03 \x01(\x04\x12\x10\n\x08\x62uffered\x18\x04 \x01(\x08\"^\n\x06Reject\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05\x66inal\x18\x04 \x01(\x08\x12\x16\n\x0eretry_after_ms\x18\x05 \x01(\r\"\x97\x01\n\rPresenceEntry\x12\x0c\n\x04site\x18\x01 \x01(\r\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05\x63olor\x18\x04 \x01(\t\x12*\n\x04kind\x18\x05 \x01(\x0e\x32\x1c.collabkernel.v1.SessionKind\x12\x12\n\nstate_json\x18\x06 \x01(\t\x12\x0c\n\x04left\x18\x07 \x01(\x08\"@\n\rPresenceBatch\x12/\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1e.collabkernel.v1.PresenceEntry\"L\n\tRoomEvent\x12\x0c\n\x04site\x18\x01 \x01(\r\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x14\n\x0cpayload_json\x18\x04 \x01(\t\"\x16\n\x08\x44\x65graded\x12\n\n\x02on\x18\x01 \x01(\x08\";\n\x03\x42ye\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\r\">\n\x06Notice\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\r\"\xc1\x03\n\rServerMessage\x12)\n\x07welcome\x18\x01 \x01(\x0b\x32\x18.collabkernel.v1.Welcome\x12+\n\x08snapshot\x18\x02 \x01(\x0b\x32\x19.collabkernel.v1.Snapshot\x12!\n\x03ops\x18\x03 \x03(\x0b\x32\x14.collabkernel.v1.Ops\x12\"\n\x04\x61\x63ks\x18\x04 \x03(\x0b\x32\x14.collabkernel.v1.Ack\x12(\n\x07rejects\x18\x05 \x03(\x0b\x32\x17.collabkernel.v1.Reject\x12\x30\n\x08presence\x18\x06 \x03(\x0b\x32\x1e.collabkernel.v1.PresenceBatch\x12*\n\x06\x65vents\x18\x07 \x03(\x0b\x32\x1a.collabkernel.v1.RoomEvent\x12(\n\x07notices\x18\x08 \x03(\x0b\x32\x17.collabkernel.v1.Notice\x12+\n\x08\x64\x65graded\x18\t \x01(\x0b\x32\x19.collabkernel.v1.Degraded\x12!\n\x03\x62ye\x18\n \x01(\x0b\x32\x14.collabkernel.v1.Bye\x12\x0f\n\x07through\x18\x0b \x01(\x04\"R\n\x08Register\x12\x0b\n\x03hlc\x18\x01 \x01(\x06\x12\x0c\n\x04site\x18\x02 \x01(\r\x12+\n\x05value\x18\x03 \x01(\x0b\x32\x1c.collabkernel.v1.StoredValue\"\xa9\x01\n\x0bStoredValue\x12\x0e\n\x04null\x18\x01 \x01(\x08H\x00\x12\x11\n\x07\x62oolean\x18\x02 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x03 \x01(\x12H\x00\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x06 \x01(\x0cH\x00\x12*\n\tcontainer\x18\x07 \x01(\x0b\x32\x15.collabkernel.v1.OpIdH\x00\x42\x06\n\x04kind\"D\n\x08MapEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x08register\x18\x02 \x01(\x0b\x32\x19.collabkernel.v1.Register\"z\n\tSlotState\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12%\n\x06parent\x18\x02 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12#\n\x04side\x18\x03 \x01(\x0e\x32\x15.collabkernel.v1.Side\"\xbe\x01\n\x0c\x45lementState\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.collabkernel.v1.Register\x12\x14\n\x0cposition_hlc\x18\x03 \x01(\x06\x12\x15\n\rposition_site\x18\x04 \x01(\r\x12#\n\x04slot\x18\x05 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12\x0f\n\x07\x64\x65leted\x18\x06 \x01(\x08\"\x87\x03\n\x0e\x43ontainerState\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.collabkernel.v1.ContainerKind\x12#\n\x04home\x18\x03 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12\x10\n\x08home_key\x18\x04 \x01(\t\x12+\n\x0chome_element\x18\x05 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12\x11\n\tafter_hlc\x18\x06 \x01(\x06\x12\x12\n\nafter_site\x18\x07 \x01(\r\x12*\n\x07\x65ntries\x18\x08 \x03(\x0b\x32\x19.collabkernel.v1.MapEntry\x12)\n\x05slots\x18\t \x03(\x0b\x32\x1a.collabkernel.v1.SlotState\x12/\n\x08\x65lements\x18\n \x03(\x0b\x32\x1d.collabkernel.v1.ElementState\x12\x11\n\tyjs_state\x18\x0b \x01(\x0c\"Z\n\tRoomState\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x0b\n\x03hlc\x18\x02 \x01(\x06\x12\x33\n\ncontainers\x18\x03 \x03(\x0b\x32\x1f.collabkernel.v1.ContainerState*X\n\rContainerKind\x12\x1e\n\x1a\x43ONTAINER_KIND_UNSPECIFIED\x10\x00\x12\n\n\x06OBJECT\x10\x01\x12\x07\n\x03MAP\x10\x02\x12\x08\n\x04LIST\x10\x03\x12\x08\n\x04TEXT\x10\x04*1\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x08\n\x04LEFT\x10\x01\x12\t\n\x05RIGHT\x10\x02*N\n\x0bSessionKind\x12\x1c\n\x18SESSION_KIND_UNSPECIFIED\x10\x00\x12\n\n\x06PERSON\x10\x01\x12\n\n\x06SCRIPT\x10\x02\x12\t\n\x05\x41GENT\x10\x03*4\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\n\n\x06READER\x10\x01\x12\n\n\x06WRITER\x10\x02*%\n\x08\x45ncoding\x12\x0c\n\x08IDENTITY\x10\x00\x12\x0b\n\x07\x44\x45\x46LATE\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
+    b'\n\x1e\x63ollabkernel/wire/collab.proto\x12\x0f\x63ollabkernel.v1"%\n\x04OpId\x12\x0c\n\x04site\x18\x01 \x01(\r\x12\x0f\n\x07\x63ounter\x18\x02 \x01(\x04"s\n\x0cNewContainer\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.collabkernel.v1.ContainerKind\x12\x0e\n\x06shared\x18\x02 \x01(\x08\x12\x11\n\tafter_hlc\x18\x03 \x01(\x06\x12\x12\n\nafter_site\x18\x04 \x01(\r"\xab\x01\n\x05Value\x12\x0e\n\x04null\x18\x01 \x01(\x08H\x00\x12\x11\n\x07\x62oolean\x18\x02 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x03 \x01(\x12H\x00\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x06 \x01(\x0cH\x00\x12\x32\n\tcontainer\x18\x07 \x01(\x0b\x32\x1d.collabkernel.v1.NewContainerH\x00\x42\x06\n\x04kind"<\n\x06MapSet\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.collabkernel.v1.Value"\x18\n\tMapDelete\x12\x0b\n\x03key\x18\x01 \x01(\t"\x7f\n\nListInsert\x12%\n\x06parent\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12#\n\x04side\x18\x02 \x01(\x0e\x32\x15.collabkernel.v1.Side\x12%\n\x05value\x18\x03 \x01(\x0b\x32\x16.collabkernel.v1.Value"4\n\nListDelete\x12&\n\x07\x65lement\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId"~\n\x08ListMove\x12&\n\x07\x65lement\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12%\n\x06parent\x18\x02 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12#\n\x04side\x18\x03 \x01(\x0e\x32\x15.collabkernel.v1.Side"X\n\x07ListSet\x12&\n\x07\x65lement\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.collabkernel.v1.Value"\x1a\n\x08TextEdit\x12\x0e\n\x06update\x18\x01 \x01(\x0c"\x1b\n\x0bNewDocument\x12\x0c\n\x04name\x18\x01 \x01(\t"s\n\x0b\x42lockInsert\x12#\n\x04slot\x18\x01 \x01(\x0e\x32\x15.collabkernel.v1.Slot\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12$\n\x05split\x18\x04 \x01(\x0b\x32\x15.collabkernel.v1.OpId"d\n\tBlockMove\x12%\n\x06parent\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12#\n\x04slot\x18\x02 \x01(\x0e\x32\x15.collabkernel.v1.Slot\x12\x0b\n\x03key\x18\x03 \x01(\t"\r\n\x0b\x42lockDelete"=\n\x08\x42lockKey\x12$\n\x05\x62lock\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12\x0b\n\x03key\x18\x02 \x01(\t"Z\n\nBlockRekey\x12#\n\x04slot\x18\x01 \x01(\x0e\x32\x15.collabkernel.v1.Slot\x12\'\n\x04keys\x18\x02 \x03(\x0b\x32\x19.collabkernel.v1.BlockKey"\x95\x05\n\x02Op\x12\x13\n\x0btarget_site\x18\x01 \x01(\r\x12\x16\n\x0etarget_counter\x18\x02 \x01(\x04\x12*\n\x07map_set\x18\x03 \x01(\x0b\x32\x17.collabkernel.v1.MapSetH\x00\x12\x30\n\nmap_delete\x18\x04 \x01(\x0b\x32\x1a.collabkernel.v1.MapDeleteH\x00\x12\x32\n\x0blist_insert\x18\x05 \x01(\x0b\x32\x1b.collabkernel.v1.ListInsertH\x00\x12\x32\n\x0blist_delete\x18\x06 \x01(\x0b\x32\x1b.collabkernel.v1.ListDeleteH\x00\x12.\n\tlist_move\x18\x07 \x01(\x0b\x32\x19.collabkernel.v1.ListMoveH\x00\x12,\n\x08list_set\x18\x08 \x01(\x0b\x32\x18.collabkernel.v1.ListSetH\x00\x12.\n\ttext_edit\x18\t \x01(\x0b\x32\x19.collabkernel.v1.TextEditH\x00\x12\x34\n\x0cnew_document\x18\n \x01(\x0b\x32\x1c.collabkernel.v1.NewDocumentH\x00\x12\x34\n\x0c\x62lock_insert\x18\x0b \x01(\x0b\x32\x1c.collabkernel.v1.BlockInsertH\x00\x12\x30\n\nblock_move\x18\x0c \x01(\x0b\x32\x1a.collabkernel.v1.BlockMoveH\x00\x12\x34\n\x0c\x62lock_delete\x18\r \x01(\x0b\x32\x1c.collabkernel.v1.BlockDeleteH\x00\x12\x32\n\x0b\x62lock_rekey\x18\x0e \x01(\x0b\x32\x1b.collabkernel.v1.BlockRekeyH\x00\x42\x06\n\x04kind"X\n\x08\x45nvelope\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\x12\x0c\n\x04\x62\x61se\x18\x02 \x01(\x04\x12\x0b\n\x03hlc\x18\x03 \x01(\x06\x12 \n\x03ops\x18\x04 \x03(\x0b\x32\x13.collabkernel.v1.Op"g\n\x0eStoredEnvelope\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x0c\n\x04site\x18\x02 \x01(\r\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\r\x12+\n\x08\x65nvelope\x18\x04 \x01(\x0b\x32\x19.collabkernel.v1.Envelope"b\n\x06Resume\x12\x0c\n\x04site\x18\x01 \x01(\r\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\x12\x0f\n\x07through\x18\x03 \x01(\x04\x12)\n\nthrough_op\x18\x04 \x01(\x0b\x32\x15.collabkernel.v1.OpId"l\n\x05Hello\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.collabkernel.v1.SessionKind\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\x12\'\n\x06resume\x18\x03 \x01(\x0b\x32\x17.collabkernel.v1.Resume"6\n\x06Submit\x12,\n\tenvelopes\x18\x01 \x03(\x0b\x32\x19.collabkernel.v1.Envelope"\x1e\n\x08Presence\x12\x12\n\nstate_json\x18\x01 \x01(\t"+\n\x05\x45vent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cpayload_json\x18\x02 \x01(\t"\x08\n\x06Resync"1\n\x08Viewport\x12%\n\x06\x62locks\x18\x01 \x03(\x0b\x32\x15.collabkernel.v1.OpId"\x9d\x02\n\rClientMessage\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x16.collabkernel.v1.HelloH\x00\x12)\n\x06submit\x18\x02 \x01(\x0b\x32\x17.collabkernel.v1.SubmitH\x00\x12-\n\x08presence\x18\x03 \x01(\x0b\x32\x19.collabkernel.v1.PresenceH\x00\x12\'\n\x05\x65vent\x18\x04 \x01(\x0b\x32\x16.collabkernel.v1.EventH\x00\x12)\n\x06resync\x18\x05 \x01(\x0b\x32\x17.collabkernel.v1.ResyncH\x00\x12-\n\x08viewport\x18\x06 \x01(\x0b\x32\x19.collabkernel.v1.ViewportH\x00\x42\x06\n\x04kind"\x9b\x01\n\x0c\x43lientLimits\x12\x13\n\x0b\x66rame_bytes\x18\x01 \x01(\r\x12\x11\n\tkey_bytes\x18\x02 \x01(\r\x12\x13\n\x0bvalue_bytes\x18\x03 \x01(\r\x12\x14\n\x0c\x65nvelope_ops\x18\x04 \x01(\r\x12\r\n\x05\x64\x65pth\x18\x05 \x01(\r\x12\x16\n\x0epresence_bytes\x18\x06 \x01(\r\x12\x11\n\tops_per_s\x18\x07 \x01(\r"\xf2\x01\n\x07Welcome\x12\x0c\n\x04site\x18\x01 \x01(\r\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\x12\x0b\n\x03seq\x18\x03 \x01(\x04\x12\x16\n\x0eserver_time_ms\x18\x04 \x01(\x04\x12#\n\x04role\x18\x05 \x01(\x0e\x32\x15.collabkernel.v1.Role\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0c\n\x04name\x18\x07 \x01(\t\x12\r\n\x05\x63olor\x18\x08 \x01(\t\x12-\n\x06limits\x18\t \x01(\x0b\x32\x1d.collabkernel.v1.ClientLimits\x12\x14\n\x0cnext_counter\x18\n \x01(\x04\x12\x0e\n\x06resync\x18\x0b \x01(\x08"v\n\x08Snapshot\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12+\n\x08\x65ncoding\x18\x02 \x01(\x0e\x32\x19.collabkernel.v1.Encoding\x12\r\n\x05state\x18\x03 \x01(\x0c\x12!\n\x02op\x18\x04 \x01(\x0b\x32\x15.collabkernel.v1.OpId"I\n\x03Ops\x12\x0e\n\x06\x61\x63tors\x18\x01 \x03(\t\x12\x32\n\tenvelopes\x18\x02 \x03(\x0b\x32\x1f.collabkernel.v1.StoredEnvelope"B\n\x03\x41\x63k\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12\x0b\n\x03hlc\x18\x03 \x01(\x04\x12\x10\n\x08\x62uffered\x18\x04 \x01(\x08"^\n\x06Reject\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05\x66inal\x18\x04 \x01(\x08\x12\x16\n\x0eretry_after_ms\x18\x05 \x01(\r"\x97\x01\n\rPresenceEntry\x12\x0c\n\x04site\x18\x01 \x01(\r\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05\x63olor\x18\x04 \x01(\t\x12*\n\x04kind\x18\x05 \x01(\x0e\x32\x1c.collabkernel.v1.SessionKind\x12\x12\n\nstate_json\x18\x06 \x01(\t\x12\x0c\n\x04left\x18\x07 \x01(\x08"@\n\rPresenceBatch\x12/\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1e.collabkernel.v1.PresenceEntry"L\n\tRoomEvent\x12\x0c\n\x04site\x18\x01 \x01(\r\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x14\n\x0cpayload_json\x18\x04 \x01(\t"\x16\n\x08\x44\x65graded\x12\n\n\x02on\x18\x01 \x01(\x08";\n\x03\x42ye\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\r">\n\x06Notice\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\r"l\n\x08\x43ontents\x12+\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x19.collabkernel.v1.Encoding\x12\x0e\n\x06\x62locks\x18\x02 \x01(\x0c\x12#\n\x04lost\x18\x03 \x03(\x0b\x32\x15.collabkernel.v1.OpId"\xc1\x04\n\rServerMessage\x12)\n\x07welcome\x18\x01 \x01(\x0b\x32\x18.collabkernel.v1.Welcome\x12+\n\x08snapshot\x18\x02 \x01(\x0b\x32\x19.collabkernel.v1.Snapshot\x12!\n\x03ops\x18\x03 \x03(\x0b\x32\x14.collabkernel.v1.Ops\x12"\n\x04\x61\x63ks\x18\x04 \x03(\x0b\x32\x14.collabkernel.v1.Ack\x12(\n\x07rejects\x18\x05 \x03(\x0b\x32\x17.collabkernel.v1.Reject\x12\x30\n\x08presence\x18\x06 \x03(\x0b\x32\x1e.collabkernel.v1.PresenceBatch\x12*\n\x06\x65vents\x18\x07 \x03(\x0b\x32\x1a.collabkernel.v1.RoomEvent\x12(\n\x07notices\x18\x08 \x03(\x0b\x32\x17.collabkernel.v1.Notice\x12+\n\x08\x64\x65graded\x18\t \x01(\x0b\x32\x19.collabkernel.v1.Degraded\x12!\n\x03\x62ye\x18\n \x01(\x0b\x32\x14.collabkernel.v1.Bye\x12\x0f\n\x07through\x18\x0b \x01(\x04\x12&\n\x08\x66iltered\x18\x0c \x03(\x0b\x32\x14.collabkernel.v1.Ops\x12)\n\nthrough_op\x18\r \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12+\n\x08\x63ontents\x18\x0e \x03(\x0b\x32\x19.collabkernel.v1.Contents"R\n\x08Register\x12\x0b\n\x03hlc\x18\x01 \x01(\x06\x12\x0c\n\x04site\x18\x02 \x01(\r\x12+\n\x05value\x18\x03 \x01(\x0b\x32\x1c.collabkernel.v1.StoredValue"\xa9\x01\n\x0bStoredValue\x12\x0e\n\x04null\x18\x01 \x01(\x08H\x00\x12\x11\n\x07\x62oolean\x18\x02 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x03 \x01(\x12H\x00\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x06 \x01(\x0cH\x00\x12*\n\tcontainer\x18\x07 \x01(\x0b\x32\x15.collabkernel.v1.OpIdH\x00\x42\x06\n\x04kind"D\n\x08MapEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x08register\x18\x02 \x01(\x0b\x32\x19.collabkernel.v1.Register"z\n\tSlotState\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12%\n\x06parent\x18\x02 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12#\n\x04side\x18\x03 \x01(\x0e\x32\x15.collabkernel.v1.Side"\xbe\x01\n\x0c\x45lementState\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.collabkernel.v1.Register\x12\x14\n\x0cposition_hlc\x18\x03 \x01(\x06\x12\x15\n\rposition_site\x18\x04 \x01(\r\x12#\n\x04slot\x18\x05 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12\x0f\n\x07\x64\x65leted\x18\x06 \x01(\x08"\x87\x03\n\x0e\x43ontainerState\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.collabkernel.v1.ContainerKind\x12#\n\x04home\x18\x03 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12\x10\n\x08home_key\x18\x04 \x01(\t\x12+\n\x0chome_element\x18\x05 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12\x11\n\tafter_hlc\x18\x06 \x01(\x06\x12\x12\n\nafter_site\x18\x07 \x01(\r\x12*\n\x07\x65ntries\x18\x08 \x03(\x0b\x32\x19.collabkernel.v1.MapEntry\x12)\n\x05slots\x18\t \x03(\x0b\x32\x1a.collabkernel.v1.SlotState\x12/\n\x08\x65lements\x18\n \x03(\x0b\x32\x1d.collabkernel.v1.ElementState\x12\x11\n\tyjs_state\x18\x0b \x01(\x0c"\x97\x01\n\nRekeyState\x12%\n\x06parent\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12#\n\x04slot\x18\x02 \x01(\x0e\x32\x15.collabkernel.v1.Slot\x12\x0b\n\x03seq\x18\x03 \x01(\x04\x12\x0c\n\x04site\x18\x04 \x01(\r\x12\x10\n\x08old_keys\x18\x05 \x03(\t\x12\x10\n\x08new_keys\x18\x06 \x03(\t"\xca\x03\n\tTreeState\x12\r\n\x05sites\x18\x01 \x03(\r\x12\r\n\x05names\x18\x02 \x03(\t\x12\x10\n\x08id_sites\x18\x03 \x03(\r\x12\x13\n\x0bid_counters\x18\x04 \x03(\x12\x12\x0e\n\x06places\x18\x05 \x03(\r\x12\x14\n\x0c\x64\x65leted_from\x18\x06 \x03(\r\x12\x11\n\tkey_heads\x18\x07 \x03(\r\x12\x11\n\tkey_tails\x18\x08 \x01(\t\x12\x0c\n\x04seqs\x18\t \x03(\x12\x12\x11\n\tseq_sites\x18\n \x03(\r\x12\r\n\x05types\x18\x0b \x03(\t\x12\x11\n\trow_types\x18\x0c \x03(\r\x12\x11\n\ttype_hlcs\x18\r \x03(\x12\x12\x12\n\ntype_sites\x18\x0e \x03(\r\x12\x12\n\nsplit_rows\x18\x0f \x03(\r\x12\x13\n\x0bsplit_sites\x18\x10 \x03(\r\x12\x16\n\x0esplit_counters\x18\x11 \x03(\x04\x12\x13\n\x0bjoined_rows\x18\x12 \x03(\r\x12\x13\n\x0bjoined_seqs\x18\x13 \x03(\x04\x12\x14\n\x0cjoined_sites\x18\x14 \x03(\r\x12\x14\n\x0cjoined_bases\x18\x15 \x03(\x04\x12+\n\x06rekeys\x18\x16 \x03(\x0b\x32\x1b.collabkernel.v1.RekeyState"q\n\nBlockState\x12!\n\x02id\x18\x01 \x01(\x0b\x32\x15.collabkernel.v1.OpId\x12-\n\nproperties\x18\x02 \x03(\x0b\x32\x19.collabkernel.v1.MapEntry\x12\x11\n\tyjs_state\x18\x03 \x01(\x0c"\xb1\x01\n\tRoomState\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x0b\n\x03hlc\x18\x02 \x01(\x06\x12\x33\n\ncontainers\x18\x03 \x03(\x0b\x32\x1f.collabkernel.v1.ContainerState\x12(\n\x04tree\x18\x04 \x01(\x0b\x32\x1a.collabkernel.v1.TreeState\x12+\n\x06\x62locks\x18\x05 \x03(\x0b\x32\x1b.collabkernel.v1.BlockState*X\n\rContainerKind\x12\x1e\n\x1a\x43ONTAINER_KIND_UNSPECIFIED\x10\x00\x12\n\n\x06OBJECT\x10\x01\x12\x07\n\x03MAP\x10\x02\x12\x08\n\x04LIST\x10\x03\x12\x08\n\x04TEXT\x10\x04*1\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x08\n\x04LEFT\x10\x01\x12\t\n\x05RIGHT\x10\x02*3\n\x04Slot\x12\x14\n\x10SLOT_UNSPECIFIED\x10\x00\x12\t\n\x05\x43HILD\x10\x01\x12\n\n\x06INLINE\x10\x02*N\n\x0bSessionKind\x12\x1c\n\x18SESSION_KIND_UNSPECIFIED\x10\x00\x12\n\n\x06PERSON\x10\x01\x12\n\n\x06SCRIPT\x10\x02\x12\t\n\x05\x41GENT\x10\x03*4\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\n\n\x06READER\x10\x01\x12\n\n\x06WRITER\x10\x02*%\n\x08\x45ncoding\x12\x0c\n\x08IDENTITY\x10\x00\x12\x0b\n\x07\x44\x45\x46LATE\x10\x01\x62\x06proto3'
+)
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'collabkernel.wire.collab_pb2', _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "collabkernel.wire.collab_pb2", _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_CONTAINERKIND']._serialized_start=4877
-  _globals['_CONTAINERKIND']._serialized_end=4965
-  _globals['_SIDE']._serialized_start=4967
-  _globals['_SIDE']._serialized_end=5016
-  _globals['_SESSIONKIND']._serialized_start=5018
-  _globals['_SESSIONKIND']._serialized_end=5096
-  _globals['_ROLE']._serialized_start=5098
-  _globals['_ROLE']._serialized_end=5150
-  _globals['_ENCODING']._serialized_start=5152
-  _globals['_ENCODING']._serialized_end=5189
-  _globals['_OPID']._serialized_start=51
-  _globals['_OPID']._serialized_end=88
-  _globals['_NEWCONTAINER']._serialized_start=90
-  _globals['_NEWCONTAINER']._serialized_end=205
-  _globals['_VALUE']._serialized_start=208
-  _globals['_VALUE']._serialized_end=379
-  _globals['_MAPSET']._serialized_start=381
-  _globals['_MAPSET']._serialized_end=441
-  _globals['_MAPDELETE']._serialized_start=443
-  _globals['_MAPDELETE']._serialized_end=467
-  _globals['_LISTINSERT']._serialized_start=469
-  _globals['_LISTINSERT']._serialized_end=596
-  _globals['_LISTDELETE']._serialized_start=598
-  _globals['_LISTDELETE']._serialized_end=650
-  _globals['_LISTMOVE']._serialized_start=652
-  _globals['_LISTMOVE']._serialized_end=778
-  _globals['_LISTSET']._serialized_start=780
-  _globals['_LISTSET']._serialized_end=868
-  _globals['_TEXTEDIT']._serialized_start=870
-  _globals['_TEXTEDIT']._serialized_end=896
-  _globals['_OP']._serialized_start=899
-  _globals['_OP']._serialized_end=1296
-  _globals['_ENVELOPE']._serialized_start=1298
-  _globals['_ENVELOPE']._serialized_end=1386
-  _globals['_STOREDENVELOPE']._serialized_start=1388
-  _globals['_STOREDENVELOPE']._serialized_end=1491
-  _globals['_RESUME']._serialized_start=1493
-  _globals['_RESUME']._serialized_end=1591
-  _globals['_HELLO']._serialized_start=1593
-  _globals['_HELLO']._serialized_end=1701
-  _globals['_SUBMIT']._serialized_start=1703
-  _globals['_SUBMIT']._serialized_end=1757
-  _globals['_PRESENCE']._serialized_start=1759
-  _globals['_PRESENCE']._serialized_end=1789
-  _globals['_EVENT']._serialized_start=1791
-  _globals['_EVENT']._serialized_end=1834
-  _globals['_RESYNC']._serialized_start=1836
-  _globals['_RESYNC']._serialized_end=1844
-  _globals['_CLIENTMESSAGE']._serialized_start=1847
-  _globals['_CLIENTMESSAGE']._serialized_end=2085
-  _globals['_CLIENTLIMITS']._serialized_start=2088
-  _globals['_CLIENTLIMITS']._serialized_end=2243
-  _globals['_WELCOME']._serialized_start=2246
-  _globals['_WELCOME']._serialized_end=2488
-  _globals['_SNAPSHOT']._serialized_start=2490
-  _globals['_SNAPSHOT']._serialized_end=2608
-  _globals['_OPS']._serialized_start=2610
-  _globals['_OPS']._serialized_end=2683
-  _globals['_ACK']._serialized_start=2685
-  _globals['_ACK']._serialized_end=2751
-  _globals['_REJECT']._serialized_start=2753
-  _globals['_REJECT']._serialized_end=2847
-  _globals['_PRESENCEENTRY']._serialized_start=2850
-  _globals['_PRESENCEENTRY']._serialized_end=3001
-  _globals['_PRESENCEBATCH']._serialized_start=3003
-  _globals['_PRESENCEBATCH']._serialized_end=3067
-  _globals['_ROOMEVENT']._serialized_start=3069
-  _globals['_ROOMEVENT']._serialized_end=3145
-  _globals['_DEGRADED']._serialized_start=3147
-  _globals['_DEGRADED']._serialized_end=3169
-  _globals['_BYE']._serialized_start=3171
-  _globals['_BYE']._serialized_end=3230
-  _globals['_NOTICE']._serialized_start=3232
-  _globals['_NOTICE']._serialized_end=3294
-  _globals['_SERVERMESSAGE']._serialized_start=3297
-  _globals['_SERVERMESSAGE']._serialized_end=3746
-  _globals['_REGISTER']._serialized_start=3748
-  _globals['_REGISTER']._serialized_end=3830
-  _globals['_STOREDVALUE']._serialized_start=3833
-  _globals['_STOREDVALUE']._serialized_end=4002
-  _globals['_MAPENTRY']._serialized_start=4004
-  _globals['_MAPENTRY']._serialized_end=4072
-  _globals['_SLOTSTATE']._serialized_start=4074
-  _globals['_SLOTSTATE']._serialized_end=4196
-  _globals['_ELEMENTSTATE']._serialized_start=4199
-  _globals['_ELEMENTSTATE']._serialized_end=4389
-  _globals['_CONTAINERSTATE']._serialized_start=4392
-  _globals['_CONTAINERSTATE']._serialized_end=4783
-  _globals['_ROOMSTATE']._serialized_start=4785
-  _globals['_ROOMSTATE']._serialized_end=4875
+    DESCRIPTOR._loaded_options = None
+    _globals["_CONTAINERKIND"]._serialized_start = 6713
+    _globals["_CONTAINERKIND"]._serialized_end = 6801
+    _globals["_SIDE"]._serialized_start = 6803
+    _globals["_SIDE"]._serialized_end = 6852
+    _globals["_SLOT"]._serialized_start = 6854
+    _globals["_SLOT"]._serialized_end = 6905
+    _globals["_SESSIONKIND"]._serialized_start = 6907
+    _globals["_SESSIONKIND"]._serialized_end = 6985
+    _globals["_ROLE"]._serialized_start = 6987
+    _globals["_ROLE"]._serialized_end = 7039
+    _globals["_ENCODING"]._serialized_start = 7041
+    _globals["_ENCODING"]._serialized_end = 7078
+    _globals["_OPID"]._serialized_start = 51
+    _globals["_OPID"]._serialized_end = 88
+    _globals["_NEWCONTAINER"]._serialized_start = 90
+    _globals["_NEWCONTAINER"]._serialized_end = 205
+    _globals["_VALUE"]._serialized_start = 208
+    _globals["_VALUE"]._serialized_end = 379
+    _globals["_MAPSET"]._serialized_start = 381
+    _globals["_MAPSET"]._serialized_end = 441
+    _globals["_MAPDELETE"]._serialized_start = 443
+    _globals["_MAPDELETE"]._serialized_end = 467
+    _globals["_LISTINSERT"]._serialized_start = 469
+    _globals["_LISTINSERT"]._serialized_end = 596
+    _globals["_LISTDELETE"]._serialized_start = 598
+    _globals["_LISTDELETE"]._serialized_end = 650
+    _globals["_LISTMOVE"]._serialized_start = 652
+    _globals["_LISTMOVE"]._serialized_end = 778
+    _globals["_LISTSET"]._serialized_start = 780
+    _globals["_LISTSET"]._serialized_end = 868
+    _globals["_TEXTEDIT"]._serialized_start = 870
+    _globals["_TEXTEDIT"]._serialized_end = 896
+    _globals["_NEWDOCUMENT"]._serialized_start = 898
+    _globals["_NEWDOCUMENT"]._serialized_end = 925
+    _globals["_BLOCKINSERT"]._serialized_start = 927
+    _globals["_BLOCKINSERT"]._serialized_end = 1042
+    _globals["_BLOCKMOVE"]._serialized_start = 1044
+    _globals["_BLOCKMOVE"]._serialized_end = 1144
+    _globals["_BLOCKDELETE"]._serialized_start = 1146
+    _globals["_BLOCKDELETE"]._serialized_end = 1159
+    _globals["_BLOCKKEY"]._serialized_start = 1161
+    _globals["_BLOCKKEY"]._serialized_end = 1222
+    _globals["_BLOCKREKEY"]._serialized_start = 1224
+    _globals["_BLOCKREKEY"]._serialized_end = 1314
+    _globals["_OP"]._serialized_start = 1317
+    _globals["_OP"]._serialized_end = 1978
+    _globals["_ENVELOPE"]._serialized_start = 1980
+    _globals["_ENVELOPE"]._serialized_end = 2068
+    _globals["_STOREDENVELOPE"]._serialized_start = 2070
+    _globals["_STOREDENVELOPE"]._serialized_end = 2173
+    _globals["_RESUME"]._serialized_start = 2175
+    _globals["_RESUME"]._serialized_end = 2273
+    _globals["_HELLO"]._serialized_start = 2275
+    _globals["_HELLO"]._serialized_end = 2383
+    _globals["_SUBMIT"]._serialized_start = 2385
+    _globals["_SUBMIT"]._serialized_end = 2439
+    _globals["_PRESENCE"]._serialized_start = 2441
+    _globals["_PRESENCE"]._serialized_end = 2471
+    _globals["_EVENT"]._serialized_start = 2473
+    _globals["_EVENT"]._serialized_end = 2516
+    _globals["_RESYNC"]._serialized_start = 2518
+    _globals["_RESYNC"]._serialized_end = 2526
+    _globals["_VIEWPORT"]._serialized_start = 2528
+    _globals["_VIEWPORT"]._serialized_end = 2577
+    _globals["_CLIENTMESSAGE"]._serialized_start = 2580
+    _globals["_CLIENTMESSAGE"]._serialized_end = 2865
+    _globals["_CLIENTLIMITS"]._serialized_start = 2868
+    _globals["_CLIENTLIMITS"]._serialized_end = 3023
+    _globals["_WELCOME"]._serialized_start = 3026
+    _globals["_WELCOME"]._serialized_end = 3268
+    _globals["_SNAPSHOT"]._serialized_start = 3270
+    _globals["_SNAPSHOT"]._serialized_end = 3388
+    _globals["_OPS"]._serialized_start = 3390
+    _globals["_OPS"]._serialized_end = 3463
+    _globals["_ACK"]._serialized_start = 3465
+    _globals["_ACK"]._serialized_end = 3531
+    _globals["_REJECT"]._serialized_start = 3533
+    _globals["_REJECT"]._serialized_end = 3627
+    _globals["_PRESENCEENTRY"]._serialized_start = 3630
+    _globals["_PRESENCEENTRY"]._serialized_end = 3781
+    _globals["_PRESENCEBATCH"]._serialized_start = 3783
+    _globals["_PRESENCEBATCH"]._serialized_end = 3847
+    _globals["_ROOMEVENT"]._serialized_start = 3849
+    _globals["_ROOMEVENT"]._serialized_end = 3925
+    _globals["_DEGRADED"]._serialized_start = 3927
+    _globals["_DEGRADED"]._serialized_end = 3949
+    _globals["_BYE"]._serialized_start = 3951
+    _globals["_BYE"]._serialized_end = 4010
+    _globals["_NOTICE"]._serialized_start = 4012
+    _globals["_NOTICE"]._serialized_end = 4074
+    _globals["_CONTENTS"]._serialized_start = 4076
+    _globals["_CONTENTS"]._serialized_end = 4184
+    _globals["_SERVERMESSAGE"]._serialized_start = 4187
+    _globals["_SERVERMESSAGE"]._serialized_end = 4764
+    _globals["_REGISTER"]._serialized_start = 4766
+    _globals["_REGISTER"]._serialized_end = 4848
+    _globals["_STOREDVALUE"]._serialized_start = 4851
+    _globals["_STOREDVALUE"]._serialized_end = 5020
+    _globals["_MAPENTRY"]._serialized_start = 5022
+    _globals["_MAPENTRY"]._serialized_end = 5090
+    _globals["_SLOTSTATE"]._serialized_start = 5092
+    _globals["_SLOTSTATE"]._serialized_end = 5214
+    _globals["_ELEMENTSTATE"]._serialized_start = 5217
+    _globals["_ELEMENTSTATE"]._serialized_end = 5407
+    _globals["_CONTAINERSTATE"]._serialized_start = 5410
+    _globals["_CONTAINERSTATE"]._serialized_end = 5801
+    _globals["_REKEYSTATE"]._serialized_start = 5804
+    _globals["_REKEYSTATE"]._serialized_end = 5955
+    _globals["_TREESTATE"]._serialized_start = 5958
+    _globals["_TREESTATE"]._serialized_end = 6416
+    _globals["_BLOCKSTATE"]._serialized_start = 6418
+    _globals["_BLOCKSTATE"]._serialized_end = 6531
+    _globals["_ROOMSTATE"]._serialized_start = 6534
+    _globals["_ROOMSTATE"]._serialized_end = 6711
 # @@protoc_insertion_point(module_scope)

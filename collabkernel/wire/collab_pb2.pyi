@@ -21,6 +21,12 @@ class Side(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LEFT: _ClassVar[Side]
     RIGHT: _ClassVar[Side]
 
+class Slot(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SLOT_UNSPECIFIED: _ClassVar[Slot]
+    CHILD: _ClassVar[Slot]
+    INLINE: _ClassVar[Slot]
+
 class SessionKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SESSION_KIND_UNSPECIFIED: _ClassVar[SessionKind]
@@ -46,6 +52,9 @@ TEXT: ContainerKind
 SIDE_UNSPECIFIED: Side
 LEFT: Side
 RIGHT: Side
+SLOT_UNSPECIFIED: Slot
+CHILD: Slot
+INLINE: Slot
 SESSION_KIND_UNSPECIFIED: SessionKind
 PERSON: SessionKind
 SCRIPT: SessionKind
@@ -148,8 +157,56 @@ class TextEdit(_message.Message):
     update: bytes
     def __init__(self, update: _Optional[bytes] = ...) -> None: ...
 
+class NewDocument(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class BlockInsert(_message.Message):
+    __slots__ = ("slot", "key", "type", "split")
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    slot: Slot
+    key: str
+    type: str
+    split: OpId
+    def __init__(self, slot: _Optional[_Union[Slot, str]] = ..., key: _Optional[str] = ..., type: _Optional[str] = ..., split: _Optional[_Union[OpId, _Mapping]] = ...) -> None: ...
+
+class BlockMove(_message.Message):
+    __slots__ = ("parent", "slot", "key")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    parent: OpId
+    slot: Slot
+    key: str
+    def __init__(self, parent: _Optional[_Union[OpId, _Mapping]] = ..., slot: _Optional[_Union[Slot, str]] = ..., key: _Optional[str] = ...) -> None: ...
+
+class BlockDelete(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class BlockKey(_message.Message):
+    __slots__ = ("block", "key")
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    block: OpId
+    key: str
+    def __init__(self, block: _Optional[_Union[OpId, _Mapping]] = ..., key: _Optional[str] = ...) -> None: ...
+
+class BlockRekey(_message.Message):
+    __slots__ = ("slot", "keys")
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    slot: Slot
+    keys: _containers.RepeatedCompositeFieldContainer[BlockKey]
+    def __init__(self, slot: _Optional[_Union[Slot, str]] = ..., keys: _Optional[_Iterable[_Union[BlockKey, _Mapping]]] = ...) -> None: ...
+
 class Op(_message.Message):
-    __slots__ = ("target_site", "target_counter", "map_set", "map_delete", "list_insert", "list_delete", "list_move", "list_set", "text_edit")
+    __slots__ = ("target_site", "target_counter", "map_set", "map_delete", "list_insert", "list_delete", "list_move", "list_set", "text_edit", "new_document", "block_insert", "block_move", "block_delete", "block_rekey")
     TARGET_SITE_FIELD_NUMBER: _ClassVar[int]
     TARGET_COUNTER_FIELD_NUMBER: _ClassVar[int]
     MAP_SET_FIELD_NUMBER: _ClassVar[int]
@@ -159,6 +216,11 @@ class Op(_message.Message):
     LIST_MOVE_FIELD_NUMBER: _ClassVar[int]
     LIST_SET_FIELD_NUMBER: _ClassVar[int]
     TEXT_EDIT_FIELD_NUMBER: _ClassVar[int]
+    NEW_DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_INSERT_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_MOVE_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_DELETE_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_REKEY_FIELD_NUMBER: _ClassVar[int]
     target_site: int
     target_counter: int
     map_set: MapSet
@@ -168,7 +230,12 @@ class Op(_message.Message):
     list_move: ListMove
     list_set: ListSet
     text_edit: TextEdit
-    def __init__(self, target_site: _Optional[int] = ..., target_counter: _Optional[int] = ..., map_set: _Optional[_Union[MapSet, _Mapping]] = ..., map_delete: _Optional[_Union[MapDelete, _Mapping]] = ..., list_insert: _Optional[_Union[ListInsert, _Mapping]] = ..., list_delete: _Optional[_Union[ListDelete, _Mapping]] = ..., list_move: _Optional[_Union[ListMove, _Mapping]] = ..., list_set: _Optional[_Union[ListSet, _Mapping]] = ..., text_edit: _Optional[_Union[TextEdit, _Mapping]] = ...) -> None: ...
+    new_document: NewDocument
+    block_insert: BlockInsert
+    block_move: BlockMove
+    block_delete: BlockDelete
+    block_rekey: BlockRekey
+    def __init__(self, target_site: _Optional[int] = ..., target_counter: _Optional[int] = ..., map_set: _Optional[_Union[MapSet, _Mapping]] = ..., map_delete: _Optional[_Union[MapDelete, _Mapping]] = ..., list_insert: _Optional[_Union[ListInsert, _Mapping]] = ..., list_delete: _Optional[_Union[ListDelete, _Mapping]] = ..., list_move: _Optional[_Union[ListMove, _Mapping]] = ..., list_set: _Optional[_Union[ListSet, _Mapping]] = ..., text_edit: _Optional[_Union[TextEdit, _Mapping]] = ..., new_document: _Optional[_Union[NewDocument, _Mapping]] = ..., block_insert: _Optional[_Union[BlockInsert, _Mapping]] = ..., block_move: _Optional[_Union[BlockMove, _Mapping]] = ..., block_delete: _Optional[_Union[BlockDelete, _Mapping]] = ..., block_rekey: _Optional[_Union[BlockRekey, _Mapping]] = ...) -> None: ...
 
 class Envelope(_message.Message):
     __slots__ = ("counter", "base", "hlc", "ops")
@@ -240,19 +307,27 @@ class Resync(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Viewport(_message.Message):
+    __slots__ = ("blocks",)
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    blocks: _containers.RepeatedCompositeFieldContainer[OpId]
+    def __init__(self, blocks: _Optional[_Iterable[_Union[OpId, _Mapping]]] = ...) -> None: ...
+
 class ClientMessage(_message.Message):
-    __slots__ = ("hello", "submit", "presence", "event", "resync")
+    __slots__ = ("hello", "submit", "presence", "event", "resync", "viewport")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     SUBMIT_FIELD_NUMBER: _ClassVar[int]
     PRESENCE_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
     RESYNC_FIELD_NUMBER: _ClassVar[int]
+    VIEWPORT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     submit: Submit
     presence: Presence
     event: Event
     resync: Resync
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., submit: _Optional[_Union[Submit, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., resync: _Optional[_Union[Resync, _Mapping]] = ...) -> None: ...
+    viewport: Viewport
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., submit: _Optional[_Union[Submit, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., resync: _Optional[_Union[Resync, _Mapping]] = ..., viewport: _Optional[_Union[Viewport, _Mapping]] = ...) -> None: ...
 
 class ClientLimits(_message.Message):
     __slots__ = ("frame_bytes", "key_bytes", "value_bytes", "envelope_ops", "depth", "presence_bytes", "ops_per_s")
@@ -406,8 +481,18 @@ class Notice(_message.Message):
     retry_after_ms: int
     def __init__(self, code: _Optional[str] = ..., reason: _Optional[str] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
 
+class Contents(_message.Message):
+    __slots__ = ("encoding", "blocks", "lost")
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    encoding: Encoding
+    blocks: bytes
+    lost: _containers.RepeatedCompositeFieldContainer[OpId]
+    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., blocks: _Optional[bytes] = ..., lost: _Optional[_Iterable[_Union[OpId, _Mapping]]] = ...) -> None: ...
+
 class ServerMessage(_message.Message):
-    __slots__ = ("welcome", "snapshot", "ops", "acks", "rejects", "presence", "events", "notices", "degraded", "bye", "through")
+    __slots__ = ("welcome", "snapshot", "ops", "acks", "rejects", "presence", "events", "notices", "degraded", "bye", "through", "filtered", "through_op", "contents")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     OPS_FIELD_NUMBER: _ClassVar[int]
@@ -419,6 +504,9 @@ class ServerMessage(_message.Message):
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     BYE_FIELD_NUMBER: _ClassVar[int]
     THROUGH_FIELD_NUMBER: _ClassVar[int]
+    FILTERED_FIELD_NUMBER: _ClassVar[int]
+    THROUGH_OP_FIELD_NUMBER: _ClassVar[int]
+    CONTENTS_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     snapshot: Snapshot
     ops: _containers.RepeatedCompositeFieldContainer[Ops]
@@ -430,7 +518,10 @@ class ServerMessage(_message.Message):
     degraded: Degraded
     bye: Bye
     through: int
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., ops: _Optional[_Iterable[_Union[Ops, _Mapping]]] = ..., acks: _Optional[_Iterable[_Union[Ack, _Mapping]]] = ..., rejects: _Optional[_Iterable[_Union[Reject, _Mapping]]] = ..., presence: _Optional[_Iterable[_Union[PresenceBatch, _Mapping]]] = ..., events: _Optional[_Iterable[_Union[RoomEvent, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ..., degraded: _Optional[_Union[Degraded, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ..., through: _Optional[int] = ...) -> None: ...
+    filtered: _containers.RepeatedCompositeFieldContainer[Ops]
+    through_op: OpId
+    contents: _containers.RepeatedCompositeFieldContainer[Contents]
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., ops: _Optional[_Iterable[_Union[Ops, _Mapping]]] = ..., acks: _Optional[_Iterable[_Union[Ack, _Mapping]]] = ..., rejects: _Optional[_Iterable[_Union[Reject, _Mapping]]] = ..., presence: _Optional[_Iterable[_Union[PresenceBatch, _Mapping]]] = ..., events: _Optional[_Iterable[_Union[RoomEvent, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ..., degraded: _Optional[_Union[Degraded, _Mapping]] = ..., bye: _Optional[_Union[Bye, _Mapping]] = ..., through: _Optional[int] = ..., filtered: _Optional[_Iterable[_Union[Ops, _Mapping]]] = ..., through_op: _Optional[_Union[OpId, _Mapping]] = ..., contents: _Optional[_Iterable[_Union[Contents, _Mapping]]] = ...) -> None: ...
 
 class Register(_message.Message):
     __slots__ = ("hlc", "site", "value")
@@ -520,12 +611,90 @@ class ContainerState(_message.Message):
     yjs_state: bytes
     def __init__(self, id: _Optional[_Union[OpId, _Mapping]] = ..., kind: _Optional[_Union[ContainerKind, str]] = ..., home: _Optional[_Union[OpId, _Mapping]] = ..., home_key: _Optional[str] = ..., home_element: _Optional[_Union[OpId, _Mapping]] = ..., after_hlc: _Optional[int] = ..., after_site: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[MapEntry, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[SlotState, _Mapping]]] = ..., elements: _Optional[_Iterable[_Union[ElementState, _Mapping]]] = ..., yjs_state: _Optional[bytes] = ...) -> None: ...
 
+class RekeyState(_message.Message):
+    __slots__ = ("parent", "slot", "seq", "site", "old_keys", "new_keys")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    OLD_KEYS_FIELD_NUMBER: _ClassVar[int]
+    NEW_KEYS_FIELD_NUMBER: _ClassVar[int]
+    parent: OpId
+    slot: Slot
+    seq: int
+    site: int
+    old_keys: _containers.RepeatedScalarFieldContainer[str]
+    new_keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, parent: _Optional[_Union[OpId, _Mapping]] = ..., slot: _Optional[_Union[Slot, str]] = ..., seq: _Optional[int] = ..., site: _Optional[int] = ..., old_keys: _Optional[_Iterable[str]] = ..., new_keys: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class TreeState(_message.Message):
+    __slots__ = ("sites", "names", "id_sites", "id_counters", "places", "deleted_from", "key_heads", "key_tails", "seqs", "seq_sites", "types", "row_types", "type_hlcs", "type_sites", "split_rows", "split_sites", "split_counters", "joined_rows", "joined_seqs", "joined_sites", "joined_bases", "rekeys")
+    SITES_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    ID_SITES_FIELD_NUMBER: _ClassVar[int]
+    ID_COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
+    DELETED_FROM_FIELD_NUMBER: _ClassVar[int]
+    KEY_HEADS_FIELD_NUMBER: _ClassVar[int]
+    KEY_TAILS_FIELD_NUMBER: _ClassVar[int]
+    SEQS_FIELD_NUMBER: _ClassVar[int]
+    SEQ_SITES_FIELD_NUMBER: _ClassVar[int]
+    TYPES_FIELD_NUMBER: _ClassVar[int]
+    ROW_TYPES_FIELD_NUMBER: _ClassVar[int]
+    TYPE_HLCS_FIELD_NUMBER: _ClassVar[int]
+    TYPE_SITES_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_ROWS_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_SITES_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    JOINED_ROWS_FIELD_NUMBER: _ClassVar[int]
+    JOINED_SEQS_FIELD_NUMBER: _ClassVar[int]
+    JOINED_SITES_FIELD_NUMBER: _ClassVar[int]
+    JOINED_BASES_FIELD_NUMBER: _ClassVar[int]
+    REKEYS_FIELD_NUMBER: _ClassVar[int]
+    sites: _containers.RepeatedScalarFieldContainer[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    id_sites: _containers.RepeatedScalarFieldContainer[int]
+    id_counters: _containers.RepeatedScalarFieldContainer[int]
+    places: _containers.RepeatedScalarFieldContainer[int]
+    deleted_from: _containers.RepeatedScalarFieldContainer[int]
+    key_heads: _containers.RepeatedScalarFieldContainer[int]
+    key_tails: str
+    seqs: _containers.RepeatedScalarFieldContainer[int]
+    seq_sites: _containers.RepeatedScalarFieldContainer[int]
+    types: _containers.RepeatedScalarFieldContainer[str]
+    row_types: _containers.RepeatedScalarFieldContainer[int]
+    type_hlcs: _containers.RepeatedScalarFieldContainer[int]
+    type_sites: _containers.RepeatedScalarFieldContainer[int]
+    split_rows: _containers.RepeatedScalarFieldContainer[int]
+    split_sites: _containers.RepeatedScalarFieldContainer[int]
+    split_counters: _containers.RepeatedScalarFieldContainer[int]
+    joined_rows: _containers.RepeatedScalarFieldContainer[int]
+    joined_seqs: _containers.RepeatedScalarFieldContainer[int]
+    joined_sites: _containers.RepeatedScalarFieldContainer[int]
+    joined_bases: _containers.RepeatedScalarFieldContainer[int]
+    rekeys: _containers.RepeatedCompositeFieldContainer[RekeyState]
+    def __init__(self, sites: _Optional[_Iterable[int]] = ..., names: _Optional[_Iterable[str]] = ..., id_sites: _Optional[_Iterable[int]] = ..., id_counters: _Optional[_Iterable[int]] = ..., places: _Optional[_Iterable[int]] = ..., deleted_from: _Optional[_Iterable[int]] = ..., key_heads: _Optional[_Iterable[int]] = ..., key_tails: _Optional[str] = ..., seqs: _Optional[_Iterable[int]] = ..., seq_sites: _Optional[_Iterable[int]] = ..., types: _Optional[_Iterable[str]] = ..., row_types: _Optional[_Iterable[int]] = ..., type_hlcs: _Optional[_Iterable[int]] = ..., type_sites: _Optional[_Iterable[int]] = ..., split_rows: _Optional[_Iterable[int]] = ..., split_sites: _Optional[_Iterable[int]] = ..., split_counters: _Optional[_Iterable[int]] = ..., joined_rows: _Optional[_Iterable[int]] = ..., joined_seqs: _Optional[_Iterable[int]] = ..., joined_sites: _Optional[_Iterable[int]] = ..., joined_bases: _Optional[_Iterable[int]] = ..., rekeys: _Optional[_Iterable[_Union[RekeyState, _Mapping]]] = ...) -> None: ...
+
+class BlockState(_message.Message):
+    __slots__ = ("id", "properties", "yjs_state")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PROPERTIES_FIELD_NUMBER: _ClassVar[int]
+    YJS_STATE_FIELD_NUMBER: _ClassVar[int]
+    id: OpId
+    properties: _containers.RepeatedCompositeFieldContainer[MapEntry]
+    yjs_state: bytes
+    def __init__(self, id: _Optional[_Union[OpId, _Mapping]] = ..., properties: _Optional[_Iterable[_Union[MapEntry, _Mapping]]] = ..., yjs_state: _Optional[bytes] = ...) -> None: ...
+
 class RoomState(_message.Message):
-    __slots__ = ("seq", "hlc", "containers")
+    __slots__ = ("seq", "hlc", "containers", "tree", "blocks")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     HLC_FIELD_NUMBER: _ClassVar[int]
     CONTAINERS_FIELD_NUMBER: _ClassVar[int]
+    TREE_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
     seq: int
     hlc: int
     containers: _containers.RepeatedCompositeFieldContainer[ContainerState]
-    def __init__(self, seq: _Optional[int] = ..., hlc: _Optional[int] = ..., containers: _Optional[_Iterable[_Union[ContainerState, _Mapping]]] = ...) -> None: ...
+    tree: TreeState
+    blocks: _containers.RepeatedCompositeFieldContainer[BlockState]
+    def __init__(self, seq: _Optional[int] = ..., hlc: _Optional[int] = ..., containers: _Optional[_Iterable[_Union[ContainerState, _Mapping]]] = ..., tree: _Optional[_Union[TreeState, _Mapping]] = ..., blocks: _Optional[_Iterable[_Union[BlockState, _Mapping]]] = ...) -> None: ...

@@ -19,6 +19,9 @@ from typing import Final
 
 from collabkernel.crdt.ids import ROOT, OpId
 from collabkernel.document.operations import (
+    BlockDelete,
+    BlockInsert,
+    BlockMove,
     ContainerKind,
     Envelope,
     ListDelete,
@@ -31,6 +34,7 @@ from collabkernel.document.operations import (
     Op,
     OpValue,
     Side,
+    Slot,
     StoredEnvelope,
     TextEdit,
 )
@@ -41,7 +45,7 @@ class UnusualError(Exception):
     """Not for this reader; ask the strict decoder. Never leaves ``collabkernel.wire``."""
 
 
-NOT_READ: Final = (UnusualError, IndexError, KeyError, UnicodeDecodeError)
+NOT_READ: Final = (UnusualError, IndexError, KeyError, UnicodeDecodeError, struct.error)
 """What the readers raise when they do not answer."""
 
 _new_tuple: Final = tuple.__new__
@@ -49,6 +53,7 @@ _new_tuple: Final = tuple.__new__
 _SHIFTS: Final = tuple(range(7, 64, 7))
 _DOUBLE_AT: Final = struct.Struct("<d").unpack_from
 _SIDES: Final = {int(side): side for side in Side}
+_SLOTS: Final = {int(slot): slot for slot in Slot}
 _CONTAINERS: Final = {
     bytes((0x3A, len(body), *body)): NewContainer(kind, is_shared)
     for kind in ContainerKind
@@ -114,6 +119,11 @@ def read_site(data: bytes, at: int) -> tuple[int, int]:
 
 def read_op_id(data: bytes, at: int, end: int) -> OpId:
     """The body of an OpId of an operation."""
+    if at + 9 == end and data[at + 8] < 128 <= data[at + 7]:  # Most are of this size.
+        site = site_of(data[at + 1 : at + 6])
+        counter = data[at + 7] & 127 | data[at + 8] << 7
+        if site and data[at + 8] and data[at] == 0x08 and data[at + 6] == 0x10:
+            return _new_tuple(OpId, (site, counter))
     if data[at] != 0x08:
         raise UnusualError
     site, at = read_site(data, at + 1)
@@ -237,6 +247,49 @@ def _text_edit(data: bytes, at: int, end: int, target: OpId) -> TextEdit:
     return TextEdit(target, data[at:end])
 
 
+def _name(data: bytes, at: int, tag: int) -> tuple[str, int]:
+    """A string field that must be there, and the offset after it."""
+    if data[at] != tag:
+        raise UnusualError
+    size, at = read_varint(data, at + 1)
+    if not size:
+        raise UnusualError
+    end = at + size
+    return data[at:end].decode(), end
+
+
+def _block_insert(data: bytes, at: int, end: int, target: OpId) -> BlockInsert:
+    if data[at] != 0x08:
+        raise UnusualError
+    slot = _SLOTS[data[at + 1]]
+    key, at = _name(data, at + 2, 0x12)
+    type_, at = _name(data, at, 0x1A)
+    split = None
+    if at < end:
+        at = _sized(data, at, end, 0x22)
+        split = read_op_id(data, at, end)
+    elif at > end:
+        raise UnusualError
+    return BlockInsert(target, slot, key, type_, split)
+
+
+def _block_move(data: bytes, at: int, end: int, target: OpId) -> BlockMove:
+    parent, at = _element(data, at)
+    if data[at] != 0x10:
+        raise UnusualError
+    slot = _SLOTS[data[at + 1]]
+    key, at = _name(data, at + 2, 0x1A)
+    if at != end:
+        raise UnusualError
+    return BlockMove(target, parent, slot, key)
+
+
+def _block_delete(data: bytes, at: int, end: int, target: OpId) -> BlockDelete:  # noqa: ARG001  # read as the others
+    if at != end:
+        raise UnusualError
+    return BlockDelete(target)
+
+
 _READER_BY_TAG: Final[dict[int, Callable[[bytes, int, int, OpId], Op]]] = {
     0x1A: _map_set,
     0x22: _map_delete,
@@ -245,6 +298,9 @@ _READER_BY_TAG: Final[dict[int, Callable[[bytes, int, int, OpId], Op]]] = {
     0x3A: _list_move,
     0x42: _list_set,
     0x4A: _text_edit,
+    0x5A: _block_insert,
+    0x62: _block_move,
+    0x6A: _block_delete,
 }
 
 

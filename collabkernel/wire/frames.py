@@ -12,6 +12,9 @@ field  part         shared
 6, 7   presence     by all sessions of a room
 10     bye          by all when the server stops
 11     through      by all sessions of a room
+12     filtered     by all who see a partition
+13     through_op   by all with a viewport
+14     contents     by all who see a partition, or never
 =====  ===========  =======================================
 """
 
@@ -69,15 +72,34 @@ def snapshot_part(seq: int, state: bytes, op: OpId | None) -> bytes:
         op: The operation at ``seq``; None when that is 0, and only then.
     """
     assert (op is None) == (seq == 0), "a snapshot names the operation at its seq"
-    encoding = pb.IDENTITY
-    if len(state) > DEFLATE_FROM_BYTES:
-        deflated = zlib.compress(state, level=6)
-        if len(deflated) < len(state):
-            encoding, state = pb.DEFLATE, deflated
+    encoding, state = _deflated(state, level=6)
     message = pb.Snapshot(seq=seq, encoding=encoding, state=state)
     if op is not None:
         message.op.site, message.op.counter = op
     return field_bytes(2, message.SerializeToString())
+
+
+def is_snapshot(part: bytes) -> bool:
+    """Whether a part is a snapshot's."""
+    return part[:1] == b"\x12"
+
+
+def contents_part(blocks: bytes, lost: Sequence[OpId] = ()) -> bytes:
+    """Contents of blocks as ``encode_contents`` gave them, compressed at once when they are large; nothing for none."""
+    if not blocks and not lost:
+        return b""
+    encoding, blocks = _deflated(blocks, level=1)
+    ids = [pb.OpId(site=id.site, counter=id.counter) for id in lost]
+    message = pb.Contents(encoding=encoding, blocks=blocks, lost=ids)
+    return field_bytes(14, message.SerializeToString())
+
+
+def _deflated(state: bytes, level: int) -> tuple[pb.Encoding, bytes]:
+    if len(state) > DEFLATE_FROM_BYTES:
+        deflated = zlib.compress(state, level)
+        if len(deflated) < len(state):
+            return pb.DEFLATE, deflated
+    return pb.IDENTITY, state
 
 
 def ops_part(envelopes: Sequence[StoredEnvelope], encoded_ops: Sequence[Sequence[bytes]] | None = None) -> bytes:
@@ -87,6 +109,15 @@ def ops_part(envelopes: Sequence[StoredEnvelope], encoded_ops: Sequence[Sequence
         envelopes: In seq order.
         encoded_ops: The operations' bytes of each envelope, when the caller has them (from admission or the log).
     """
+    return _ops_field(3, envelopes, encoded_ops)
+
+
+def filtered_part(envelopes: Sequence[StoredEnvelope], encoded_ops: Sequence[Sequence[bytes]]) -> bytes:
+    """What one partition has of the log: runs of stored envelopes in seq order, with gaps; nothing for none."""
+    return _ops_field(12, envelopes, encoded_ops)
+
+
+def _ops_field(field: int, envelopes: Sequence[StoredEnvelope], encoded_ops: Sequence[Sequence[bytes]] | None) -> bytes:
     if not envelopes:
         return b""
     index_by_actor: dict[str, int] = {}
@@ -100,7 +131,7 @@ def ops_part(envelopes: Sequence[StoredEnvelope], encoded_ops: Sequence[Sequence
         body = head + b"\x22" + varint(len(envelope)) + envelope
         bodies.append(b"\x12" + varint(len(body)) + body)
     actors = b"".join([field_bytes(1, actor.encode()) for actor in index_by_actor])
-    return field_bytes(3, actors + b"".join(bodies))
+    return field_bytes(field, actors + b"".join(bodies))
 
 
 def acks_part(acks: Sequence[Ack]) -> bytes:
@@ -188,3 +219,8 @@ def bye_part(bye: Bye) -> bytes:
 def through_part(seq: int) -> bytes:
     """Everything up to ``seq`` has been sent; nothing for 0."""
     return field_varint(11, seq)
+
+
+def through_op_part(op: OpId) -> bytes:
+    """The operation at ``through``."""
+    return field_bytes(13, field_varint(1, op.site) + field_varint(2, op.counter))

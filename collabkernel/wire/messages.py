@@ -73,7 +73,14 @@ class Resync:
     """Asks for a snapshot and what follows it."""
 
 
-ClientMessage = Hello | Submit | Presence | Event | Resync
+@dataclass(frozen=True, slots=True)
+class Viewport:
+    """What the session looks at: from its first one on it is sent contents of these blocks, and of some near, alone."""
+
+    blocks: tuple[OpId, ...]
+
+
+ClientMessage = Hello | Submit | Presence | Event | Resync | Viewport
 
 
 # -- server to client
@@ -184,8 +191,20 @@ class Bye:
 
 
 @dataclass(frozen=True, slots=True)
+class Contents:
+    """Blocks that a session with a viewport has all of from here on, and those that it has no longer."""
+
+    blocks: bytes
+    """For ``wire.room_state.decode_contents``; decompressed."""
+    lost: tuple[OpId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ServerMessage:
-    """All that one frame to a client holds, to be taken in the order of the fields."""
+    """All that one frame to a client holds, to be taken in the order of the fields, but ``contents`` before the rest.
+
+    ``filtered`` is what a session with a viewport is sent of the log: complete up to ``through`` for what it has.
+    """
 
     welcome: Welcome | None = None
     snapshot: Snapshot | None = None
@@ -198,3 +217,7 @@ class ServerMessage:
     degraded: bool | None = None
     bye: Bye | None = None
     through: int = field(default=0)
+    filtered: tuple[StoredEnvelope, ...] = ()
+    through_op: OpId | None = None
+    """The operation at ``through``, where ``filtered`` may not have it."""
+    contents: tuple[Contents, ...] = ()

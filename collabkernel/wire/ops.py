@@ -9,8 +9,12 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from collabkernel.crdt.ids import OpId, Stamp
+from collabkernel.crdt.ids import ROOT, OpId, Stamp
 from collabkernel.document.operations import (
+    BlockDelete,
+    BlockInsert,
+    BlockMove,
+    BlockRekey,
     ContainerKind,
     Envelope,
     ListDelete,
@@ -20,9 +24,11 @@ from collabkernel.document.operations import (
     MapDelete,
     MapSet,
     NewContainer,
+    NewDocument,
     Op,
     OpValue,
     Side,
+    Slot,
     TextEdit,
 )
 from collabkernel.errors import InvalidValueError
@@ -39,6 +45,11 @@ KIND_BY_CLASS: Final[dict[type, int]] = {
     ListMove: 7,
     ListSet: 8,
     TextEdit: 9,
+    NewDocument: 10,
+    BlockInsert: 11,
+    BlockMove: 12,
+    BlockDelete: 13,
+    BlockRekey: 14,
 }
 """Field number of each operation's kind in ``Op``."""
 
@@ -115,8 +126,13 @@ def _sized(tag: bytes, body: bytes) -> bytes:
     return tag + varint(len(body)) + body
 
 
+def _named(tag: bytes, text: str) -> bytes:
+    """A string field, which proto3 leaves out when it is empty."""
+    return _sized(tag, _utf8(text)) if text else b""
+
+
 def _key(key: str) -> bytes:
-    return _sized(b"\x0a", _utf8(key)) if key else b""
+    return _named(b"\x0a", key)
 
 
 def _map_set_body(op: MapSet) -> bytes:
@@ -137,6 +153,20 @@ def _list_set_body(op: ListSet) -> bytes:
     return _sized(b"\x0a", op_id_bytes(op.element)) + _sized(b"\x12", value_bytes(op.value))
 
 
+def _block_insert_body(op: BlockInsert) -> bytes:
+    split = b"" if op.split is None else _sized(b"\x22", op_id_bytes(op.split))
+    return b"".join((b"\x08", varint(op.slot), _named(b"\x12", op.key), _named(b"\x1a", op.type), split))
+
+
+def _block_move_body(op: BlockMove) -> bytes:
+    return _sized(b"\x0a", op_id_bytes(op.parent)) + b"\x10" + varint(op.slot) + _named(b"\x1a", op.key)
+
+
+def _block_rekey_body(op: BlockRekey) -> bytes:
+    keys = [_sized(b"\x0a", op_id_bytes(block)) + _named(b"\x12", key) for block, key in op.keys]
+    return b"\x08" + varint(op.slot) + b"".join([_sized(b"\x12", body) for body in keys])
+
+
 _BODY_WRITER: Final[dict[type, tuple[bytes, Callable[[Any], bytes]]]] = {
     MapSet: (b"\x1a", _map_set_body),
     MapDelete: (b"\x22", lambda op: _key(op.key)),
@@ -145,6 +175,11 @@ _BODY_WRITER: Final[dict[type, tuple[bytes, Callable[[Any], bytes]]]] = {
     ListMove: (b"\x3a", _list_move_body),
     ListSet: (b"\x42", _list_set_body),
     TextEdit: (b"\x4a", lambda op: _sized(b"\x0a", op.update)),
+    NewDocument: (b"\x52", lambda op: _key(op.name)),
+    BlockInsert: (b"\x5a", _block_insert_body),
+    BlockMove: (b"\x62", _block_move_body),
+    BlockDelete: (b"\x6a", lambda _: b""),
+    BlockRekey: (b"\x72", _block_rekey_body),
 }
 """Tag in ``Op`` and body of each operation."""
 
@@ -173,6 +208,7 @@ def envelope_bytes(envelope: Envelope, encoded_ops: Sequence[bytes] | None = Non
 
 _CONTAINER_KINDS: Final = {int(kind): kind for kind in ContainerKind}
 _SIDES: Final = {int(side): side for side in Side}
+_SLOTS: Final = {int(slot): slot for slot in Slot}
 
 
 def decode_op(payload: bytes) -> Op:
@@ -282,6 +318,51 @@ def _text_edit(target: OpId, message: pb.TextEdit) -> TextEdit:
     return TextEdit(target, message.update)
 
 
+def _slot(message: pb.BlockInsert | pb.BlockMove | pb.BlockRekey) -> Slot:
+    slot = _SLOTS.get(message.slot)
+    if slot is None:
+        raise strict.out_of_range("slot", message.slot)
+    return slot
+
+
+def _required(text: str, what: str) -> str:
+    if not text:
+        raise strict.missing(what)
+    return text
+
+
+def _new_document(target: OpId, message: pb.NewDocument) -> NewDocument:
+    return NewDocument(target, _required(message.name, "name of a document"))
+
+
+def _block_insert(target: OpId, message: pb.BlockInsert) -> BlockInsert:
+    key, type_ = _required(message.key, "order key"), _required(message.type, "type of a block")
+    split = strict.operation_id(message.split, "split") if message.HasField("split") else None
+    return BlockInsert(target, _slot(message), key, type_, split)
+
+
+def _block_move(target: OpId, message: pb.BlockMove) -> BlockMove:
+    if not message.HasField("parent"):
+        raise strict.missing("parent")
+    parent = strict.container_id(message.parent.site, message.parent.counter)
+    if parent == ROOT:
+        raise strict.out_of_range("parent", parent)
+    return BlockMove(target, parent, _slot(message), _required(message.key, "order key"))
+
+
+def _block_delete(target: OpId, message: pb.BlockDelete) -> BlockDelete:  # noqa: ARG001  # it has no members
+    return BlockDelete(target)
+
+
+def _block_rekey(target: OpId, message: pb.BlockRekey) -> BlockRekey:
+    keys = tuple(
+        [(strict.operation_id(each.block, "block"), _required(each.key, "order key")) for each in message.keys]
+    )
+    if not keys:
+        raise strict.missing("keys")
+    return BlockRekey(target, _slot(message), keys)
+
+
 _OP_READER: Final[dict[str, Callable[[OpId, Any], Op]]] = {
     "map_set": _map_set,
     "map_delete": _map_delete,
@@ -290,6 +371,11 @@ _OP_READER: Final[dict[str, Callable[[OpId, Any], Op]]] = {
     "list_move": _list_move,
     "list_set": _list_set,
     "text_edit": _text_edit,
+    "new_document": _new_document,
+    "block_insert": _block_insert,
+    "block_move": _block_move,
+    "block_delete": _block_delete,
+    "block_rekey": _block_rekey,
 }
 
 

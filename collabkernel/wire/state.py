@@ -1,4 +1,6 @@
-"""The state of a room to bytes and back: what snapshots hold, in the database and on the wire.
+"""The live values of a room to bytes and back: what snapshots hold, in the database and on the wire.
+
+``room_state.py`` has the whole of a room, with its block documents.
 
 Two replicas that folded the same operations encode to the same bytes: containers stand in order of depth and id, keys
 in order of code points, slots and elements in list order. (Texts are as yrs encodes them, which may depend on the order
@@ -12,14 +14,23 @@ from __future__ import annotations
 
 import gc
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple, cast
 
 from collabkernel.crdt.ids import ROOT, OpId, Side, Stamp
 from collabkernel.crdt.lww import TOMBSTONE, LwwMap
 from collabkernel.crdt.rga import RgaList
-from collabkernel.document.live_tree import REGISTER_BYTES, Home, LiveTree, MapNode, Node, TextNode, value_bytes
+from collabkernel.document.live_tree import (
+    REGISTER_BYTES,
+    TYPED_TEXT_BYTES,
+    Home,
+    LiveTree,
+    MapNode,
+    Node,
+    TextNode,
+    value_bytes,
+)
 from collabkernel.document.operations import ContainerKind, ContainerRef, Scalar, StoredValue
 from collabkernel.errors import MalformedFrameError
 from collabkernel.wire import collab_pb2 as pb
@@ -54,7 +65,9 @@ def encode_state(tree: LiveTree, seq: int, hlc: int) -> bytes:
 def _container(node: Node) -> bytes:
     head = field_bytes(1, ops.op_id_bytes(node.id)) + field_varint(2, node.kind) + _home(node.home)
     if isinstance(node, MapNode):
-        return head + b"".join([_map_entry(key, stamp, value) for key, (stamp, value) in node.entries.registers()])
+        return head + b"".join(
+            [field_bytes(8, map_entry(key, stamp, value)) for key, (stamp, value) in node.entries.registers()]
+        )
     if isinstance(node, TextNode):
         return head + field_bytes(11, node.rope.encode_state())
     return head + _list(node.items)
@@ -73,9 +86,10 @@ def _home(home: Home | None) -> bytes:
     return parts
 
 
-def _map_entry(key: str, stamp: Stamp, value: object) -> bytes:
+def map_entry(key: str, stamp: Stamp, value: object) -> bytes:
+    """The body of a ``MapEntry``."""
     name = field_bytes(1, key.encode()) if key else b""
-    return field_bytes(8, name + field_bytes(2, _register(stamp, value)))
+    return name + field_bytes(2, _register(stamp, value))
 
 
 def _register(stamp: Stamp, value: object) -> bytes:
@@ -128,12 +142,20 @@ def decode_state(data: bytes, client_id: int | None) -> tuple[LiveTree, int, int
         RemoteProtocolError: It is no state of a room (``MalformedFrameError``; ``InvalidYjsUpdateError`` or
             ``UnknownReferenceError`` when that is found in a text or a list).
     """
-    with _collector_paused():
-        return _decode(data, client_id or 0)
+    parts = cut(data)
+    if parts.tree is not None or parts.blocks:
+        raise strict.out_of_range("state of live values alone", "a document")
+    return live_tree_of(parts, client_id), parts.seq, parts.hlc
+
+
+def live_tree_of(parts: fast_state.RoomParts, client_id: int | None) -> LiveTree:
+    """The live values of a state that was cut; raises as ``decode_state``."""
+    with collector_paused():
+        return _decode(parts.containers, client_id or 0)
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
+def collector_paused() -> Iterator[None]:
     """Keep Python from looking for garbage while hundreds of thousands of objects are built that all stay.
 
     It would walk over all of them again and again: of 2.4 s for 100,000 list elements that was 1.5 s.
@@ -147,8 +169,7 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _decode(data: bytes, client_id: int) -> tuple[LiveTree, int, int]:
-    seq, hlc, bodies = _cut(data)
+def _decode(bodies: Sequence[bytes], client_id: int) -> LiveTree:
     containers = [_container_of(body) for body in bodies]
     if not containers or _id_of(containers[0].head.id) != ROOT or containers[0].head.kind != pb.OBJECT:
         raise strict.missing("root container")
@@ -158,7 +179,7 @@ def _decode(data: bytes, client_id: int) -> tuple[LiveTree, int, int]:
         raise MalformedFrameError("state with a doubled container")
     for container in containers:
         _enter(tree, container, kind_by_id)
-    return tree, seq, hlc
+    return tree
 
 
 class _Container(NamedTuple):
@@ -169,13 +190,20 @@ class _Container(NamedTuple):
     contents_at: int
 
 
-def _cut(data: bytes) -> fast_state.RoomParts:
+def cut(data: bytes) -> fast_state.RoomParts:
+    """A ``RoomState`` in its parts.
+
+    Raises:
+        MalformedFrameError: It is none.
+    """
     try:
         return fast_state.read_room(data)
     except fast_reader.NOT_READ:
         message = strict.parse(pb.RoomState, data)
         containers = [container.SerializeToString() for container in message.containers]
-        return fast_state.RoomParts(strict.check_seq(message.seq, "seq"), message.hlc, containers)
+        blocks = [block.SerializeToString() for block in message.blocks]
+        tree = message.tree.SerializeToString() if message.HasField("tree") else None
+        return fast_state.RoomParts(strict.check_seq(message.seq, "seq"), message.hlc, containers, tree, blocks)
 
 
 def _container_of(body: bytes) -> _Container:
@@ -214,10 +242,12 @@ def _enter(tree: LiveTree, container: _Container, kind_by_id: dict[OpId, Contain
         node = tree.enter(id, kind_by_id[id], home, parent.depth + 1)
     _check_contents(node, container)
     if isinstance(node, MapNode):
-        node.entries = LwwMap(_registers_of(tree, head, kind_by_id).items())
+        registers, size_bytes = registers_of(head.entries, kind_by_id)
+        node.entries = LwwMap(registers.items())
+        tree.size_bytes += size_bytes
     elif isinstance(node, TextNode):
         node.rope.restore(head.yjs_state)
-        tree.size_bytes += len(head.yjs_state)
+        tree.size_bytes += 0 if node.rope.is_empty else len(head.yjs_state) + TYPED_TEXT_BYTES
     else:
         node.items = _list_of(tree, container, kind_by_id)
 
@@ -250,13 +280,14 @@ def _check_contents(node: Node, container: _Container) -> None:
         raise strict.out_of_range("contents of a container", node.kind.name.lower())
 
 
-def _registers_of(
-    tree: LiveTree, container: pb.ContainerState, kind_by_id: dict[OpId, ContainerKind]
-) -> dict[str, tuple[Stamp, object]]:
+def registers_of(
+    entries: Iterable[pb.MapEntry], kind_by_id: Mapping[OpId, ContainerKind]
+) -> tuple[dict[str, tuple[Stamp, object]], int]:
+    """The registers of a map by key, and about how large they are."""
     registers: dict[str, tuple[Stamp, object]] = {}
     size_bytes = 0
     last_key = None
-    for entry in container.entries:
+    for entry in entries:
         key = entry.key
         if last_key is not None and key <= last_key:
             raise strict.out_of_range("order of keys", key)
@@ -264,11 +295,10 @@ def _registers_of(
         if not entry.HasField("register"):
             raise strict.missing("register")
         registers[key] = register = _register_of(entry.register, kind_by_id)
-        size_bytes += REGISTER_BYTES + len(key)
+        size_bytes += REGISTER_BYTES + value_bytes(key)
         if register[1] is not TOMBSTONE:
             size_bytes += value_bytes(cast(StoredValue, register[1]))
-    tree.size_bytes += size_bytes
-    return registers
+    return registers, size_bytes
 
 
 def _stamp_of(hlc: int, site: int) -> Stamp:
@@ -277,7 +307,7 @@ def _stamp_of(hlc: int, site: int) -> Stamp:
     return _new_tuple(Stamp, (hlc, site))
 
 
-def _register_of(message: pb.Register, kind_by_id: dict[OpId, ContainerKind]) -> tuple[Stamp, object]:
+def _register_of(message: pb.Register, kind_by_id: Mapping[OpId, ContainerKind]) -> tuple[Stamp, object]:
     stamp = _stamp_of(message.hlc, message.site)
     if not message.HasField("value"):
         return stamp, TOMBSTONE

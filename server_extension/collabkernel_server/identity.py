@@ -54,11 +54,11 @@ def _actor(username: str) -> str:
     return f"{username[: _NAME_CHARS_MAX - 33]}~{digest[:32]}"
 
 
-async def role_of(handler: JupyterHandler, user: User) -> Role | None:
-    """What the server's authorizer lets the user do with rooms; None when he may not even read."""
-    if not await ensure_async(handler.authorizer.is_authorized(handler, user, "read", RESOURCE)):
+async def role_of(handler: JupyterHandler, user: User, resource: str = RESOURCE) -> Role | None:
+    """What the server's authorizer lets the user do with a resource; None when he may not even read."""
+    if not await ensure_async(handler.authorizer.is_authorized(handler, user, "read", resource)):
         return None
-    if await ensure_async(handler.authorizer.is_authorized(handler, user, "write", RESOURCE)):
+    if await ensure_async(handler.authorizer.is_authorized(handler, user, "write", resource)):
         return Role.WRITER
     return Role.READER
 

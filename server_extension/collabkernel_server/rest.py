@@ -29,7 +29,7 @@ BODY_BYTES_MAX = 4096
 """A ticket request names a room and an origin."""
 
 
-def _answers_errors(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+def answers_errors(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     """Turn our errors into HTTP answers with their code."""
 
     @functools.wraps(method)
@@ -42,7 +42,7 @@ def _answers_errors(method: Callable[..., Awaitable[None]]) -> Callable[..., Awa
     return answer
 
 
-def _authorized_to_read(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+def authorized_to_read(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     """Ask the authorizer for ``read``, whatever the HTTP method: a reader may have a ticket too."""
     guarded: Callable[..., Awaitable[None]] = authorized(action="read", resource=RESOURCE)(method)
     return guarded
@@ -101,7 +101,7 @@ class RoomsHandler(RoomsApiHandler):
 
     @web.authenticated
     @authorized
-    @_answers_errors
+    @answers_errors
     async def get(self) -> None:
         """Rooms by name; ``next`` is the ``after`` of the following page, or null."""
         limit = self._limit()
@@ -122,7 +122,7 @@ class RoomHandler(RoomsApiHandler):
 
     @web.authenticated
     @authorized
-    @_answers_errors
+    @answers_errors
     async def get(self, room_id: str) -> None:
         """The room's state as plain JSON, and who is in it."""
         self.service.check_room_name(room_id)
@@ -132,7 +132,7 @@ class RoomHandler(RoomsApiHandler):
 
     @web.authenticated
     @authorized
-    @_answers_errors
+    @answers_errors
     async def delete(self, room_id: str) -> None:
         """Delete the room, its log and its snapshots; whoever is in it is told so."""
         self.service.check_room_name(room_id)
@@ -160,7 +160,7 @@ class InfoHandler(KernelApiHandler):
 
     @web.authenticated
     @authorized
-    @_answers_errors
+    @answers_errors
     async def get(self) -> None:
         """Version, limits, how much is loaded, and who is asking with which role."""
         role = await role_of(self, self.user)
@@ -174,8 +174,8 @@ class TicketHandler(KernelApiHandler):
     """``POST collabkernel/api/auth_ticket`` with ``{"room", "origin"?}``."""
 
     @web.authenticated
-    @_authorized_to_read
-    @_answers_errors
+    @authorized_to_read
+    @answers_errors
     async def post(self) -> None:
         """A one-use ticket for the room's WebSocket.
 

@@ -6,18 +6,19 @@ name; the authorizer; the subprotocol; the upgrade's headers; the origin. Only t
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from jupyter_server.auth.decorator import ws_authenticated
-from jupyter_server.base.handlers import JupyterHandler
 from tornado.websocket import WebSocketHandler
 
 from collabkernel.errors import BadTicketError, CollabKernelError
 from collabkernel.server.hub import Connection, Hub
 from collabkernel.wire.frames import bye_part
 from collabkernel.wire.messages import Bye, Role
-from collabkernel_server.handler import ApiError, RoomsHandlerBase, api_error
+from collabkernel_server.handler import ApiError, api_error
 from collabkernel_server.identity import principal_of, role_of
+from collabkernel_server.socket_handler import SocketHandler
 from collabkernel_server.tickets import Ticket
-from collabkernel_server.transport import SocketTransport
 
 SUBPROTOCOL = "collabkernel.v1"
 TICKET_ARGUMENT = "auth_ticket"
@@ -27,14 +28,13 @@ OVERSIZE_FACTOR = 2
 since it would have to be held in memory to be passed over."""
 
 
-class RoomSocket(RoomsHandlerBase, WebSocketHandler):
+class RoomSocket(SocketHandler):
     """One socket in one room."""
 
     _ticket: Ticket | None = None
     _connection: Connection | None = None
     _hub: Hub
     _role: Role
-    _transport: SocketTransport
 
     async def prepare(self) -> None:  # type: ignore[override]  # the argument is Jupyter's own affair
         """Know who asks: by a ticket if there is one, else as Jupyter does, without its redirect to a login page."""
@@ -75,62 +75,42 @@ class RoomSocket(RoomsHandlerBase, WebSocketHandler):
         """Allow the server's own origin, what ``ServerApp.allow_origin`` allows, and the one the ticket is bound to."""
         if self._ticket is not None and self._ticket.origin and origin.lower() == self._ticket.origin:
             return True
-        return bool(JupyterHandler.check_origin(self, origin))
+        return super().check_origin(origin)
 
     @property
     def max_message_size(self) -> int:
         """Bytes; see ``OVERSIZE_FACTOR``."""
         return OVERSIZE_FACTOR * self.service.limits.frame_bytes
 
-    @property
-    def ping_interval(self) -> float:
-        """Seconds between pings; a peer that answers none of them in that time is gone."""
-        return self.service.ping_interval_s
-
-    @property
-    def ping_timeout(self) -> float:
-        """Seconds."""
-        return self.service.ping_interval_s
-
-    def get_compression_options(self) -> None:
-        """No permessage-deflate: it costs more memory a connection than it saves; large frames come compressed."""
-        return
-
     async def open(self, room_id: str) -> None:
         """Join the room; a refusal now is said in a Bye, which a browser can read, unlike an HTTP status."""
-        self.set_nodelay(True)
-        limits = self.service.limits
-        self._transport = SocketTransport(self, limits.session_queue_bytes, limits.session_queue_low_bytes)
-        self.service.opened(self)
+        self.make_transport()
         try:
-            connection = await self._hub.open_session(room_id, principal_of(self.user, self._role), self._transport)
+            connection = await self._hub.open_session(room_id, principal_of(self.user, self._role), self.transport)
         except CollabKernelError as error:
             self._say_bye(error.code, str(error), error.retry_after_ms or 0)
             return
         self._connection = connection
-        self._transport.on_drained = connection.drained
+        self.transport.on_drained = connection.drained
 
-    async def on_message(self, message: str | bytes) -> None:
-        """Hand a frame to the room; Tornado reads the next one when this returns, so a full room slows its senders."""
-        if self._connection is None:
-            return
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
+        """Hand a frame to the room; Tornado reads the next one when it has it, so a full room slows its senders."""
+        connection = self._connection
+        if connection is None:
+            return None
         if isinstance(message, str):
             self._say_bye("malformed-frame", f"{SUBPROTOCOL} is binary; text frames are not part of it")
-            return
-        await self._connection.receive(message)
+            return None
+        return None if connection.take(message) else connection.receive(message)
 
     def on_close(self) -> None:
         """Leave the room."""
         self.service.closed(self)
         if self._connection is not None:
-            self._transport.on_drained = None
+            self.transport.on_drained = None
             self.service.spawn(self._connection.close())
             self._connection = None
 
-    def shut(self) -> None:
-        """Close it because the server stops."""
-        self._transport.close("server-stopping", "the server is shutting down")
-
     def _say_bye(self, code: str, reason: str, retry_after_ms: int = 0) -> None:
-        self._transport.send(bye_part(Bye(code, reason, retry_after_ms)))
-        self._transport.close(code, reason)
+        self.transport.send(bye_part(Bye(code, reason, retry_after_ms)))
+        self.transport.close(code, reason)

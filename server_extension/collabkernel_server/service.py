@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from collabkernel.errors import InvalidRoomNameError, ServerStoppingError, StorageError
 from collabkernel.limits import Limits
 from collabkernel.room.names import check_room_name
-from collabkernel.server.hub import Hub
+from collabkernel.server.hub import Hub, wall_clock_ms
 from collabkernel_server.credentials import KernelCredential
-from collabkernel_server.database import DatabaseLock
+from collabkernel_server.heap import keep_little
 from collabkernel_server.tickets import TicketBox
 
 START_RETRY_MS = 1000
@@ -22,11 +21,6 @@ START_RETRY_MS = 1000
 
 CLOSE_GRACE_S = 0.5
 """Peers answer a close within a round trip; one that does not by then (a sleeping laptop) does not hold up the exit."""
-
-
-def wall_clock_ms() -> int:
-    """Milliseconds since the Unix epoch."""
-    return time.time_ns() // 1_000_000
 
 
 class OpenSocket(Protocol):
@@ -44,7 +38,6 @@ class RoomService:
         make_hub: Callable[[], Hub],
         limits: Limits,
         credential: KernelCredential,
-        lock: DatabaseLock,
         room_name_pattern: str,
         ping_interval_s: float,
         log: logging.Logger | logging.LoggerAdapter[Any],
@@ -55,7 +48,6 @@ class RoomService:
         self.ping_interval_s = ping_interval_s
         self.tickets = TicketBox(limits.ticket_ttl_ms, limits.tickets_outstanding, wall_clock_ms)
         self._make_hub = make_hub
-        self._lock = lock
         self._room_name = re.compile(room_name_pattern)
         self._log = log
         self._start_retry_ms = start_retry_ms
@@ -106,12 +98,11 @@ class RoomService:
         now_s = asyncio.get_running_loop().time()
         if self._failure is not None and now_s < self._failure[0]:
             raise self._failure[1]
+        keep_little()
         try:
-            self._lock.acquire()
             hub = self._make_hub()
             await hub.start()
         except StorageError as error:
-            self._lock.release()
             error.retry_after_ms = self._start_retry_ms
             self._failure = (now_s + self._start_retry_ms / 1000, error)
             raise
@@ -141,7 +132,7 @@ class RoomService:
             self._log.error("collabkernel: closing a session failed", exc_info=error)
 
     async def stop(self) -> None:
-        """Flush, say goodbye, close every socket, and give the database back; within ``limits.shutdown_ms``."""
+        """Flush, say goodbye, close every socket, within ``limits.shutdown_ms``."""
         if self._is_stopping:
             return
         self._is_stopping = True
@@ -160,5 +151,3 @@ class RoomService:
                     await asyncio.wait(tuple(self._tasks))
         except TimeoutError:
             self._log.warning("collabkernel: %d sockets did not answer their close in time", len(self._sockets))
-        finally:
-            self._lock.release()

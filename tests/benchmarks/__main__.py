@@ -11,7 +11,7 @@ import click
 from tests.benchmarks import report
 
 # Name to whether it is among the quick ones that run when no name is given.
-BENCHMARKS = {"live_rooms": True}
+BENCHMARKS = {"live_rooms": True, "documents": True, "jupyterlab": False}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,7 +30,8 @@ def run(name: str | None, quick: bool, only: str) -> None:
         measure: Callable[..., list[report.Row]] = importlib.import_module(f"tests.benchmarks.{chosen}").rows
         rows = report.machine_rows() + measure(console, is_quick=quick, only=only)
         report.show(chosen, rows, console)
-        console.print(f"wrote {report.write(f'{chosen}-{only}' if only else chosen, rows)}")
+        name_parts = [chosen, *filter(None, only.split("/"))]
+        console.print(f"wrote {report.write('-'.join(name_parts), rows)}")
 
 
 @main.command()

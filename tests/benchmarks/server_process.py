@@ -28,6 +28,7 @@ LIFTED = {
     "frames_per_s": 1_000_000,
     "frame_bytes_per_s": 1 << 40,
     "joins_per_s": 100_000,
+    "sessions_per_actor": 100_000,
     "resyncs_per_minute": 100_000,
 }
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from collabkernel.crdt.text import TextRope, merge
-from collabkernel.crdt.yjs_update import YjsState
+from collabkernel.crdt.text import TextRope
+from collabkernel.crdt.text_doc import merge
+from collabkernel.crdt.yjs.update import YjsState
 from tests.benchmarks.report import Row, row
 
 SITES = (0xDEADBEEF, 0xCAFEBABE)

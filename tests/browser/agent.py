@@ -11,6 +11,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 import collabkernel.aio
 from collabkernel.client.async_room import AsyncRoom
+from tests.bounds import HANG_S
 from tests.browser.converge import wait_until_equal
 from tests.browser.lab import AGENT_TOKEN, Lab
 
@@ -43,6 +44,6 @@ class Agent:
 def agent_in(lab: Lab, room: str) -> Iterator[Agent]:
     """Somebody called Scout in a room."""
     with start_blocking_portal() as portal:
-        joining = collabkernel.aio.connect(room, url=lab.url, token=AGENT_TOKEN, kind="agent", timeout_s=30)
+        joining = collabkernel.aio.connect(room, url=lab.url, token=AGENT_TOKEN, kind="agent", timeout_s=HANG_S)
         with portal.wrap_async_context_manager(joining) as joined:
             yield Agent(portal, joined)

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
+from tests.bounds import HANG_S
 from tests.browser.lab import Lab
 from tests.browser.notebook_page import NotebookPage
+from tests.browser.profiles import Profiles
 
 OpenNotebook = Callable[..., NotebookPage]
 _numbers = itertools.count(1)
-EXPECT_TIMEOUT_MS = 20_000
 
 
 @pytest.fixture(scope="session")
@@ -28,23 +29,23 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def profiles() -> Iterator[Profiles]:
     """Debian's chromium, or whatever comes near."""
     names = ("chromium", "chromium-browser", "google-chrome")
     paths = [path for name in names if (path := shutil.which(name))]
     assert paths, "no chromium on PATH: apt-get install chromium"
-    expect.set_options(timeout=EXPECT_TIMEOUT_MS)
+    expect.set_options(timeout=HANG_S * 1000)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
             executable_path=paths[0], args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
-        yield launched
+        yield Profiles(launched)
         launched.close()
 
 
 @pytest.fixture
-def open_notebook(browser: Browser, lab: Lab) -> Iterator[OpenNotebook]:
-    """Open a notebook of these cells, or a copy of one, in a browser of this person's own."""
+def open_notebook(profiles: Profiles, lab: Lab) -> Iterator[OpenNotebook]:
+    """Open a notebook of these cells, or a copy of one, in a page of this person's own."""
     opened: list[NotebookPage] = []
 
     def open_(person: str, *cells: str, copy_of: Path | None = None) -> NotebookPage:
@@ -54,7 +55,7 @@ def open_notebook(browser: Browser, lab: Lab) -> Iterator[OpenNotebook]:
             shutil.copy(copy_of, lab.notebooks / f"{name}.ipynb")
         else:
             lab.write_notebook(name, cells)
-        opened.append(NotebookPage(browser, lab, person, name))
+        opened.append(NotebookPage(profiles, lab, person, name))
         return opened[-1]
 
     yield open_

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-CONVERGENCE_S = 30
-"""Long, for a machine on which two JupyterLabs start; a converging room takes milliseconds."""
+from tests.bounds import HANG_S
 
 
 def wait_until_equal(read: Callable[[], Any], wanted: Any, pause: Callable[[], object]) -> None:
     """Look again and again; what differs at the end is in the failure."""
-    deadline = time.monotonic() + CONVERGENCE_S
+    deadline = time.monotonic() + HANG_S
     while (shown := read()) != wanted:
         assert time.monotonic() < deadline, f"it shows {shown}, not {wanted}"
         pause()

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,9 +16,11 @@ from typing import Any
 
 import nbformat
 
+from tests.bounds import HANG_S
+from tests.jupyter_command import jupyter_command
+
 PERSON_COOKIE = "person"
 AGENT_TOKEN = "scout-token"
-START_TIMEOUT_S = 90
 CONFIG = '''
 from jupyter_server.auth import Authorizer, IdentityProvider, User
 
@@ -30,21 +31,24 @@ class People(IdentityProvider):
     async def get_user(self, handler):
         name = handler.get_cookie("person")
         if name:
-            return User(name, display_name=name.replace("-", " ").title(), color=COLORS.get(name))
+            display_name = name.replace("-", " ").title()
+            return User(name, display_name=display_name, initials=display_name[0], color=COLORS.get(name))
         if self.get_token(handler) == "scout-token":
             handler._token_authenticated = True
             return User("scout", display_name="Scout", color="#6a1b9a")
         return await super().get_user(handler)
 
 class Rules(Authorizer):
-    """Readers may only read rooms, and may do everything else."""
+    """Readers may only read rooms, and guests may only read files; both may do everything else."""
     def is_authorized(self, handler, user, action, resource):
-        return resource != "rooms" or action == "read" or not user.username.startswith("reader")
+        kept = {"reader": "rooms", "guest": "contents"}.get(user.username.partition("-")[0])
+        return resource != kept or action == "read"
 
 c.ServerApp.identity_provider_class = People
 c.ServerApp.authorizer_class = Rules
 c.ServerApp.allow_unauthenticated_access = False
 c.CollabKernelServer.kernel_user_name = "Kernel"
+c.LabApp.expose_app_in_browser = True
 '''
 
 
@@ -71,20 +75,20 @@ class Lab:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(values))
 
-    def start(self) -> None:
-        """Start it; returns when it serves rooms."""
+    def start(self, *arguments: str) -> None:
+        """Start it, with these on its command line; returns when it serves rooms."""
         env = {name: value for name, value in os.environ.items() if not name.startswith(("COLLABKERNEL_", "JUPYTER"))}
         env |= {f"JUPYTER{name}_DIR": str(self._folder / name.strip("_").lower()) for name in ("_DATA", "_RUNTIME")}
         env |= {"JUPYTER_CONFIG_DIR": str(self._folder / "config"), "JUPYTER_NO_CONFIG": ""}
         env |= {f"JUPYTERLAB_{name}_DIR": str(self._folder / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={self._port}"]
+        command = [*jupyter_command("jupyterlab"), "--no-browser", "--allow-root", f"--port={self._port}"]
         command += ["--ServerApp.port_retries=0", f"--ServerApp.root_dir={self.notebooks}"]
-        command += [f"--CollabKernelServer.db_url=sqlite:///{self._folder / 'rooms.sqlite'}"]
+        command += [f"--CollabKernelServer.db_url=sqlite:///{self._folder / 'rooms.sqlite'}", *arguments]
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + HANG_S
         while not self._is_ready():
             assert self._process.poll() is None, f"JupyterLab ended:\n{self.log}"
             assert time.monotonic() < deadline, f"JupyterLab did not start:\n{self.log}"
@@ -124,7 +128,7 @@ class Lab:
     def _request(self, method: str, path: str) -> bytes:
         headers = {"Authorization": f"token {AGENT_TOKEN}"}
         request = urllib.request.Request(self.url + path, headers=headers, method=method)
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=HANG_S) as response:
             return bytes(response.read())
 
     def rooms(self) -> list[str]:

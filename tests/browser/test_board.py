@@ -10,7 +10,7 @@ from tests.browser.cells import board
 from tests.browser.conftest import OpenNotebook
 from tests.browser.lab import Lab
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 
 def test_two_people_and_an_agent_edit_one_board_in_place_and_converge(lab: Lab, open_notebook: OpenNotebook) -> None:

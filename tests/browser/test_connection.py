@@ -10,7 +10,7 @@ from tests.browser.cells import board
 from tests.browser.conftest import OpenNotebook
 from tests.browser.lab import Lab
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 
 def test_a_view_follows_and_edits_while_its_kernel_is_busy(lab: Lab, open_notebook: OpenNotebook) -> None:

@@ -14,7 +14,7 @@ from tests.browser.converge import wait_until_equal
 from tests.browser.lab import Lab
 from tests.browser.notebook_page import View
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 # Every visible text of a view: its contrast to what is behind it (WCAG 2.2, 1.4.3), what it is, and how light its
 # ground is. The least contrast comes first.

@@ -12,7 +12,7 @@ from tests.browser.cells import board
 from tests.browser.conftest import OpenNotebook
 from tests.browser.lab import Lab
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 
 def test_a_reader_sees_every_edit_and_makes_none(lab: Lab, open_notebook: OpenNotebook) -> None:

@@ -7,16 +7,22 @@ may be cut, and messages wait on the line until the test delivers them.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 from collabkernel.client.replica import Replica
 from collabkernel.client.room_base import RoomBase
 from collabkernel.client.site import StoredSite
-from collabkernel.crdt.ids import OpId, Stamp
-from collabkernel.document.live_tree import LiveTree, Undo
+from collabkernel.crdt.ids import OpId
+from collabkernel.document.live_tree import LiveTree
 from collabkernel.document.operations import Envelope, StoredEnvelope
+from collabkernel.document.room_state import RoomState
 from collabkernel.errors import CollabKernelError
 from collabkernel.limits import Limits
+from collabkernel.room.admission import apply_envelope
+from collabkernel.room.fold import Fold
+from collabkernel.room.text_work import TextSizes
+from collabkernel.storage.base import OpRow
 from collabkernel.wire.codec import decode_client_message
 from collabkernel.wire.messages import (
     Ack,
@@ -31,6 +37,8 @@ from collabkernel.wire.messages import (
     Submit,
     Welcome,
 )
+from collabkernel.wire.ops import encode_op, op_kind
+from collabkernel.wire.room_state import encode_parts, join_parts
 from collabkernel.wire.state import encode_state
 
 NOW_MS = 1_700_000_000_000
@@ -50,7 +58,8 @@ class Log:
     """The room at the server: its tree, its envelopes, its verdicts."""
 
     def __init__(self) -> None:
-        self.tree = LiveTree()
+        self.state = RoomState()
+        self.state.tell(False)
         self.stored: list[StoredEnvelope] = []
         self.refused: dict[tuple[int, int], Reject] = {}
         self.refuse_counters: set[tuple[int, int]] = set()
@@ -60,6 +69,44 @@ class Log:
         self.hlc = 0
         self.lower_to: int | None = None
         """Lower the next envelope's stamp to this."""
+        self.kept: Snapshot | None = None
+        """The newest stored snapshot, if it is not made anew for each who asks."""
+
+    @property
+    def tree(self) -> LiveTree:
+        """The live values."""
+        return self.state.tree
+
+    def fold(self) -> Fold:
+        """The state as a server that starts again reads it from the log."""
+        rows = [
+            OpRow(
+                stored.seq + i,
+                stored.site,
+                stored.envelope.counter + i,
+                stored.envelope.counter,
+                stored.envelope.base,
+                stored.envelope.hlc + i,
+                stored.actor,
+                op_kind(op),
+                encode_op(op),
+            )
+            for stored in self.stored
+            for i, op in enumerate(stored.envelope.ops)
+        ]
+        half = len(rows) // 2
+        fold = Fold()
+        fold.apply_rows(rows[:half])
+        fold.settle()
+        fold = Fold.from_parts(fold.to_parts())
+        fold.apply_rows(rows[half:])
+        fold.settle()
+        assert not fold.skipped
+        return fold
+
+    def restart(self) -> None:
+        """The server forgets what it holds, and reads it from its log."""
+        self.state = self.fold().state
 
     def submit(self, site: int, envelope: Envelope) -> Ack | Reject:
         """Store an envelope, or answer as before."""
@@ -77,31 +124,24 @@ class Log:
         try:
             if (site, envelope.counter) in self.refuse_counters:
                 raise CollabKernelError("refused by the test")
-            self._apply(site, envelope)
+            apply_envelope(self.state, TextSizes(self.state), site, envelope)
         except CollabKernelError as error:
             refusal = Reject(envelope.counter, error.code, str(error), final=True)
             self.refused[site, envelope.counter] = refusal
             return refusal
         stored = StoredEnvelope(self.head + 1, site, f"user{site}", envelope)
+        self.state.judge_all(stored)
         self.stored.append(stored)
         self.head = stored.last_seq
         self.hlc = max(self.hlc, envelope.hlc + len(envelope.ops) - 1)
         return Ack(envelope.counter, stored.seq, envelope.hlc)
 
-    def _apply(self, site: int, envelope: Envelope) -> None:
-        undos: list[Undo] = []
-        try:
-            for i, op in enumerate(envelope.ops):
-                op_id, stamp = OpId(site, envelope.counter + i), Stamp(envelope.hlc + i, site)
-                undos.append(self.tree.apply_undoable(op_id, stamp, op)[1])
-        except CollabKernelError:
-            for undo in reversed(undos):
-                undo()
-            raise
-
     def snapshot(self) -> Snapshot:
+        """What a joiner begins with; what follows it is to be sent behind."""
+        if self.kept is not None:
+            return self.kept
         op = self.op_at(self.head) if self.head else None
-        return Snapshot(self.head, encode_state(self.tree, self.head, self.hlc), op)
+        return Snapshot(self.head, join_parts(encode_parts(self.state, self.head, self.hlc)), op)
 
     def op_at(self, seq: int) -> OpId:
         """The operation at ``seq``."""
@@ -151,9 +191,13 @@ class Line:
         )
         self.down.append(ServerMessage(welcome=welcome))
         if not is_resumed and self.log.head:
-            self.down.append(ServerMessage(snapshot=self.log.snapshot()))
-            self.cursor = self.log.head
+            self._start_over()
         self.flush()
+
+    def _start_over(self) -> None:
+        snapshot = self.log.snapshot()
+        self.down.append(ServerMessage(snapshot=snapshot))
+        self.cursor = snapshot.seq
 
     def cut(self) -> None:
         self.is_up = False
@@ -191,8 +235,7 @@ class Line:
                     self.down.append(ServerMessage(**part))
             case Resync():
                 self.flush()
-                self.cursor = self.log.head
-                self.down.append(ServerMessage(snapshot=self.log.snapshot()))
+                self._start_over()
 
     def deliver_one(self) -> None:
         """Give the replica one message, as a connection does."""
@@ -203,10 +246,10 @@ class Line:
         self.room.run_callbacks()
 
 
-def make_room(stored: StoredSite | None = None) -> RoomBase:
+def make_room(stored: StoredSite | None = None, now_ms: Callable[[], int] = lambda: NOW_MS) -> RoomBase:
     """A room that has not joined."""
     replica = Replica(SessionKind.SCRIPT, "test", LIMITS, stored)
-    return RoomBase("test", replica, LIMITS, lambda: NOW_MS)
+    return RoomBase("test", replica, LIMITS, now_ms)
 
 
 class World:
@@ -214,11 +257,18 @@ class World:
 
     def __init__(self, count: int) -> None:
         self.log = Log()
-        self.rooms = [make_room() for _ in range(count)]
+        self.now_ms = NOW_MS
+        self.rooms = [make_room(now_ms=lambda: self.now_ms) for _ in range(count)]
         self.lines = [Line(self.log, room, 101 + i) for i, room in enumerate(self.rooms)]
         for line in self.lines:
             line.connect()
         self.settle()
+
+    def pass_time(self, ms: int) -> None:
+        """All clocks go on."""
+        self.now_ms += ms
+        for line in self.lines:
+            line.now_ms += ms
 
     def settle(self) -> None:
         """Connect everybody and let everything arrive."""

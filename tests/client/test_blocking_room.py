@@ -6,12 +6,14 @@ import asyncio
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 import collabkernel as ck
 from collabkernel.client.blocking_room import LoopThread
-from collabkernel.errors import ClosedError, LocalProtocolError
+from collabkernel.errors import ClosedError, InvalidValueError, LocalProtocolError
+from tests.bounds import HANG_S
 from tests.client.waiting import wait_for
 
 
@@ -24,6 +26,24 @@ def test_two_rooms_follow_each_other():
         wait_for(ann, lambda: [other.actor for other in ann.others] == ["you"])
         ann.me["cursor"] = 3
         wait_for(bob, lambda: bob.others and bob.others[0].state == {"cursor": 3})
+
+
+def test_a_room_is_looked_at_as_it_was():
+    with ck.connect("as-it-was", url="memory://", name="ann") as ann:
+        ann.doc("body").append("one\n\ntwo")
+        ann.flush()
+        seq, time = ann.seq, datetime.now(UTC)
+        ann.doc("body")[0].text = "three"
+        ann.flush()
+        assert ann.at(seq).doc("body").text == "one\ntwo"
+        assert ann.at(ann.seq).doc("body").text == "three\ntwo"
+        assert ann.at(0).to_json() == {}
+        assert ann.at(time + timedelta(days=1)).seq == ann.seq
+        assert ann.at(time - timedelta(days=1)).seq == 0
+        ann.doc("body").restore(ann.at(seq))
+        assert ann.doc("body").text == "one\ntwo"
+        with pytest.raises(InvalidValueError):
+            ann.at(ann.seq + 100)
 
 
 def test_many_threads_may_write_at_once():
@@ -116,7 +136,7 @@ def test_the_end_of_a_script_saves_its_last_edits(jupyter, tmp_path, has_queue):
     )
     queue = str(tmp_path / "queue") if has_queue else ""
     command = [sys.executable, "-c", code, jupyter.base_url, jupyter.kernel_token, name, queue]
-    done = subprocess.run(command, timeout=60, capture_output=True, text=True)
+    done = subprocess.run(command, timeout=HANG_S, capture_output=True, text=True)
 
     assert (done.returncode, done.stderr) == (0, "")
     with ck.connect(name, url=jupyter.base_url, token=jupyter.kernel_token) as room:

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from collabkernel import aio
 from collabkernel.client.async_room import AsyncRoom
 from collabkernel.client.replica import Replica
 from collabkernel.client.transport import Link, LinkError
@@ -238,6 +239,33 @@ async def test_flush_gives_up_in_time_and_keeps_the_edits():
     await room.flush()
     assert await hub_state("patience") == {"a": 1}
     await room.close()
+
+
+async def test_what_is_looked_at_comes_over_the_next_line_or_not_in_time():
+    connector = UnreliableConnector("sight-in-time")
+    room = AsyncRoom(
+        "sight-in-time",
+        Replica(SessionKind.SCRIPT, "test", LIMITS, is_lazy=True),
+        connector,
+        LIMITS,
+        random.Random(1),
+        wall_clock_ms,
+    )
+    async with aio.connect("sight-in-time", url="memory://") as ann, room:
+        ann.doc("body").append("one")
+        await ann.flush()
+        await room.join(5)
+        doc = room.doc("body")
+        assert connector.link is not None
+        connector.refusals = [LinkError("not yet")] * 10_000
+        connector.link.cut()
+        with pytest.raises(TimeoutError, match="did not come in 0 s"):
+            await doc.show(doc[0], timeout_s=0)
+        connector.refusals.clear()
+        await doc.show(doc[0])
+        assert doc[0].text == "one"
+    with pytest.raises(ClosedError, match="not loaded"):
+        await doc.show_all()
 
 
 async def test_a_second_hello_is_a_notice_and_harms_nothing():

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from collabkernel.client.edit import splice_delta
 from collabkernel.client.live_text import LiveText
 from collabkernel.client.room_base import RoomBase
 from collabkernel.errors import InvalidValueError, TooDeepError, TooLargeError
@@ -102,12 +101,3 @@ def test_a_long_paste_goes_in_pieces_of_one_envelope(room):
     last = list(room.replica.pending)[-1]
     assert len(last.envelope.ops) > 1
     assert max(len(op.update) for op in last.envelope.ops) <= room.replica.limits.value_bytes
-
-
-def test_splice_delta_speaks_quill():
-    assert splice_delta(2, 3, "ab", {"bold": True}) == [
-        {"retain": 2},
-        {"insert": "ab", "attributes": {"bold": True}},
-        {"delete": 3},
-    ]
-    assert splice_delta(0, 0, "a", None) == [{"insert": "a"}]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from collabkernel.client.live_text import LiveText
 from collabkernel.errors import LocalProtocolError
 from tests.client.log_world import World
 from tests.client.test_replica import act, assert_converged
+from tests.examples import examples
 
 pytestmark = pytest.mark.core
 
@@ -217,7 +218,7 @@ ACTIONS = st.one_of(
 )
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(ACTIONS, max_size=12))
 def test_undoing_everything_restores_and_redoing_everything_too(actions):
     room = World(1).rooms[0]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import MutableSequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from collabkernel.client.live_list import LiveList
 from collabkernel.errors import InvalidValueError
 from tests.client.log_world import World
+from tests.examples import examples
 
 pytestmark = pytest.mark.core
 
@@ -52,7 +53,7 @@ NUMBERS = st.integers(0, 99)
 VALUES = st.lists(NUMBERS, max_size=4)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(VALUES, SLICES, VALUES)
 def test_slices_change_it_as_they_change_a_list(start, at, new):
     items, oracle = World(1).rooms[0].list("l"), list(start)
@@ -70,7 +71,7 @@ def test_slices_change_it_as_they_change_a_list(start, at, new):
     assert items == oracle
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.lists(NUMBERS, min_size=1, max_size=6), st.data())
 def test_move_shows_the_item_at_the_new_index(values, data):
     items, oracle = World(1).rooms[0].list("l"), list(values)
@@ -137,6 +138,7 @@ def test_item_assignment_keeps_the_place_of_a_concurrent_move():
     assert ann == bob == ["b", "c", "A"]
 
 
+@pytest.mark.heavy
 def test_a_long_extend_goes_in_several_envelopes_unless_in_a_batch():
     world = World(1)
     room = world.rooms[0]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from collabkernel.client.live_text import LiveText
 from collabkernel.errors import InvalidValueError
 from tests.client.log_world import World
+from tests.examples import examples
 
 pytestmark = pytest.mark.core
 
@@ -59,7 +60,7 @@ def test_it_changes_in_place():
     assert text == ""
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(TEXTS, st.slices(10), TEXTS)
 def test_stretches_are_read_as_slices_read_them(start, at, new):
     text = text_of(start)

@@ -161,6 +161,28 @@ def test_a_reset_tells_every_watcher_of_what_changed(world):
     assert ann.root["lose"] == {"a": 1}
 
 
+def test_who_watches_from_now_on_is_told_from_now_on(world):
+    ann, bob = world.rooms
+    ann.text("t").insert(0, "Grüße")
+    ann.doc("d").append("one")
+    world.settle()
+    seen: list[Change] = []
+
+    bob.text("t").insert(5, "!")
+    world.settle()
+    ann.text("t").observe(seen.append)
+    bob.text("t").insert(6, "?")
+    bob.doc("d")[0].insert(3, "s")
+    world.settle()
+    ann.text("t").unobserve(seen.append)
+    bob.text("t").delete(0, 1)
+    world.settle()
+
+    assert [(change.type, change.delta) for change in seen] == [("text", [{"retain": 6}, {"insert": "?"}])]
+    assert str(ann.text("t")) == "rüße!?"
+    assert ann.doc("d")[0].text == "ones"
+
+
 def test_room_observers_can_leave(world):
     ann = world.rooms[0]
     seen: list[object] = []

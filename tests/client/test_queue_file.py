@@ -14,6 +14,7 @@ from collabkernel.crdt.ids import ROOT
 from collabkernel.document.operations import Envelope, MapSet
 from collabkernel.errors import LocalProtocolError, MalformedFrameError
 from collabkernel.wire.ops import envelope_bytes
+from tests.bounds import HANG_S
 
 SECRET = b"s" * 16
 
@@ -113,7 +114,7 @@ def test_one_at_a_time_has_it(path):
     with pytest.raises(QueueLockedError, match="in use"):
         QueueFile(path, "room")
     code = f"from collabkernel.client.queue_file import QueueFile; QueueFile({str(path)!r}, 'room')"
-    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
     assert "QueueLockedError" in child.stderr
     queue.close()
     QueueFile(path, "room").close()

@@ -6,7 +6,11 @@ import pytest
 
 from collabkernel.client.live_text import LiveText
 from collabkernel.client.reissue import Orphans, apply_delta, changed_containers, reissue
-from collabkernel.crdt.ids import ROOT
+from collabkernel.client.room_base import RoomBase
+from collabkernel.crdt.ids import ROOT, OpId
+from collabkernel.document.block_document import BlockDocument
+from collabkernel.document.room_state import RoomState
+from collabkernel.wire.room_state import decode_room, encode_parts
 from collabkernel.wire.state import decode_state, encode_state
 from tests.client.log_world import NOW_MS, World
 from tests.client.test_replica import assert_converged
@@ -24,12 +28,12 @@ def test_what_is_stored_is_not_made_again():
     room.root["t"] = LiveText("t")
     room.text("t").append("u")
     del room.root["k"]
-    orphans = Orphans.join(None, room.replica.tree, room.site, room.replica.pending)
+    orphans = Orphans.join(None, room.replica.state, room.site, room.replica.pending)
     world.settle()
 
     assert orphans is not None
-    assert list(reissue(orphans, world.log.tree)) == []
-    assert len(list(reissue(orphans, World(1).rooms[0].replica.tree))) == len(orphans.entries)
+    assert list(reissue(orphans, RoomState(world.log.tree))) == []
+    assert len(list(reissue(orphans, World(1).rooms[0].replica.state))) == len(orphans.entries)
 
 
 def test_an_old_edit_made_again_does_not_beat_a_newer_one():
@@ -39,7 +43,7 @@ def test_an_old_edit_made_again_does_not_beat_a_newer_one():
     world.settle()
     world.lines[0].cut()
     ann.root.k = "older"
-    bob.replica.server_offset_ms = 5000
+    bob.replica.clock.offset_ms = 5000
     bob.root.k = "newer"
 
     world.lines[0].lose_site(201)
@@ -75,9 +79,51 @@ def test_changed_containers_names_what_holds_something_else():
     room.list("list").append(2)
     room.text("text").append("y")
 
-    changed = changed_containers(before, room.replica.tree)
+    changed = changed_containers(RoomState(before), room.replica.state)
     assert {room.replica.tree.path(id) for id in changed} == {("list",), ("text",)}
     assert ROOT not in changed
+
+
+def test_changed_blocks_are_those_that_show_something_else():
+    world = World(1)
+    room = world.rooms[0]
+    doc = room.doc("d")
+    same, typed, moved, marked, host, merged, split = [
+        each for text in ("same", "typed", "moved", "marked", "host", "merged", "split") for each in doc.append(text)
+    ]
+    tail = split.split(3)
+    world.settle()
+    before = copy_of(room)
+
+    typed.insert(5, "!")
+    moved.move(before=same)
+    marked["done"] = True
+    merged.merge()
+    tail.split(1)
+    world.settle()
+    after = copy_of(room)
+    changed = changed_containers(before, after)
+
+    assert before.blocks is not None
+    assert after.blocks is not None
+    cold = [id for id, rope in after.blocks.ropes.items() if rope.is_cold]
+    assert {same._id, moved._id, marked._id} <= {*cold}, "what is the same bytes is not parsed to be compared"
+    expected = {id for id in before.blocks.blocks if shown(before.blocks, id) != shown(after.blocks, id)}
+    assert {*changed} == expected
+    assert {each._id for each in (typed, moved, marked, host, merged, tail)} <= expected
+    assert not {same._id, split._id} & expected
+
+
+def copy_of(room: RoomBase) -> RoomState:
+    parts = encode_parts(room.replica.state, 0, 0)
+    return decode_room(b"".join(parts.values()), room.site)[0]
+
+
+def shown(document: BlockDocument, id: OpId) -> object:
+    """All that a user sees of a block."""
+    tree = document.tree
+    below = list(tree.children(id)) if id in tree else None
+    return tree.place_of(id), below, document.text(id), dict(document.blocks[id].properties.items())
 
 
 def test_a_delta_is_applied_step_by_step():

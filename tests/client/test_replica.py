@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from collabkernel.client.live_text import LiveText
@@ -14,6 +14,7 @@ from collabkernel.errors import ClosedError, ReadOnlyError, RejectedError
 from collabkernel.wire.messages import Role, SessionKind
 from collabkernel.wire.state import encode_state
 from tests.client.log_world import NOW_MS, Line, World, make_room
+from tests.examples import examples
 
 pytestmark = pytest.mark.core
 
@@ -314,6 +315,7 @@ def test_hello_of_a_new_replica_asks_for_a_site():
     assert replica.hello().resume is None
 
 
+@pytest.mark.heavy
 def test_the_window_in_flight_is_bounded():
     world = World(1)
     room = world.rooms[0]
@@ -431,7 +433,7 @@ def happen(world: World, event: tuple[str, int, object]) -> None:
         ]()
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.lists(EVENTS, max_size=60))
 def test_replicas_converge_whatever_happens(events):
     world = World(3)

@@ -7,7 +7,7 @@ import enum
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from collabkernel.client.live import plain
@@ -15,6 +15,7 @@ from collabkernel.client.sketch import Sketch, put, sketch, sketch_of_tree
 from collabkernel.document.operations import ContainerKind, ContainerRef, MapSet
 from collabkernel.errors import InvalidValueError, TooDeepError
 from tests.client.log_world import NOW_MS, World
+from tests.examples import examples
 
 pytestmark = pytest.mark.core
 
@@ -43,7 +44,7 @@ class Point:
     x: int
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(VALUES)
 def test_what_goes_in_comes_out_types_and_all(value):
     room = World(1).rooms[0]

@@ -6,19 +6,25 @@ import http.server
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from collabkernel import aio
+from collabkernel.client.past import When
 from collabkernel.client.transport import (
     LinkError,
     RoomNotFoundAtServerError,
     WebSocketConnector,
     checked_url,
 )
-from collabkernel.errors import AccessError, InvalidValueError
+from collabkernel.crdt.ids import OpId
+from collabkernel.errors import AccessError, InvalidValueError, LimitError, RoomNotFoundError
 from collabkernel.limits import Limits
 from collabkernel.wire.codec import decode_server_message, encode_client_message
 from collabkernel.wire.messages import Hello, SessionKind
+from collabkernel.wire.room_state import decode_room
+from collabkernel.wire.state import cut
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +81,28 @@ async def test_a_bad_room_name_is_refused(jupyter):
         await connector(jupyter.base_url, jupyter.token, "no/slash").open()
 
 
+async def test_the_past_and_its_authors_are_asked_of_the_server(jupyter):
+    async with aio.connect("past-lines", url=jupyter.base_url, token=jupyter.token) as room:
+        room.root.a = 1
+        await room.flush()
+        lines = connector(jupyter.base_url, jupyter.kernel_token, "past-lines")
+
+        assert cut(await lines.past(When(seq=0))).seq == 0
+        assert decode_room(await lines.past(When(at_ms=2**47)), None)[0].tree.to_json() == {"a": 1}
+        with pytest.raises(InvalidValueError, match="log"):
+            await lines.past(When(seq=99))
+        with pytest.raises(RoomNotFoundError):
+            await connector(jupyter.base_url, jupyter.token, "nowhere").past(When(seq=0))
+        with pytest.raises(AccessError, match="pass token="):
+            await connector(jupyter.base_url, "wrong", "past-lines").past(When(seq=0))
+        op = OpId(room.site, 1)
+        found = await lines.authors([op, OpId(room.site, 9)], [room.site, 1])
+        assert found.actor_by_site == {room.site: room.me.actor}
+        assert {each: (origin.seq, origin.actor) for each, origin in found.origin_by_op.items()} == {
+            op: (1, room.me.actor)
+        }
+
+
 async def test_no_server_is_worth_another_try():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -88,13 +116,18 @@ class Strange(http.server.BaseHTTPRequestHandler):
     """A server that is not ours: answers by the first part of the path."""
 
     def do_POST(self) -> None:  # http.server wants this name
-        self.rfile.read(int(self.headers["Content-Length"]))
-        status, body = {"/none/": (404, b"not here"), "/odd/": (200, b"[1]"), "/busy/": (503, b'{"message": "wait"}')}[
-            self.path.split("collabkernel")[0]
-        ]
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        status, body = {
+            "/none/": (404, b"not here"),
+            "/odd/": (200, b"[1]"),
+            "/busy/": (503, b'{"message": "wait"}'),
+            "/costly/": (403, b'{"message": "over it", "code": "too-large"}'),
+        }[self.path.split("collabkernel")[0]]
         self.send_response(status)
         self.end_headers()
         self.wfile.write(body)
+
+    do_GET = do_POST  # noqa: N815  # http.server wants this name
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -120,6 +153,18 @@ def strange() -> Iterator[str]:
 async def test_servers_that_are_not_ours(strange, path, error, message):
     with pytest.raises(error, match=message):
         await connector(f"{strange}{path}/", "").open()
+
+
+async def test_a_past_that_costs_too_much_and_answers_that_are_none(strange):
+    with pytest.raises(LimitError, match="over it"):
+        await connector(f"{strange}costly/", "").past(When(seq=1))
+    with pytest.raises(LinkError, match="no authors"):
+        await connector(f"{strange}odd/", "").authors([], [1])
+    with pytest.raises(LinkError, match="503 wait"):
+        await connector(f"{strange}busy/", "").past(When(at_ms=1))
+    small = WebSocketConnector(f"{strange}odd/", "lines", lambda: "", replace(Limits(), server_frame_bytes=2))
+    with pytest.raises(LinkError, match="over 2 bytes"):
+        await small.past(When(seq=1))
 
 
 def test_urls_are_checked():

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from collabkernel.client.room_base import RoomBase
+from tests.bounds import HANG_S
 
-TIMEOUT_S = 20.0
 
-
-def wait_for(room: RoomBase, condition: Callable[[], Any], timeout_s: float = TIMEOUT_S) -> None:
+def wait_for(room: RoomBase, condition: Callable[[], Any], timeout_s: float = HANG_S) -> None:
     """Wait until ``condition()`` is true; changes, presence, status and events of ``room`` wake it."""
     moved = threading.Event()
 

@@ -15,6 +15,7 @@ from collabkernel.wire.codec import decode_server_message
 from collabkernel.wire.state import decode_state, encode_state
 from tests.conformance.histories import History, apply, causal_order
 from tests.conformance.make import RECIPES
+from tests.examples import seeds
 
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text(encoding="utf-8"))
 
@@ -66,7 +67,7 @@ def test_snapshot_in_the_middle_and_the_rest_come_to_the_same_state(vector: dict
     assert again.to_json() == vector["state"]
 
 
-@pytest.mark.parametrize("seed", range(100, 110))
+@pytest.mark.parametrize("seed", seeds(range(100, 110)))
 def test_new_histories_converge_too(seed: int):
     _, _, kinds, _, shared = RECIPES[seed % len(RECIPES)]
     history = History(seed, kinds, shared)

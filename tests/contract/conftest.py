@@ -11,6 +11,7 @@ import pytest
 
 from collabkernel.storage import open_storage
 from collabkernel.storage.base import Storage
+from tests.bus.valkey import Valkey
 from tests.contract.databases import running_postgres
 
 
@@ -19,6 +20,14 @@ def postgres_url() -> Iterator[str]:
     """One PostgreSQL server for the whole run."""
     with running_postgres() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One Valkey for all tests that leave it running."""
+    started = Valkey(tmp_path_factory.mktemp("valkey")).start()
+    yield started
+    started.kill()
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
 from collabkernel.errors import ClosedError, RoomNotFoundError
 from collabkernel.storage import open_storage
-from collabkernel.storage.base import Appended, AppendRequest, Refusal, RoomRow, SiteRow, SnapshotRow, Storage
+from collabkernel.storage.base import (
+    FREE_SITES_MAX,
+    READ_BYTES_MAX,
+    READ_ROWS_MAX,
+    Appended,
+    AppendRequest,
+    OriginRow,
+    Refusal,
+    RoomRow,
+    SiteRow,
+    SnapshotRow,
+    Storage,
+)
 from tests.contract.authors import HLC, NOW_MS, SECRET_HASH, Author, enter, whole_log
 
 pytestmark = pytest.mark.anyio
@@ -79,9 +92,26 @@ async def test_a_long_log_is_read_in_chunks(storage: Storage):
 
     chunks = [rows async for rows in storage.read_ops("plan", 0)]
 
-    assert all(len(rows) <= 5000 for rows in chunks)
+    assert all(0 < len(rows) <= READ_ROWS_MAX for rows in chunks)
     assert [row.seq for rows in chunks for row in rows] == list(range(1, 12_001))
     assert chunks[-1][-1].payload == b"7:12000"
+
+
+async def test_large_operations_are_read_few_at_a_time(storage: Storage):
+    """5,000 of 256 KiB at once were 1.3 GB."""
+    ann = await enter(storage)
+    small, large = b"x" * 100, b"x" * (READ_BYTES_MAX // 3)
+    payloads = [small] * 50 + [large] * 7 + [b"x" * (READ_BYTES_MAX + 1)] * 2 + [small] * 50
+    envelope = dataclasses.replace(ann.next(), ops=tuple((3, payload) for payload in payloads))
+    await storage.append([envelope])
+
+    for upto_seq in (None, 58):
+        chunks = [rows async for rows in storage.read_ops("plan", 0, upto_seq)]
+
+        assert [row.payload for rows in chunks for row in rows] == payloads[:upto_seq]
+        assert all(rows for rows in chunks)
+        assert all(len(rows) == 1 or sum(len(row.payload) for row in rows) <= READ_BYTES_MAX for rows in chunks)
+    assert len(chunks) < 20
 
 
 async def test_an_operation_is_found_by_its_seq(storage: Storage):
@@ -92,6 +122,30 @@ async def test_an_operation_is_found_by_its_seq(storage: Storage):
     for seq in (-1, 0, 4):
         assert await storage.op_at("plan", seq) is None
     assert await storage.op_at("nowhere", 1) is None
+
+
+async def test_the_log_up_to_a_time_ends_before_the_first_operation_made_later(storage: Storage):
+    ann, bob = await enter(storage), await enter(storage, site=8, actor="bob")
+    await storage.append([ann.next(2, hlc=HLC), bob.next(2, hlc=HLC + 100), ann.next(hlc=HLC + 5), bob.next(hlc=HLC)])
+
+    found = [await storage.seq_before("plan", HLC + late) for late in (-1, 0, 1, 99, 100, 101)]
+
+    assert found == [0, 1, 2, 2, 3, 6]
+    assert await storage.seq_before("nowhere", HLC) == 0
+
+
+async def test_authors_are_told_of_operations_and_sites(storage: Storage):
+    ann, bob = await enter(storage), await enter(storage, site=8, actor="bob")
+    await storage.append([ann.next(3), bob.next(2)])
+    asked = [(8, 2), (7, 1), (7, 1), (7, 4), (9, 1)]
+
+    assert sorted(await storage.origins("plan", asked)) == [
+        OriginRow(7, 1, 1, HLC, "ann"),
+        OriginRow(8, 2, 5, HLC + 1, "bob"),
+    ]
+    assert await storage.actors("plan", [8, 9, 7, 8]) == {7: "ann", 8: "bob"}
+    assert await storage.origins("plan", []) == await storage.origins("nowhere", asked) == []
+    assert await storage.actors("plan", []) == await storage.actors("nowhere", [7]) == {}
 
 
 async def test_a_site_is_entered_once(storage: Storage, other: Storage):
@@ -193,6 +247,9 @@ async def test_a_storage_is_used_only_while_it_is_open(storage_url: str):
         lambda: whole_log(storage),
         lambda: storage.op_at("plan", 1),
         lambda: storage.find_envelope("plan", 1, 1),
+        lambda: storage.seq_before("plan", 1),
+        lambda: storage.origins("plan", [(1, 1)]),
+        lambda: storage.actors("plan", [1]),
         lambda: storage.new_site("plan", 1, "ann", 1, b"", NOW_MS),
         lambda: storage.site("plan", 1),
         lambda: storage.resume_site("plan", 1, NOW_MS),
@@ -238,3 +295,20 @@ async def test_durability_is_known_once_it_is_open(storage_url: str, storage: St
     await relaxed.new_site("plan", 7, "ann", 1, SECRET_HASH, NOW_MS)
     assert await relaxed.append([author.next()]) == [Appended(1, HLC)]
     await relaxed.close()
+
+
+async def test_a_full_room_drops_sites_that_never_wrote_and_were_not_heard_of_lately(storage: Storage):
+    writer = await enter(storage, "plan", 1)
+    for site in range(2, 7):
+        assert await storage.new_site("plan", site, "ann", 1, SECRET_HASH, NOW_MS + site)
+    await storage.append([writer.next()])
+    assert await storage.refuse("plan", 2, 1, Refusal(1, 1, "too-large", "no"))
+    await storage.resume_site("plan", 3, NOW_MS + 1000)
+
+    assert await storage.free_sites("plan", 2000, NOW_MS + 500) == FREE_SITES_MAX
+    assert await storage.site("plan", 4) is not None, "there is place enough"
+    assert await storage.free_sites("plan", 6, NOW_MS + 6) == 2, "4 and 5 are gone; 6 is too new"
+    assert [site for site in range(1, 7) if await storage.site("plan", site)] == [1, 2, 3, 6]
+    assert await storage.free_sites("plan", 4, NOW_MS) == 0
+    with pytest.raises(RoomNotFoundError):
+        await storage.free_sites("nowhere", 4, NOW_MS)

@@ -27,6 +27,15 @@ async def test_the_newest_snapshot_is_given_back(storage: Storage):
     assert (await storage.head("plan")).snapshot_seq == 9
 
 
+async def test_parts_of_a_snapshot_are_read_alone(storage: Storage):
+    await enter(storage)
+    await storage.save_snapshot(SnapshotRow("plan", 0, {"live": b"a", "tree": b"b", "blocks/1": b"c"}), NOW_MS)
+
+    found = await storage.latest_snapshot("plan", ("live", "tree", "nothing"))
+
+    assert found == SnapshotRow("plan", 0, {"live": b"a", "tree": b"b"})
+
+
 async def test_a_snapshot_at_the_same_seq_replaces_the_older(storage: Storage):
     ann = await enter(storage)
     await storage.append([ann.next()])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from collabkernel.crdt.clock import MS_MAX, HybridLogicalClock, hlc_from_ms, ms_from_hlc
 from collabkernel.errors import InvalidValueError
 from collabkernel.limits import HLC_MAX
+from tests.examples import examples
 
 pytestmark = pytest.mark.core
 
@@ -111,7 +112,7 @@ def test_tick_of_nothing_is_refused(count: int):
         HybridLogicalClock().tick(NOW_MS, count)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     st.lists(
         st.one_of(

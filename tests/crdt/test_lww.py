@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from collabkernel.crdt.ids import Stamp
 from collabkernel.crdt.lww import TOMBSTONE, LwwMap
+from tests.examples import examples
 
 pytestmark = pytest.mark.core
 
@@ -94,7 +95,7 @@ def test_an_unknown_key_has_no_register():
     assert "title" not in LwwMap()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(ops_lists, st.data())
 def test_any_order_and_any_duplication_give_the_same_state(ops: list[Op], data: st.DataObject):
     shuffled = data.draw(st.permutations(ops + ops[: len(ops) // 2]))
@@ -108,7 +109,7 @@ def test_all_orders_of_three_writes_agree():
     assert {repr(folded(list(order)).registers()) for order in permutations(ops)} == {repr([("k", (Stamp(2, 2), "b"))])}
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(ops_lists)
 def test_agrees_with_the_maximum_of_each_key(ops: list[Op]):
     state = folded(ops)
@@ -124,7 +125,7 @@ def test_agrees_with_the_maximum_of_each_key(ops: list[Op]):
     assert all((key in state) == (key in live) for key in "abc")
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(ops_lists, ops_lists)
 def test_restore_takes_back_the_last_ops(before: list[Op], unsent: list[Op]):
     state = folded(before)
@@ -140,7 +141,7 @@ def test_restore_takes_back_the_last_ops(before: list[Op], unsent: list[Op]):
     assert len(state) == live_count
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(ops_lists, ops_lists)
 def test_a_restored_snapshot_goes_on_alike(ops: list[Op], later: list[Op]):
     state = folded(ops)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from collabkernel.crdt.ids import OpId, Side, Stamp
@@ -23,6 +23,7 @@ from tests.crdt.list_world import (
     state,
 )
 from tests.crdt.naive_list import ListOp
+from tests.examples import examples
 
 pytestmark = pytest.mark.core
 
@@ -197,7 +198,7 @@ def test_a_delete_wins_over_a_later_move_and_set():
     assert ann.items.index_of(after) == 0
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     st.lists(st.lists(st.booleans(), min_size=1, max_size=8), min_size=2, max_size=4),
     st.integers(0, 3),
@@ -226,6 +227,7 @@ def test_concurrent_runs_never_interleave(runs: list[list[bool]], place: int, da
 # Shapes that hurt
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("side", [LEFT, RIGHT])
 def test_siblings_beside_long_chains(side: Side):
     """Every slot of a chain, far longer than a descent, gets a second child beyond the rest of the chain."""
@@ -258,6 +260,7 @@ def test_many_siblings_at_one_place():
     assert items.values() == list(range(1, 1500))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_long_history_across_many_blocks(seed: int):
     rng = Random(seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from collabkernel.crdt.ids import OpId, Stamp
@@ -23,11 +23,12 @@ from tests.crdt.list_world import (
     together,
 )
 from tests.crdt.naive_list import ListOp
+from tests.examples import examples
 
 pytestmark = pytest.mark.core
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(actions, st.data())
 def test_any_causal_order_and_any_duplication_give_the_same_state(script: list[Action], data: st.DataObject):
     replicas = played(script)
@@ -46,7 +47,7 @@ def test_any_causal_order_and_any_duplication_give_the_same_state(script: list[A
         assert state(replica.items) == state(everything.items)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(actions)
 def test_agrees_with_the_naive_list(script: list[Action]):
     replicas = played(script)
@@ -56,7 +57,7 @@ def test_agrees_with_the_naive_list(script: list[Action]):
         assert len(replica.items) == len(replica.naive.items())
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(actions)
 def test_what_an_op_returns_is_what_it_does(script: list[Action]):
     """Replaying the returned indexes on a plain list gives the list."""
@@ -76,7 +77,7 @@ def test_what_an_op_returns_is_what_it_does(script: list[Action]):
         assert items.values() == mirror
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(actions, actions)
 def test_revert_takes_back_the_last_ops(script: list[Action], unsent: list[Action]):
     replica = together(played(script))
@@ -93,6 +94,23 @@ def test_revert_takes_back_the_last_ops(script: list[Action], unsent: list[Actio
 
     assert state(replica.items) == expected
     assert [replica.items.index_of(element) for element, _ in replica.items.items()] == list(range(len(replica.items)))
+
+
+@examples(60)
+@given(actions, st.integers(0, 30), st.integers(0, 30))
+def test_a_list_that_was_loose_meanwhile_is_equal_and_goes_on_alike(script: list[Action], loosened: int, loose: int):
+    everything = together(played(script))
+    items = RgaList()
+    for i, op in enumerate(everything.known.values()):
+        if i == loosened:
+            items.loosen()
+        if i == loosened + loose and items.is_loose:
+            items.order()
+        apply(items, op)
+    items.order()
+
+    assert state(items) == state(everything.items)
+    assert [items.index_of(element) for element, _ in items.items()] == list(range(len(items)))
 
 
 def test_revert_of_an_op_that_changes_nothing_changes_nothing():
@@ -130,7 +148,7 @@ def test_revert_out_of_order_is_refused():
     assert state(replica.items) == before
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(actions, actions)
 def test_a_restored_snapshot_is_equal_and_goes_on_alike(script: list[Action], later: list[Action]):
     replica = together(played(script))

@@ -103,6 +103,7 @@ def test_removing_the_last_ones_leaves_the_tree_as_it_was(seed: int):
     assert slots.names() == expected.names()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("side", [LEFT, RIGHT])
 def test_a_place_behind_a_long_chain_is_found_in_few_steps(side: Side):
     length = 4000
@@ -118,6 +119,21 @@ def test_a_place_behind_a_long_chain_is_found_in_few_steps(side: Side):
     for name in Random(1).sample(names[:-100], 20):
         assert lines_run(lambda name=name: slots.add(next(others), name, side)) < 1500
     assert slots.names() == slots_in_order(slots)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("side", [LEFT, RIGHT])
+def test_a_chain_however_deep_is_ordered_without_recursion(side: Side):
+    slots = Slots()
+    for name in range(1, 10_001):
+        slots.by_name[name] = Slot(OpId(1, name), slots.by_name[name - 1], side if name > 1 else RIGHT, None, "shown")
+        slots.tree.hang(slots.by_name[name])
+    assert slots.names() == [0]
+
+    slots.tree.order()
+
+    assert slots.names() == slots_in_order(slots)
+    assert slots.add(20_000, 5_000, side) == (10_000 if side == RIGHT else 5_000)
 
 
 def slots_in_order(slots: Slots) -> list[int]:

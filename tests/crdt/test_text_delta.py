@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collabkernel.crdt.text_delta import insertion, to_delta
+from collabkernel.crdt.text_delta import insertion, shifted, splice_delta, to_delta
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,22 @@ def test_whole_numbers_become_ints():
 
     assert insertion(embed, {"n": 1.0}) == {"insert": {"a": [1, 2.5, {"b": 3}], "c": True}, "attributes": {"n": 1}}
     assert insertion("x", None) == {"insert": "x"}
+
+
+def test_splice_delta_speaks_quill():
+    assert splice_delta(2, 3, "ab", {"bold": True}) == [
+        {"retain": 2},
+        {"insert": "ab", "attributes": {"bold": True}},
+        {"delete": 3},
+    ]
+    assert splice_delta(0, 0, "a", None) == [{"insert": "a"}]
+
+
+def test_a_change_further_behind():
+    typed = {"insert": "a"}
+    bold = {"retain": 1, "attributes": {"bold": True}}
+
+    assert shifted([typed], 0) == [typed]
+    assert shifted([typed], 3) == [{"retain": 3}, typed]
+    assert shifted([{"retain": 2}, typed], 3) == [{"retain": 5}, typed]
+    assert shifted([bold], 3) == [{"retain": 3}, bold]

@@ -262,3 +262,32 @@ def test_a_text_edit_reaches_the_rope_once() -> None:
     assert tree.apply(*author.made[1]) is None
     assert tree.to_json() == {"t": "hello"}
     assert tree.to_plain(ContainerRef(node.id, ContainerKind.TEXT)) == "hello"
+
+
+def test_a_shared_name_is_made_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a key of a kilobyte it takes 0.1 ms, and was done twice an operation."""
+    calls: list[str] = []
+
+    def counted(target: OpId, key: str, kind: ContainerKind, after: Stamp | None) -> OpId:
+        calls.append(key)
+        return shared_container_id(target, key, kind, after)
+
+    monkeypatch.setattr("collabkernel.document.live_tree.shared_container_id", counted)
+    tree = LiveTree()
+    made = MapSet(ROOT, "k", NewContainer(ContainerKind.LIST, shared=True))
+
+    _, undo_first = tree.apply_undoable(OpId(1, 1), Stamp(1, 1), made)
+    _, undo_second = tree.apply_undoable(OpId(1, 2), Stamp(2, 1), made)
+    assert calls == ["k", "k"]
+    undo_second()
+    assert len(tree.nodes) == 2
+    undo_first()
+    assert len(tree.nodes) == 1
+
+
+def test_keys_are_counted_by_their_bytes() -> None:
+    tree = LiveTree()
+    tree.apply(OpId(1, 1), Stamp(1, 1), MapSet(ROOT, "\U0001f469" * 200, 1))
+    tree.apply(OpId(1, 2), Stamp(2, 1), MapDelete(ROOT, "\U0001f469" * 100))
+
+    assert 1200 < tree.size_bytes < 1400

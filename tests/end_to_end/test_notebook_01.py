@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
+from tests.end_to_end.notebooks import check_stored_without_outputs, executed, kernel_environment, texts
 from tests.server_extension.running_server import RunningServer
 
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "01-live-objects.ipynb"
+NOTEBOOK = "01-live-objects.ipynb"
 
 
 @pytest.fixture(scope="module")
@@ -23,22 +19,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     yield server
     server.process.kill()
     server.process.wait(10)
-
-
-def executed(environment: dict[str, str]) -> Any:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    names = ("COLLABKERNEL_", "JUPYTER_TOKEN")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(names)} | environment
-    NotebookClient(notebook, timeout=60, kernel_name="python3").execute(env=env)
-    return notebook
-
-
-def texts(notebook: Any) -> str:
-    found = []
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            found.append(output.get("text") or output.get("data", {}).get("text/plain", ""))
-    return "\n".join(found)
 
 
 def check_story(shown: str) -> None:
@@ -54,10 +34,7 @@ def check_story(shown: str) -> None:
 
 
 def test_it_builds_the_board_on_a_real_server(server):
-    (token_file,) = server.runtime_dir.glob("collabkernel-*.token")
-    environment = {"COLLABKERNEL_URL": server.base_url, "COLLABKERNEL_TOKEN_FILE": str(token_file)}
-
-    notebook = executed(environment)
+    notebook = executed(NOTEBOOK, kernel_environment(server))
 
     shown = texts(notebook)
     assert "<Room 'planning-board', live, saved>" in shown
@@ -71,7 +48,7 @@ def test_it_builds_the_board_on_a_real_server(server):
 
 
 def test_without_a_server_it_says_what_to_do_and_goes_on_in_memory():
-    shown = texts(executed({}))
+    shown = texts(executed(NOTEBOOK, {}))
 
     assert "jupyter lab" in shown
     assert "a room inside this kernel" in shown
@@ -79,7 +56,4 @@ def test_without_a_server_it_says_what_to_do_and_goes_on_in_memory():
 
 
 def test_it_is_stored_without_outputs():
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-
-    nbformat.validate(notebook)
-    assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in notebook.cells)
+    check_stored_without_outputs(NOTEBOOK)

@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import random
+import statistics
 import sys
 import time
 from collections import Counter
@@ -103,12 +104,12 @@ class World:
         return YjsGrammar(rng, self.rope.state_vector(), client.welcome.site, wrong).update()
 
     async def type(self) -> float:
-        """The typist types; the milliseconds until he was acknowledged."""
+        """The typist types; the processor's milliseconds until he was acknowledged, of the thread that does all."""
         update = self.rope.insert(self.rng.randint(0, len(self.rope)), "<ok>")
-        begin = time.perf_counter()
+        begin = time.thread_time()
         counter = await self.submit(self.typist, TextEdit(self.target, update))
         await self.typist.until(lambda: counter in self.typist.acks)
-        return (time.perf_counter() - begin) * 1000
+        return (time.thread_time() - begin) * 1000
 
     async def close(self) -> None:
         """The server's text is the typist's; a newcomer gets the same out of the log."""
@@ -121,7 +122,8 @@ class World:
 
 async def fuzz(seed: str, cases: int, progress: int) -> dict[str, object]:
     counts: Counter[str] = Counter()
-    slowest_ms, rss_start = 0.0, 0
+    served_ms: list[float] = []
+    rss_start = 0
     hub = Hub(open_storage("memory://"), LIMITS)
     await hub.start()
     for number in range(0, cases, CASES_A_WORLD):
@@ -134,7 +136,7 @@ async def fuzz(seed: str, cases: int, progress: int) -> dict[str, object]:
                 label = f"world {seed}:{number} case {case} bytes {update.hex()}"
                 os.pwrite(progress, label.encode().ljust(4096, b"\0"), 0)
                 await world.submit(client, TextEdit(world.target, update))
-            slowest_ms = max(slowest_ms, await world.type())
+            served_ms.append(await world.type())
             await world.settle()
         await world.close()
         for client in world.hostile:
@@ -145,7 +147,8 @@ async def fuzz(seed: str, cases: int, progress: int) -> dict[str, object]:
             rss_start = rss_bytes()
     await hub.stop()
     growth = rss_bytes() - rss_start if rss_start else 0
-    return {"counts": counts, "slowest_ms": slowest_ms, "growth_bytes": growth}
+    median_ms = statistics.median(served_ms)
+    return {"counts": counts, "slowest_ms": max(served_ms), "median_ms": median_ms, "growth_bytes": growth}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ import pytest
 RUN = Path(__file__).parent / "server_fuzz_run.py"
 CASES_A_SECOND_MIN = 100
 """A slower run is taken for a hang; a quiet machine does 2,000."""
-SERVED_MS_MAX = 100
+SERVED_COST_MAX = 50
+"""Processor time until the typist is served, in what it takes at the median: hostile updates are handled in it too."""
 GROWTH_BYTES_MAX = 20 << 20
 
 
@@ -38,13 +39,8 @@ def test_a_server_stands_hostile_updates_and_serves_the_next_client(tmp_path: Pa
     assert sum(result["counts"].values()) == cases
     assert set(result["counts"]) == {"applied", "invalid-yjs-update"}
     assert min(result["counts"].values()) > cases / 10
-    assert result["slowest_ms"] <= SERVED_MS_MAX * _slack()
+    assert result["slowest_ms"] <= SERVED_COST_MAX * result["median_ms"]
     assert result["growth_bytes"] <= GROWTH_BYTES_MAX
-
-
-def _slack() -> float:
-    """A shared machine may stall any process; a room that is blocked by a case takes seconds, not moments."""
-    return 5.0 if os.environ.get("CI") else 2.0
 
 
 def _last_case(progress: Path) -> str:

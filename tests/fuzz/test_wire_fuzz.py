@@ -23,6 +23,7 @@ from collabkernel.limits import COUNTER_MAX, HLC_MAX, INT_MAX, INT_MIN, SITE_MAX
 from collabkernel.wire import codec, frames
 from collabkernel.wire import collab_pb2 as pb
 from collabkernel.wire.messages import ClientMessage, ServerMessage
+from collabkernel.wire.ops import encode_op
 
 CASES = int(os.environ.get("COLLABKERNEL_FUZZ_CASES", "100000"))
 SEED = int(os.environ.get("COLLABKERNEL_FUZZ_SEED", "20261121"))
@@ -59,6 +60,11 @@ def _encode_server(message: ServerMessage) -> bytes:
         b"" if message.degraded is None else frames.degraded_part(message.degraded),
         b"" if message.bye is None else frames.bye_part(message.bye),
         frames.through_part(message.through),
+        frames.filtered_part(
+            message.filtered, [[encode_op(op) for op in each.envelope.ops] for each in message.filtered]
+        ),
+        b"" if message.through_op is None else frames.through_op_part(message.through_op),
+        *[frames.contents_part(contents.blocks, contents.lost) for contents in message.contents],
     ]
     return b"".join(parts)
 
@@ -85,11 +91,16 @@ def check(direction: str, frame: bytes) -> bool:
         return False
     assert repr(strict) == repr(outcome)
     if isinstance(outcome, ServerMessage):
+        message = pb.ServerMessage.FromString(frame)
+        if (
+            len(message.filtered) > 1
+        ):  # one a partition, each in its own order: the message does not say which was whose
+            return True
         again = _encode_server(outcome)
         assert repr(codec.decode_server_message(again, LIMITS)) == repr(outcome)
-        # Several Ops or PresenceBatches become one, a deflated snapshot is deflated anew: the same said otherwise.
-        message = pb.ServerMessage.FromString(frame)
-        if len(message.ops) > 1 or len(message.presence) > 1 or message.snapshot.encoding:
+        # Several Ops or PresenceBatches become one, what was deflated is deflated anew: the same said otherwise.
+        is_deflated = message.snapshot.encoding or any(each.encoding for each in message.contents)
+        if len(message.ops) > 1 or len(message.presence) > 1 or is_deflated:
             return True
     else:
         again = codec.encode_client_message(outcome)

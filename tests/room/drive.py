@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from collabkernel.crdt.ids import ROOT
-from collabkernel.document.live_tree import LiveTree
 from collabkernel.document.operations import Envelope, MapSet, Op
+from collabkernel.document.room_state import RoomState
 from collabkernel.limits import Limits
 from collabkernel.room.effects import Append, Close, Effect, FindEnvelope, GrantSite, ReadCatchUp, Refuse, Send, Unload
 from collabkernel.room.events import (
@@ -50,14 +50,16 @@ class Driver:
     limits: Limits = field(default_factory=Limits)
     now_ms: int = T0_MS
     answers_log: bool = True
+    state: RoomState = field(default_factory=RoomState)
+    head: int = 0
+    hlc: int = 0
 
     def __post_init__(self) -> None:
-        self.room = Room("board", LiveTree(), 0, 0, 0, self.limits, self.now_ms)
+        self.room = Room("board", self.state, self.head, self.hlc, 0, self.limits, self.now_ms)
         self.effects: list[Effect] = []
         self.received: dict[int, list[ServerMessage]] = {}
         self.closed: dict[int, str] = {}
         self.pending: list[Append | Refuse] = []
-        self.head = 0
         self.unloaded = ""
         self.row_by_site: dict[int, SiteRow] = {}
         self._sessions = 0

@@ -6,10 +6,13 @@ import pytest
 
 from collabkernel.crdt.ids import ROOT
 from collabkernel.document.operations import MapSet, StoredEnvelope
+from collabkernel.document.room_state import RoomState
 from collabkernel.limits import Limits
 from collabkernel.room.effects import ReadCatchUp, Send
 from collabkernel.room.fanout import FanOut
+from collabkernel.room.intake import Intake
 from collabkernel.room.session import Principal, Session
+from collabkernel.room.viewport import Viewports
 from collabkernel.wire.codec import decode_server_message
 from collabkernel.wire.messages import Role
 from collabkernel.wire.ops import encode_op
@@ -24,6 +27,11 @@ def session(id: int, cursor: int = 0) -> Session:
     return made
 
 
+def fan_out(flushed: int, limits: Limits) -> FanOut:
+    state = RoomState()
+    return FanOut(flushed, limits, Intake("board", state, flushed, 0, limits, is_durable=True), Viewports(state))
+
+
 def stored(seq: int) -> tuple[StoredEnvelope, list[bytes]]:
     made = StoredEnvelope(seq, 7, "ann", envelope(seq))
     return made, [encode_op(op) for op in made.envelope.ops]
@@ -36,7 +44,7 @@ def seqs(effect: object) -> tuple[tuple[int, ...], list[int], int]:
 
 
 def test_a_flush_is_one_frame_for_all_who_are_up_to_date() -> None:
-    fanout, sessions = FanOut(0, Limits()), [session(1), session(2)]
+    fanout, sessions = fan_out(0, Limits()), [session(1), session(2)]
     fanout.add(*stored(1))
     fanout.add(*stored(2))
 
@@ -48,7 +56,7 @@ def test_a_flush_is_one_frame_for_all_who_are_up_to_date() -> None:
 
 
 def test_who_is_blocked_or_being_read_for_is_passed_by() -> None:
-    fanout, slow, reading = FanOut(0, Limits()), session(1), session(2)
+    fanout, slow, reading = fan_out(0, Limits()), session(1), session(2)
     slow.blocked_since_ms, reading.is_reading = 0, True
     fanout.add(*stored(1))
 
@@ -57,7 +65,7 @@ def test_who_is_blocked_or_being_read_for_is_passed_by() -> None:
 
 
 def test_who_is_behind_gets_the_ring_in_stretches() -> None:
-    fanout, late = FanOut(0, Limits(session_queue_low_bytes=1)), session(1)
+    fanout, late = fan_out(0, Limits(session_queue_low_bytes=1)), session(1)
     late.blocked_since_ms = 0
     for seq in (1, 2, 3):
         fanout.add(*stored(seq))
@@ -72,7 +80,7 @@ def test_who_is_behind_gets_the_ring_in_stretches() -> None:
 
 
 def test_who_is_behind_the_ring_is_read_for_and_far_behind_from_a_snapshot() -> None:
-    fanout, late = FanOut(50, Limits(catch_up_ops=10)), session(1, cursor=45)
+    fanout, late = fan_out(50, Limits(catch_up_ops=10)), session(1, cursor=45)
 
     assert fanout.catch_up(late) == [ReadCatchUp(1, 45, 50, with_snapshot=False)]
     assert fanout.catch_up(late) == []
@@ -82,7 +90,7 @@ def test_who_is_behind_the_ring_is_read_for_and_far_behind_from_a_snapshot() -> 
 
 
 def test_a_read_that_falls_short_goes_on() -> None:
-    fanout, late = FanOut(50, Limits()), session(1, cursor=1)
+    fanout, late = fan_out(50, Limits()), session(1, cursor=1)
     fanout.catch_up(late)
 
     sent, again = fanout.on_read(late, (), 20)
@@ -93,7 +101,7 @@ def test_a_read_that_falls_short_goes_on() -> None:
 
 @pytest.mark.parametrize(("sessions_count", "tick_ms"), [(1, 0), (100, 20), (400, 80), (5000, 100)])
 def test_the_flush_tick_widens_with_sessions_up_to_its_limit(sessions_count: int, tick_ms: int) -> None:
-    fanout = FanOut(0, Limits())
+    fanout = fan_out(0, Limits())
     fanout.add(*stored(1))
     fanout.send([], 1000)
     fanout.add(*stored(2))
@@ -106,14 +114,15 @@ def test_the_flush_tick_widens_with_sessions_up_to_its_limit(sessions_count: int
 
 
 def test_an_idle_room_flushes_at_once() -> None:
-    fanout = FanOut(0, Limits())
+    fanout = fan_out(0, Limits())
     fanout.plan(fanout.tick_ms(500), 99_000)
     assert fanout.due_ms() == 99_000
 
 
+@pytest.mark.heavy
 def test_a_flush_is_cut_into_frames_that_clients_take() -> None:
     """100 values of 256 KiB stored in one commit were a frame that every client refused, for ever."""
-    fanout, ann = FanOut(0, Limits()), session(1)
+    fanout, ann = fan_out(0, Limits()), session(1)
     for seq in range(1, 101):
         made = StoredEnvelope(seq, 7, "ann", envelope(seq, MapSet(ROOT, "k", "v" * (256 << 10))))
         fanout.add(made, [encode_op(op) for op in made.envelope.ops])
@@ -127,7 +136,7 @@ def test_a_flush_is_cut_into_frames_that_clients_take() -> None:
 
 def test_a_resync_during_a_catch_up_is_answered_after_it() -> None:
     """It was dropped, and the client waited for its snapshot for ever."""
-    fanout, ann = FanOut(7, Limits()), session(1)
+    fanout, ann = fan_out(7, Limits()), session(1)
     fanout.read(ann, with_snapshot=False)
 
     assert fanout.resync(ann) == []

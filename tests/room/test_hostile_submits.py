@@ -44,6 +44,7 @@ def test_resends_are_metered_since_the_log_is_asked_for_each() -> None:
     assert world.rejects(ann) == [(101, "rate", False)]
 
 
+@pytest.mark.heavy
 def test_after_a_metered_resend_everything_is_answered() -> None:
     world = Driver(LIMITS)
     ann = world.join()

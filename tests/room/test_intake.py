@@ -206,6 +206,48 @@ def test_an_own_envelope_that_comes_back_from_the_log_is_shown_once() -> None:
     assert world.shown(ann) == [1]
 
 
+def test_what_is_told_while_the_log_is_read_is_read_after_that() -> None:
+    world = Driver(answers_log=False)
+    ann = world.join()
+    world.feed(BusLost())
+    world.feed(BusLost())
+
+    first = world.feed(MissingRead((stored_elsewhere(1),)))
+    second = world.feed(MissingRead((stored_elsewhere(2),)))
+    world.now_ms += 1000
+    third = world.feed(MissingRead(()))
+
+    assert [[e for e in effects if isinstance(e, ReadMissing)] for effects in (first, second, third)] == [
+        [ReadMissing(1)],
+        [],
+        [],
+    ]
+    assert world.shown(ann) == [1, 2]
+
+
+def test_what_was_read_before_an_append_says_nothing_of_what_it_is_behind() -> None:
+    world = Driver(answers_log=False)
+    ann = world.join()
+    world.submit(ann, envelope(1))
+    world.feed(BusLost())  # the log had nothing then
+    world.feed(OpsStored((Appended(2, HLC0 + 1),)))
+
+    effects = world.feed(MissingRead(()))
+    world.feed(MissingRead((stored_elsewhere(1),)))
+
+    assert ReadMissing(0) in effects
+    assert world.acks(ann) == [(1, 2)]
+
+
+def test_a_stretch_of_the_log_that_was_cut_is_read_on() -> None:
+    world = Driver(answers_log=False)
+    world.join()
+    world.feed(BusLost())
+
+    assert ReadMissing(1) in world.feed(MissingRead((stored_elsewhere(1),), is_cut=True))
+    assert not any(isinstance(effect, ReadMissing) for effect in world.feed(MissingRead((stored_elsewhere(2),))))
+
+
 def test_a_log_with_a_hole_ends_the_room() -> None:
     world = Driver(answers_log=False)
     ann = world.join()

@@ -70,6 +70,7 @@ def test_who_left_is_owed_nothing() -> None:
     assert board.make_up(bob) == []
 
 
+@pytest.mark.heavy
 def test_a_tick_carries_so_much_and_what_is_left_waits_its_turn() -> None:
     board, crowd = PresenceBoard(100), [session(n) for n in range(1, 1001)]
     state = '{"n":"' + "x" * 4000 + '"}'

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from collabkernel.crdt.ids import OpId
 from collabkernel.limits import Limits
 from collabkernel.room.effects import Append, ReadCatchUp, TellState, Unload, WakeAt, WriteSnapshot
 from collabkernel.room.events import (
     CatchUpRead,
     FrameReceived,
-    HelloDue,
     SessionBlocked,
     SessionClosed,
     SessionDrained,
-    SiteGranted,
     SnapshotSaved,
     StateAsked,
     StopAsked,
     Ticked,
 )
-from collabkernel.wire.messages import Event, Hello, Presence, Resume, Resync, Role, SessionKind
+from collabkernel.wire.messages import Event, Presence, Resync, Role
 from tests.room.drive import Driver, envelope
 
 pytestmark = pytest.mark.core
@@ -80,16 +77,6 @@ def test_bytes_that_are_no_message_get_a_notice_and_harm_nobody(frame: bytes) ->
     assert world.take(bob) == []
     world.submit(ann, envelope(1))
     assert world.acks(ann) == [(1, 1)]
-
-
-def test_a_second_hello_is_refused() -> None:
-    world = Driver()
-    ann = world.join()
-    world.take(ann)
-
-    world.send(ann, Hello(SessionKind.SCRIPT, "again"))
-
-    assert [n.code for m in world.take(ann) for n in m.notices] == ["protocol-error"]
 
 
 def test_presence_goes_to_all_once_a_tick_and_the_newest_only() -> None:
@@ -203,44 +190,6 @@ def test_a_session_behind_the_ring_is_caught_up_from_the_log() -> None:
     assert world.shown(bob) == [4]
 
 
-def test_a_resume_continues_its_site_and_supersedes_the_older_socket() -> None:
-    world = Driver()
-    ann = world.join("ann")
-    world.submit(ann, envelope(1))
-    site = 100 + ann
-
-    again = world.join("ann", resume=Resume(site, b"s" * 16, 1, OpId(site, 1)))
-
-    assert world.closed == {ann: "superseded"}
-    welcome = world.take(again)[0].welcome
-    assert welcome is not None
-    assert (welcome.site, welcome.secret, welcome.resync) == (site, b"", False)
-
-
-def test_a_resume_that_is_refused_ends_with_bye() -> None:
-    world = Driver()
-    ann = world.open()
-    world.send(ann, Hello(SessionKind.SCRIPT, "x", Resume(5, b"s" * 16, 0, None)))
-
-    world.feed(SiteGranted(ann, None, b"", log_agrees=False))
-
-    byes = [m.bye.code for m in world.take(ann) if m.bye]
-    assert byes == ["bad-resume"]
-    assert world.closed == {ann: "bad-resume"}
-
-
-def test_a_resume_beyond_the_log_is_told_to_resync() -> None:
-    world = Driver()
-    ann = world.join("ann")
-    again = world.open("ann")
-    world.hello(again, Resume(100 + ann, b"s" * 16, 50, OpId(9, 9)), log_agrees=False)
-
-    message = world.take(again)[0]
-
-    assert message.welcome is not None
-    assert message.welcome.resync
-
-
 def test_resyncs_are_metered() -> None:
     world = Driver(Limits(resyncs_per_minute=1))
     ann = world.join()
@@ -346,16 +295,6 @@ def test_the_name_of_a_broadcast_counts_as_its_contents() -> None:
 
     assert [notice.code for message in world.take(ann) for notice in message.notices] == ["too-large"]
     assert not [message for message in world.take(bob) if message.events]
-
-
-def test_who_talks_but_never_says_hello_is_closed() -> None:
-    world = Driver()
-    mute, ann = world.open("mute"), world.join("ann")
-    world.feed(FrameReceived(mute, b"\xff"))
-
-    world.feed(HelloDue(mute), HelloDue(ann))
-
-    assert world.closed == {mute: "hello-timeout"}
 
 
 def test_resyncs_fill_up_at_the_rate_that_is_promised() -> None:

@@ -13,8 +13,7 @@ from collabkernel.room.session import Principal
 from collabkernel.server.hub import Connection, Hub, wall_clock_ms
 from collabkernel.wire.codec import decode_server_message, encode_client_message
 from collabkernel.wire.messages import ClientMessage, Hello, Resume, Role, ServerMessage, SessionKind, Submit, Welcome
-
-WAIT_S = 10
+from tests.bounds import HANG_S
 
 
 class RawClient:
@@ -47,7 +46,7 @@ class RawClient:
 
     async def until(self, is_there: Callable[[], Any]) -> Any:
         """Wait until something is true of what was received."""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(HANG_S):
             while not (found := is_there()):
                 self._changed.clear()
                 await self._changed.wait()
@@ -136,7 +135,7 @@ async def join(
 
 async def eventually(is_there: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Ask again and again, for what no message tells."""
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(HANG_S):
         while not (found := await is_there()):  # noqa: ASYNC110  # what is waited for has no event
             await asyncio.sleep(0.01)
     return found

@@ -38,8 +38,10 @@ class CountingStorage(MemoryStorage):
         return await super().append(batch)
 
 
-async def ask_all(storage: Storage, *jobs: Append | Refuse | FindEnvelope | GrantSite) -> list[Event]:
-    committer = Committer(storage, Limits(), lambda: 5)
+async def ask_all(
+    storage: Storage, *jobs: Append | Refuse | FindEnvelope | GrantSite, limits: Limits | None = None
+) -> list[Event]:
+    committer = Committer(storage, limits or Limits(), lambda: 5)
     answers: list[Event] = []
     lines = committer.lines("board", answers.append)
     for job in jobs:
@@ -263,3 +265,19 @@ def test_nothing_is_stored_on_top_of_an_envelope_that_was_not() -> None:
         assert head.seq == 0
 
     asyncio.run(main())
+
+
+def test_a_room_has_no_more_sites_than_its_limit() -> None:
+    async def check() -> None:
+        storage = MemoryStorage()
+        await storage.open()
+        await storage.create_room("board", 0)
+
+        joins = [GrantSite(i, "ann", 1, None) for i in range(3)]
+        *granted, refused = await ask_all(storage, *joins, limits=Limits(sites_per_room=2))
+
+        assert [type(event) for event in granted] == [SiteGranted] * 2
+        assert isinstance(refused, AskFailed)
+        assert (refused.session_id, refused.code) == (2, "too-many")
+
+    asyncio.run(check())

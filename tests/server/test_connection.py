@@ -10,9 +10,11 @@ from collabkernel.crdt.ids import ROOT
 from collabkernel.document.operations import Envelope, MapSet
 from collabkernel.limits import Limits
 from collabkernel.server.hub import Hub, wall_clock_ms
+from collabkernel.server.inbox import SESSION_EVENTS
 from collabkernel.storage import open_storage
 from collabkernel.wire.codec import encode_client_message
 from collabkernel.wire.messages import Presence, Submit
+from tests.bounds import HANG_S
 from tests.server.raw import enter, join, run
 
 
@@ -48,19 +50,20 @@ def test_a_large_frame_holds_up_nobody_for_long() -> None:
         worst_s = 0.0
 
         async def watch() -> None:
+            """Processor time of this thread, which stalls of the machine do not count into."""
             nonlocal worst_s
             while True:
-                before = time.perf_counter()
-                await asyncio.sleep(0)
-                worst_s = max(worst_s, time.perf_counter() - before)
+                before = time.thread_time()
+                await asyncio.sleep(0.001)
+                worst_s = max(worst_s, time.thread_time() - before)
 
         watching = asyncio.create_task(watch())
-        started = time.perf_counter()
+        started = time.process_time()
         await ann.connection.receive(frame)
         await ann.until(lambda: len(ann.acks) == 20_000)
-        whole_s = time.perf_counter() - started
+        whole_s = time.process_time() - started
         watching.cancel()
-        assert worst_s < whole_s / 3
+        assert worst_s < whole_s / 5
 
     run(scenario, memory_hub())
 
@@ -97,7 +100,7 @@ def test_a_flood_that_waits_ends_when_its_socket_does() -> None:
         flood = [asyncio.create_task(ann.say(Presence("{}"))) for _ in range(10)]
         await asyncio.sleep(0)
         await ann.leave()
-        _, waiting = await asyncio.wait(flood, timeout=5)
+        _, waiting = await asyncio.wait(flood, timeout=HANG_S)
         assert not waiting
 
     run(scenario, memory_hub(replace(Limits(), frames_per_s=2)))
@@ -112,3 +115,20 @@ def test_who_talks_but_never_says_hello_is_closed() -> None:
         assert hub.info()["sessions"] == 0
 
     run(scenario, memory_hub(replace(Limits(), hello_timeout_ms=20)))
+
+
+def test_a_frame_is_taken_at_once_only_when_nothing_is_in_its_way() -> None:
+    async def scenario(hub: Hub) -> None:
+        ann = await join(hub)
+        taken = [ann.connection.take(many(number, 1)) for number in range(1, SESSION_EVENTS + 2)]
+        assert taken == [True] * SESSION_EVENTS + [False]
+        await ann.connection.receive(many(SESSION_EVENTS + 1, 1))
+        await ann.until(lambda: len(ann.acks) == SESSION_EVENTS + 1)
+
+        large = asyncio.create_task(ann.connection.receive(many(SESSION_EVENTS + 2, 2000)))
+        await asyncio.sleep(0)
+        assert not ann.connection.take(many(SESSION_EVENTS + 2002, 1))
+        await large
+        assert ann.codes == []
+
+    run(scenario, memory_hub())

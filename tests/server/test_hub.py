@@ -18,6 +18,7 @@ from collabkernel.storage import open_storage
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended
 from collabkernel.storage.memory import MemoryStorage
 from collabkernel.wire.messages import Resync, Role
+from tests.bounds import HANG_S
 from tests.server.raw import RawClient, enter, eventually, join, run
 
 
@@ -188,6 +189,24 @@ def test_rooms_and_sessions_are_bounded() -> None:
             await enter(hub, "../etc")
 
     run(scenario, memory_hub(replace(Limits(), sessions_per_room=1, rooms_per_server=1)))
+
+
+def test_connections_of_one_user_are_bounded_over_all_rooms_and_leave_others_alone() -> None:
+    """Each had an allowance of its own: two thousand of them could take the whole processor."""
+
+    async def scenario(hub: Hub) -> None:
+        first = await join(hub, "one", actor="eve")
+        await join(hub, "two", actor="eve")
+        with pytest.raises(TooManyError, match="of this user at a time") as caught:
+            await enter(hub, "three", actor="eve")
+        assert caught.value.retry_after_ms
+        await join(hub, "one", actor="ann")
+        await first.leave()
+        await join(hub, "three", actor="eve")
+        with pytest.raises(TooManyError):
+            await enter(hub, "one", actor="eve")
+
+    run(scenario, memory_hub(replace(Limits(), sessions_per_actor=2)))
 
 
 def test_a_full_server_makes_no_rows_for_rooms_that_it_refuses() -> None:
@@ -385,7 +404,7 @@ def test_the_state_of_a_room_that_never_rests_is_told() -> None:
 
         writing = asyncio.create_task(write())
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(HANG_S):
                 told = await hub.room_state("board")
         finally:
             writing.cancel()
@@ -423,7 +442,9 @@ def test_the_list_of_rooms_is_paged() -> None:
     async def scenario(hub: Hub) -> None:
         for name in ("a", "b", "c"):
             await join(hub, name)
-        assert [room["room"] for room in await hub.list_rooms(limit=2)] == ["a", "b"]
+        for document in ("a:1", "a:2", "a:3", "text:file:1"):
+            await hub.storage.create_room(document, 0)
+        assert [room["room"] for room in await hub.list_rooms(limit=2)] == ["a", "b"], "documents are not among them"
         assert [room["room"] for room in await hub.list_rooms(limit=2, after="b")] == ["c"]
         assert (await hub.list_rooms())[0]["sessions"] == 1
 

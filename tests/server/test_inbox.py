@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from collabkernel.limits import Limits
 from collabkernel.room.events import FrameReceived, Ticked
 from collabkernel.server.inbox import SESSION_EVENTS, TURN_S, Inbox
+from tests.bounds import HANG_S
 
 
 def clock(step_s: float) -> Callable[[], float]:
@@ -54,7 +55,7 @@ def test_a_session_that_floods_waits_for_itself_and_no_other_does() -> None:
             await inbox.put(FrameReceived(1, b"x"), 1)
         flood = asyncio.create_task(inbox.put(FrameReceived(1, b"x"), 1))
         assert await is_waiting(flood)
-        await asyncio.wait_for(inbox.put(FrameReceived(2, b"y"), 1), 1)
+        await asyncio.wait_for(inbox.put(FrameReceived(2, b"y"), 1), HANG_S)
 
         next(inbox.turn(clock(1)))
 
@@ -74,6 +75,35 @@ def test_a_session_has_a_frames_worth_of_bytes_and_all_together_so_many() -> Non
         assert await is_waiting(late)
         assert len(list(inbox.turn(clock(0)))) == 2
         await asyncio.gather(more, late)
+
+    asyncio.run(main())
+
+
+def test_a_large_frame_is_no_part_of_a_turn_and_keeps_its_place() -> None:
+    async def main() -> None:
+        inbox = Inbox(Limits(), alone_bytes=10)
+        frames = [FrameReceived(1, bytes([n])) for n in range(3)]
+        for frame, size_bytes in zip(frames, (1, 11, 1), strict=True):
+            await inbox.put(frame, size_bytes)
+
+        assert inbox.take_large() is None
+        assert list(inbox.turn(clock(0))) == frames[:1]
+        assert list(inbox.turn(clock(0))) == []
+        assert inbox.take_large() == (frames[1], None)
+        assert list(inbox.turn(clock(0))) == frames[2:]
+
+    asyncio.run(main())
+
+
+def test_who_sent_a_frame_is_charged_for_the_work_it_made() -> None:
+    async def main() -> None:
+        inbox, charged = Inbox(Limits()), []
+        await inbox.put(FrameReceived(1, b"x"), 1, charged.append)
+        inbox.post(Ticked())
+        for _ in inbox.turn(clock(0)):
+            sum(range(10_000))
+        assert len(charged) == 1
+        assert charged[0] > 0
 
     asyncio.run(main())
 

@@ -6,13 +6,19 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+from collabkernel.bus.base import EphemeralMessage, OpsStoredMessage
 from collabkernel.bus.memory import MemoryBus
 from collabkernel.crdt.ids import ROOT
 from collabkernel.document.operations import MapSet
 from collabkernel.limits import Limits
+from collabkernel.room.effects import Publish
+from collabkernel.room.events import Event, OpsPublished
 from collabkernel.server.hub import Hub
+from collabkernel.server.peers import Peers
 from collabkernel.storage import open_storage
-from tests.server.raw import eventually, join
+from collabkernel.wire.messages import Event as SayEvent
+from collabkernel.wire.messages import Presence
+from tests.server.raw import RawClient, eventually, join
 
 EDITS = 60
 
@@ -65,9 +71,9 @@ def test_three_servers_show_one_log(tmp_path: Path) -> None:
 
 def test_lost_messages_are_filled_from_the_log(tmp_path: Path) -> None:
     class LossyBus(MemoryBus):
-        async def publish(self, room_id: str, message: bytes) -> None:
+        def publish(self, room_id: str, message: bytes) -> None:
             if hash(message) % 3 == 0:
-                await super().publish(room_id, message)
+                super().publish(room_id, message)
 
     async def main() -> None:
         servers = hubs(tmp_path, 2, LossyBus())
@@ -140,6 +146,78 @@ def test_rooms_leave_the_bus_when_they_are_unloaded() -> None:
         await eventually(is_unloaded)
         again = await join(hub)
         assert await again.store(1) == 1
+        await hub.stop()
+
+    asyncio.run(main())
+
+
+def test_a_room_that_ends_does_not_deafen_the_next_one() -> None:
+    async def main() -> None:
+        bus = MemoryBus()
+        here, there = Peers(bus), Peers(bus)
+        await here.open()
+        old: list[Event] = []
+        new: list[Event] = []
+        ending = await here.join("board", old.append)
+        await here.join("board", new.append)
+
+        await here.leave(ending)
+        there.publish("board", Publish(1, 1, b"x"))
+        await asyncio.sleep(0)
+
+        assert (old, new) == ([], [OpsPublished(1, 1, b"x")])
+
+    asyncio.run(main())
+
+
+def test_presence_and_broadcasts_reach_other_servers(tmp_path: Path) -> None:
+    async def main() -> None:
+        servers = hubs(tmp_path, 2, MemoryBus())
+        for hub in servers:
+            await hub.start()
+        ann = await join(servers[0], actor="ann")
+        await ann.say(Presence('{"at":1}'))
+        await ann.until(lambda: shown(ann).get("ann") == '{"at":1}')
+        bob = await join(servers[1], actor="bob")
+
+        await bob.until(lambda: shown(bob).get("ann") == '{"at":1}')
+        await ann.until(lambda: "bob" in shown(ann))
+        await bob.say(SayEvent("ping", '{"n":1}'))
+        await ann.until(lambda: [event.name for message in ann.messages for event in message.events] == ["ping"])
+        late = await join(servers[1], actor="late")
+        assert shown(late).keys() >= {"ann", "bob"}, "with the Welcome"
+        await ann.leave()
+        await bob.until(lambda: "ann" not in shown(bob))
+        assert [event for message in bob.messages for event in message.events] == []
+        for hub in servers:
+            await hub.stop()
+
+    asyncio.run(main())
+
+
+def shown(client: RawClient) -> dict[str, str]:
+    """What everybody shows, as this client was told."""
+    found: dict[str, str] = {}
+    for message in client.messages:
+        for entry in message.presence:
+            found[entry.actor] = entry.state_json
+            if entry.left:
+                del found[entry.actor]
+    return found
+
+
+def test_what_is_no_message_of_a_server_is_passed_over(tmp_path: Path) -> None:
+    async def main() -> None:
+        bus = MemoryBus()
+        (hub,) = hubs(tmp_path, 1, bus)
+        await hub.start()
+        ann = await join(hub)
+        for parts in (b"\xff\xff", b"\x0a"):
+            bus.publish("board", EphemeralMessage(bytes(16), False, parts).encode())
+            bus.publish("board", OpsStoredMessage(bytes(16), 1, 1, parts).encode())
+        bus.publish("board", b"none")
+        assert await ann.store(1) == 1
+        assert ann.closed is None
         await hub.stop()
 
     asyncio.run(main())

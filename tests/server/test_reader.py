@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from collabkernel.crdt.ids import ROOT, OpId
-from collabkernel.document.operations import MapSet, Op
+from collabkernel.crdt.ids import ROOT, OpId, Slot
+from collabkernel.crdt.order_key import key_between
+from collabkernel.document.operations import BlockInsert, MapSet, NewDocument, Op, document_id
 from collabkernel.errors import StorageError
 from collabkernel.limits import Limits
-from collabkernel.server.reader import Reader
+from collabkernel.server.reader import CollectorPause, Reader
 from collabkernel.storage.base import AppendRequest, OpRow, SnapshotRow
 from collabkernel.storage.memory import MemoryStorage
 from collabkernel.wire.codec import decode_server_message
 from collabkernel.wire.ops import encode_op, op_kind
+from collabkernel.wire.room_state import decode_room
 
 
 async def filled(ops_count: int, storage: MemoryStorage | None = None) -> MemoryStorage:
@@ -40,8 +43,8 @@ def test_a_room_loads_the_same_with_and_without_a_snapshot() -> None:
         warm, snapshot_seq = await reader.load("board")
 
         assert snapshot_seq == 20
-        assert warm.tree.to_json() == cold.tree.to_json()
-        assert (warm.seq, warm.hlc, warm.tree.size_bytes) == (cold.seq, cold.hlc, cold.tree.size_bytes)
+        assert warm.state.tree.to_json() == cold.state.tree.to_json()
+        assert (warm.seq, warm.hlc, warm.state.tree.size_bytes) == (cold.seq, cold.hlc, cold.state.tree.size_bytes)
 
     asyncio.run(main())
 
@@ -77,13 +80,42 @@ def test_a_snapshot_names_the_operation_at_its_seq(snapshot_seq: int, op: OpId |
     asyncio.run(main())
 
 
+def test_a_partial_snapshot_has_places_and_no_contents() -> None:
+    async def main() -> None:
+        storage = await filled(0)
+        reader = Reader(storage)
+        block = OpId(7, 2)
+        ops: list[Op] = [
+            NewDocument(ROOT, "body"),
+            BlockInsert(document_id("body"), Slot.CHILD, key_between(None, None, 7), "heading"),
+            MapSet(block, "level", 2),
+        ]
+        encoded = tuple([(op_kind(op), encode_op(op)) for op in ops])
+        await storage.append([AppendRequest("board", 7, 1, 1, 0, 1, "ann", encoded)])
+        await reader.write_snapshot("board", 3, 0)
+
+        whole, _ = await reader.catch_up("board", 0, 3, with_snapshot=True)
+        partial, _ = await reader.catch_up("board", 0, 3, with_snapshot=True, is_partial=True)
+
+        levels = []
+        for parts in (whole, partial):
+            snapshot = decode_server_message(b"".join(parts), Limits()).snapshot
+            assert snapshot is not None
+            blocks = decode_room(snapshot.state, None)[0].blocks
+            assert blocks is not None
+            levels.append((blocks.block(block).type, blocks.block(block).properties.get("level")))
+        assert levels == [("heading", 2), ("heading", None)]
+
+    asyncio.run(main())
+
+
 class DeletedMeanwhile(MemoryStorage):
     """A real storage whose room is deleted as soon as its snapshot was read, once ``is_deleting``."""
 
     is_deleting = False
 
-    async def latest_snapshot(self, room_id: str) -> SnapshotRow | None:
-        snapshot = await super().latest_snapshot(room_id)
+    async def latest_snapshot(self, room_id: str, wanted: Sequence[str] | None = None) -> SnapshotRow | None:
+        snapshot = await super().latest_snapshot(room_id, wanted)
         if self.is_deleting:
             await self.delete_room(room_id)
         return snapshot
@@ -177,7 +209,7 @@ def test_a_long_log_of_large_values_is_folded_in_pieces() -> None:
         fold, _ = await reader.load("board")
         await reader.write_snapshot("board", 2600, 0)
 
-        assert (fold.seq, fold.tree.to_json()["k"]) == (2600, f"{1999:020000}")
+        assert (fold.seq, fold.state.tree.to_json()["k"]) == (2600, f"{1999:020000}")
         assert storage.largest_bytes < 24 << 20
 
     asyncio.run(main())
@@ -191,10 +223,20 @@ def test_a_log_with_an_operation_that_does_not_apply_opens_without_it_and_with_a
 
         fold, snapshot_seq = await reader.load("board")
 
-        assert (fold.tree.to_json(), snapshot_seq) == ({"a": 1, "b": 2}, 3)
+        assert (fold.state.tree.to_json(), snapshot_seq) == ({"a": 1, "b": 2}, 3)
         parts, through = await reader.catch_up("board", 0, 3, with_snapshot=True)
         message = decode_server_message(b"".join(parts), Limits())
         assert message.snapshot is not None
         assert (message.snapshot.seq, message.ops, through) == (3, (), 3)
 
     asyncio.run(main())
+
+
+def test_the_collector_comes_back_when_the_last_of_two_loads_is_done() -> None:
+    pause = CollectorPause()
+
+    with pause:
+        with pause:
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()

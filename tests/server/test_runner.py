@@ -34,10 +34,10 @@ def test_a_room_that_cannot_be_read_says_so_and_is_tried_again() -> None:
     class Unreadable(MemoryStorage):
         is_failing = True
 
-        async def latest_snapshot(self, room_id: str):  # type: ignore[no-untyped-def]  # as the base says
+        async def latest_snapshot(self, room_id: str, wanted=None):  # type: ignore[no-untyped-def]  # as the base says
             if self.is_failing:
                 raise OSError("bad sector")
-            return await super().latest_snapshot(room_id)
+            return await super().latest_snapshot(room_id, wanted)
 
     storage = Unreadable()
 

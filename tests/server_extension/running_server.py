@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from collabkernel.document.operations import Envelope, MapSet, Scalar
 from collabkernel.limits import Limits
 from collabkernel.wire.codec import decode_server_message, encode_client_message
 from collabkernel.wire.messages import ClientMessage, Hello, ServerMessage, SessionKind, Submit, Welcome
+from tests.bounds import HANG_S, stop_s_max
+from tests.jupyter_command import jupyter_command
 
 TOKEN = "the-servers-own-token"
 CONFIG = '''
@@ -41,7 +43,7 @@ class People(IdentityProvider):
 
 class Rules(Authorizer):
     def is_authorized(self, handler, user, action, resource):
-        if resource != "rooms":
+        if resource not in ("rooms", "contents"):
             return True
         assert action in ("read", "write"), action
         if user.username.startswith("stranger"):
@@ -68,9 +70,16 @@ class Answer:
 
 
 class RunningServer:
-    """One ``jupyter server`` with our extension alone."""
+    """One ``jupyter server``, with our extension alone unless others are named."""
 
-    def __init__(self, folder: Path, *arguments: str, port: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        port: int = 0,
+        python: str | Path = sys.executable,
+        extensions: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         self.token = TOKEN
         self.runtime_dir = folder / "runtime"
@@ -83,10 +92,12 @@ class RunningServer:
             "JUPYTER_RUNTIME_DIR": str(self.runtime_dir),
             "JUPYTER_TOKEN": TOKEN,
         }
-        command = [sys.executable, "-m", "jupyter_server", "--no-browser", f"--port={port}", "--log-level=DEBUG"]
-        command += ["--ServerApp.jpserver_extensions={'collabkernel_server': True}", f"--ServerApp.root_dir={folder}"]
+        command = [*jupyter_command("jupyter_server", python), "--no-browser", f"--port={port}", "--log-level=DEBUG"]
+        enabled = dict.fromkeys(["collabkernel_server", *extensions], True)
+        command += [f"--ServerApp.jpserver_extensions={enabled}", f"--ServerApp.root_dir={folder}"]
         command += [f"--config={folder / 'config' / 'jupyter_server_config.py'}"]
         command += ["--allow-root", "--ServerApp.base_url=/base/", *arguments]
+        started_s = time.monotonic()
         self.process = subprocess.Popen(
             command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
         )
@@ -94,8 +105,9 @@ class RunningServer:
         self._is_ready = threading.Event()
         self._log_reader = threading.Thread(target=self._read_log, daemon=True)
         self._log_reader.start()
-        assert self._is_ready.wait(60), f"the server did not start:\n{self.log}"
+        assert self._is_ready.wait(HANG_S), f"the server did not start:\n{self.log}"
         assert self.process.poll() is None, f"the server ended:\n{self.log}"
+        self.stop_s_max = stop_s_max(time.monotonic() - started_s)
         info = json.loads((self.runtime_dir / f"jpserver-{self.process.pid}.json").read_text())
         self.base_url = f"http://127.0.0.1:{info['port']}/base/"
 
@@ -130,7 +142,7 @@ class RunningServer:
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.base_url + path, data, all_headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=20) as response:
+            with urllib.request.urlopen(request, timeout=HANG_S) as response:
                 return Answer(response.status, dict(response.headers), response.read())
         except urllib.error.HTTPError as error:
             return Answer(error.code, dict(error.headers), error.read())
@@ -152,12 +164,12 @@ class RunningServer:
         url = f"ws{self.base_url.removeprefix('http')}collabkernel/api/rooms/{room}/ws{query}"
         options |= {"additional_headers": headers, "compression": None, "max_size": None, "proxy": None}
         # Entered here and closed by the member's own end: tests open sockets that outlive a block.
-        return Member(connect(url, open_timeout=20, **options).__enter__())
+        return Member(connect(url, open_timeout=HANG_S, **options).__enter__())
 
     def open_raw(self, room: str, **headers: str) -> socket.socket:
         """The line of an upgrade request that was sent; nothing reads the answer."""
         host, port = self.origin.removeprefix("http://").split(":")
-        line = socket.create_connection((host, int(port)), timeout=20)
+        line = socket.create_connection((host, int(port)), timeout=HANG_S)
         line.sendall(upgrade_request(f"/base/collabkernel/api/rooms/{room}/ws", f"{host}:{port}", headers))
         return line
 
@@ -175,12 +187,12 @@ class RunningServer:
         kernel_id = started.json["id"]
         client = BlockingKernelClient(connection_file=str(self.runtime_dir / f"kernel-{kernel_id}.json"))
         client.load_connection_file()
-        client.start_channels()
+        client.start_channels(hb=False)  # a kernel that starts slowly misses its first beats
         printed: list[str] = []
         try:
-            client.wait_for_ready(timeout=60)
+            client.wait_for_ready(timeout=HANG_S)
             client.execute_interactive(
-                code, timeout=60, output_hook=lambda message: printed.append(message["content"].get("text", ""))
+                code, timeout=HANG_S, output_hook=lambda message: printed.append(message["content"].get("text", ""))
             )
         finally:
             client.stop_channels()
@@ -191,7 +203,7 @@ class RunningServer:
         """SIGTERM, and how many seconds it took."""
         started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+        self.process.wait(HANG_S)
         took_s = time.monotonic() - started
         self._log_reader.join(10)
         return took_s
@@ -230,7 +242,7 @@ class Member:
     def receive(self, until: Callable[[ServerMessage], Any]) -> ServerMessage:
         """Read messages up to the one that ``until`` is waiting for."""
         while True:
-            frame = self.socket.recv(timeout=20)
+            frame = self.socket.recv(timeout=HANG_S)
             assert isinstance(frame, bytes)
             message = decode_server_message(frame, Limits())
             self.seen.append(message)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from collabkernel_server.credentials import KernelCredential
-from collabkernel_server.database import DatabaseLock
 from collabkernel_server.service import RoomService
 from jupyter_server.auth import User
 
@@ -58,7 +57,6 @@ def make_service(folder: Path, storage: FailingStorage, start_retry_ms: int = 10
         make_hub=lambda: Hub(storage, LIMITS),
         limits=LIMITS,
         credential=KernelCredential(User("ann"), str(folder)),
-        lock=DatabaseLock(f"sqlite:///{folder}/rooms.sqlite"),
         room_name_pattern="team-.*",
         ping_interval_s=30.0,
         log=logging.getLogger("test"),

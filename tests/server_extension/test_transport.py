@@ -97,6 +97,37 @@ def test_buffered_bytes_are_those_not_taken() -> None:
     run(scenario)
 
 
+def test_small_frames_keep_their_order_behind_what_waits() -> None:
+    async def scenario() -> None:
+        async with sockets() as (_, far, transport, _):
+            expected = bytearray()
+            for number in range(2000):
+                frame = b"%d" % number * 500
+                transport.send(frame)
+                expected += b"\x82\x7e" + len(frame).to_bytes(2) + frame
+            assert transport.buffered_bytes > 0
+            assert await far.read_bytes(len(expected)) == bytes(expected)
+            transport.send(b"last")
+            assert await far.read_bytes(6) == b"\x82\x04last"
+            assert transport.buffered_bytes == 0
+
+    run(scenario)
+
+
+def test_a_small_frame_to_a_broken_socket_is_quiet(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with sockets() as (near, far, transport, _):
+            far.close()
+            for _ in range(3):
+                transport.send(b"x")
+            assert transport.buffered_bytes == 0
+            assert near.ws_connection is not None
+            assert near.ws_connection.stream.closed()
+
+    run(scenario)
+    assert caplog.text == ""
+
+
 def test_drained_is_not_told_below_the_high_mark() -> None:
     async def scenario() -> None:
         async with sockets() as (_, far, transport, drained):

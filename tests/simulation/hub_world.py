@@ -73,9 +73,9 @@ class FaultyStorage(MemoryStorage):
         await self._fail_or_wait()
         return await super().find_envelope(room_id, site, counter)
 
-    async def latest_snapshot(self, room_id: str) -> SnapshotRow | None:
+    async def latest_snapshot(self, room_id: str, wanted: Sequence[str] | None = None) -> SnapshotRow | None:
         await self._fail_or_wait()
-        return await super().latest_snapshot(room_id)
+        return await super().latest_snapshot(room_id, wanted)
 
     async def save_snapshot(self, snapshot: SnapshotRow, now_ms: int) -> None:
         await self._fail_or_wait()

@@ -14,6 +14,7 @@ import pytest
 from collabkernel.server.hub import Hub
 from collabkernel.server.reader import Reader
 from collabkernel.storage.base import OpRow
+from tests.bounds import HANG_S
 from tests.server.raw import join
 from tests.simulation.hub_world import LIMITS, ROOM, Author, FaultyStorage
 
@@ -32,7 +33,7 @@ async def live_through(seed: str) -> None:
         storage.fault_odds = rng.choice((0.0, 0.0, 0.05)) if step % 25 == 0 else storage.fault_odds
         await rng.choice(authors).step()
     storage.fault_odds = 0.0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_S):
         await asyncio.gather(*[author.settle() for author in authors])
         reader = await join(hub, ROOM, "reader")
         head = reader.through
@@ -44,7 +45,7 @@ async def live_through(seed: str) -> None:
     fold, _ = await Reader(storage).load(ROOM)
     check(authors, log)
     for author in authors:
-        assert author.tree.to_json() == fold.tree.to_json(), f"{author.name} sees something else than the log"
+        assert author.tree.to_json() == fold.state.tree.to_json(), f"{author.name} sees something else than the log"
     assert not fold.skipped
     await hub.stop()
 

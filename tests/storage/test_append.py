@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from collabkernel.storage.append import (
@@ -18,6 +19,7 @@ from collabkernel.storage.append import (
     storable_refusal,
 )
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended, OpRow, Refusal
+from tests.examples import examples
 
 pytestmark = pytest.mark.core
 
@@ -65,7 +67,16 @@ requests = st.builds(
 )
 
 
-@settings(max_examples=150)
+_TWO = AppendRequest("plan", 1, 1, 1, 0, 0, "ann", ((1, b"op"), (1, b"op")))
+
+
+def test_a_counter_inside_an_envelope_of_the_same_batch_is_answered_as_from_the_log():
+    inside = replace(_TWO, counter=2, ops=((1, b"op"),))
+
+    assert Log().append([_TWO, inside]) == [Appended(1, 0), Appended(2, 1, duplicate=True)]
+
+
+@examples(150)
 @given(st.lists(requests, max_size=25), st.data())
 def test_a_batch_gives_what_its_envelopes_give_one_by_one(batch: list[AppendRequest], data: st.DataObject):
     one_by_one, cut = Log(), Log()
@@ -77,7 +88,7 @@ def test_a_batch_gives_what_its_envelopes_give_one_by_one(batch: list[AppendRequ
     assert (cut.rows, cut.rooms, cut.sites) == (one_by_one.rows, one_by_one.rooms, one_by_one.sites)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.lists(requests, max_size=25))
 def test_seqs_and_counters_have_no_gaps(batch: list[AppendRequest]):
     log = Log()

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.bounds import HANG_S
+
 APPENDS = 25
 
 # In a process of its own: the VFS becomes the default of the whole process.
@@ -41,7 +43,7 @@ asyncio.run(main(sys.argv[1], sys.argv[2] == "durable", int(sys.argv[3])))
 def write(folder: Path, durability: str) -> dict[str, Any]:
     root = Path(__file__).parent.parent.parent
     command = [sys.executable, "-c", WRITER, str(folder), durability, str(APPENDS)]
-    writer = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False, timeout=60)
+    writer = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False, timeout=HANG_S)
     assert writer.returncode == 0, writer.stderr
     report: dict[str, Any] = json.loads(writer.stdout)
     return report

@@ -15,6 +15,7 @@ from collabkernel.storage.base import AppendRequest, Refusal, SnapshotRow, Stora
 from collabkernel.storage.memory import MemoryStorage
 from collabkernel.storage.sql import SqlStorage
 from tests.contract.authors import whole_log
+from tests.examples import examples
 
 rooms = st.sampled_from(["plan", "plan", "notes"])
 sites = st.integers(1, 2)
@@ -73,7 +74,7 @@ def sqlite_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("twin") / "rooms.db"
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(examples(40), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(calls, max_size=15))
 def test_memory_and_sqlite_answer_the_same(sqlite_path: Path, script: list[tuple[Any, ...]]):
     async def run() -> None:

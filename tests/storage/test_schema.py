@@ -17,6 +17,7 @@ from collabkernel.errors import StorageError
 from collabkernel.storage import schema
 from collabkernel.storage.database import Database
 from collabkernel.storage.sql import SqlStorage
+from tests.bounds import HANG_S
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +47,7 @@ def open_in_processes(url: str, count: int) -> None:
         opener.stdin.write(b"\n")
         opener.stdin.flush()
     for opener in openers:
-        _, errors = opener.communicate(timeout=60)
+        _, errors = opener.communicate(timeout=HANG_S)
         assert opener.returncode == 0, errors.decode()
 
 
@@ -109,20 +110,19 @@ async def test_a_failed_migration_leaves_nothing_behind(path: Path):
     assert tables == ["blobs"]
 
 
-async def test_a_current_database_opens_quickly(storage: SqlStorage, path: Path):
-    del storage
-    took_ms = []
+async def test_a_current_database_opens_quickly(tmp_path: Path):
+    took_s = []
     for _ in range(5):
-        again = SqlStorage(f"sqlite:///{path}")
-        started_s = time.perf_counter()
-        await again.open()
-        took_ms.append((time.perf_counter() - started_s) * 1000)
-        await again.close()
+        storage = SqlStorage(f"sqlite:///{tmp_path}/opened.db")
+        started_s = time.process_time()
+        await storage.open()
+        took_s.append(time.process_time() - started_s)
+        await storage.close()
 
-    assert min(took_ms) < 150
+    assert min(took_s[1:]) < took_s[0] / 2
 
 
 def test_a_current_database_opens_without_alembic(path: Path):
     program = OPENER + "\nassert ('alembic.script' in sys.modules) == (sys.argv[2] == '0')"
     for i in ("0", "1"):
-        subprocess.run([sys.executable, "-c", program, f"sqlite:///{path}", i], input=b"\n", check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", program, f"sqlite:///{path}", i], input=b"\n", check=True, timeout=HANG_S)

@@ -31,10 +31,16 @@ class FaultyDatabase:
         return getattr(self._real, name)
 
     async def write(self, work: Callable[[Any], Any]) -> Any:
+        return await self._run(self._real.write, work)
+
+    async def append(self, work: Callable[[Any], Any]) -> Any:
+        return await self._run(self._real.append, work)
+
+    async def _run(self, run: Callable[[Any], Any], work: Callable[[Any], Any]) -> Any:
         fault = self.faults.pop(0) if self.faults else None
         if fault == "before":
             raise OperationalError("BEGIN", None, Exception("the connection was lost"))
-        answer = await self._real.write(work)
+        answer = await run(work)
         if fault == "after":
             raise OperationalError("COMMIT", None, Exception("the connection was lost"))
         return answer

@@ -48,6 +48,6 @@ async def test_what_sqlite_is_told_beside_the_columns_is_the_same(storage: SqlSt
         with sqlite3.connect(file) as connection:
             rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
         connection.close()
-        return {name: sql for name, sql in rows if name not in ("alembic_version", "sqlite_sequence")}
+        return {name: " ".join(sql.split()) for name, sql in rows if name not in ("alembic_version", "sqlite_sequence")}
 
     assert schema_of(path) == schema_of(path.parent / "made.db")

@@ -13,6 +13,7 @@ from collabkernel.errors import InvalidValueError
 from collabkernel.limits import Limits
 from collabkernel.wire.codec import decode_server_message, encode_client_message
 from collabkernel.wire.messages import Hello, SessionKind
+from tests.bounds import HANG_S
 
 
 def test_a_relay_of_an_async_room_is_used_from_another_thread() -> None:
@@ -41,9 +42,9 @@ def test_a_relay_of_an_async_room_is_used_from_another_thread() -> None:
 
             handle = []
             await asyncio.to_thread(use)
-            await asyncio.wait_for(arrived.wait(), 5)
+            await asyncio.wait_for(arrived.wait(), HANG_S)
             handle[0].close()
-            await asyncio.wait_for(ended.wait(), 5)
+            await asyncio.wait_for(ended.wait(), HANG_S)
             with pytest.raises(InvalidValueError):
                 await asyncio.to_thread(shown.browser_ticket)
 

@@ -11,6 +11,7 @@ from collabkernel_widgets import relay as relay_module
 from collabkernel_widgets.relay import RelayDesk
 
 from collabkernel.errors import StorageError
+from tests.bounds import HANG_S
 
 
 class EchoRelay:
@@ -60,7 +61,7 @@ class Page:
 
     def wait_for(self, count: int) -> list[tuple[dict[str, Any], list[bytes]]]:
         with self._arrived:
-            assert self._arrived.wait_for(lambda: len(self.got) >= count, timeout=5)
+            assert self._arrived.wait_for(lambda: len(self.got) >= count, timeout=HANG_S)
         return self.got
 
 

@@ -6,6 +6,10 @@ from hypothesis import strategies as st
 
 from collabkernel.crdt.ids import OpId, Stamp
 from collabkernel.document.operations import (
+    BlockDelete,
+    BlockInsert,
+    BlockMove,
+    BlockRekey,
     ContainerKind,
     Envelope,
     ListDelete,
@@ -15,7 +19,9 @@ from collabkernel.document.operations import (
     MapDelete,
     MapSet,
     NewContainer,
+    NewDocument,
     Side,
+    Slot,
     StoredEnvelope,
     TextEdit,
 )
@@ -41,6 +47,16 @@ NEW_CONTAINERS = st.builds(NewContainer, st.sampled_from(ContainerKind)) | st.bu
     NewContainer, st.sampled_from(ContainerKind), st.just(True), st.none() | STAMPS
 )
 VALUES = SCALARS | NEW_CONTAINERS
+SLOTS = st.sampled_from(Slot)
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200)
+PARENTS = OP_IDS | st.builds(OpId, st.just(0), COUNTERS)
+TREE_OPS = (
+    st.builds(NewDocument, TARGETS, NAMES)
+    | st.builds(BlockInsert, TARGETS, SLOTS, NAMES, NAMES, st.none() | OP_IDS)
+    | st.builds(BlockMove, TARGETS, PARENTS, SLOTS, NAMES)
+    | st.builds(BlockDelete, TARGETS)
+    | st.builds(BlockRekey, TARGETS, SLOTS, st.lists(st.tuples(OP_IDS, NAMES), min_size=1, max_size=4).map(tuple))
+)
 OPS = (
     st.builds(MapSet, TARGETS, TEXTS, VALUES)
     | st.builds(MapDelete, TARGETS, TEXTS)
@@ -49,6 +65,7 @@ OPS = (
     | st.builds(ListMove, TARGETS, OP_IDS, st.none() | OP_IDS, SIDES)
     | st.builds(ListSet, TARGETS, OP_IDS, VALUES)
     | st.builds(TextEdit, TARGETS, st.binary(min_size=1, max_size=300))
+    | TREE_OPS
 )
 ENVELOPES = st.builds(
     Envelope,

@@ -18,7 +18,17 @@ from collabkernel.wire.codec import (
     encode_client_message,
     inflate,
 )
-from collabkernel.wire.messages import ClientMessage, Event, Hello, Presence, Resume, Resync, SessionKind, Submit
+from collabkernel.wire.messages import (
+    ClientMessage,
+    Event,
+    Hello,
+    Presence,
+    Resume,
+    Resync,
+    SessionKind,
+    Submit,
+    Viewport,
+)
 from collabkernel.wire.writer import field_bytes
 from tests.wire.strategies import ENVELOPES, OP_IDS, SITES, TEXTS
 
@@ -32,6 +42,7 @@ MESSAGES = (
     | st.just(Presence('{"cursor": null}'))
     | st.builds(Event, TEXTS.filter(bool), st.sampled_from(["null", "[1, 2.5]", '"text"', '{"a": {}}']))
     | st.just(Resync())
+    | st.builds(Viewport, st.lists(OP_IDS, max_size=3).map(tuple))
 )
 
 
@@ -70,6 +81,7 @@ def test_any_bytes_are_decoded_or_refused(frame: bytes):
             decode(frame, Limits())
 
 
+@pytest.mark.heavy
 def test_zlib_bomb_is_never_held_whole():
     bomb = zlib.compress(bytes(100 << 20), 9)
 
@@ -79,6 +91,7 @@ def test_zlib_bomb_is_never_held_whole():
     assert refused.value.size_bytes == (1 << 20) + 1
 
 
+@pytest.mark.heavy
 def test_bomb_in_a_snapshot_is_refused():
     bomb = zlib.compress(bytes(40 << 20), 9)
     frame = field_bytes(2, b"\x10\x01" + field_bytes(3, bomb))

@@ -21,8 +21,10 @@ from collabkernel.document.operations import (
     Op,
 )
 from collabkernel.errors import MalformedFrameError, RemoteProtocolError
-from collabkernel.wire import fast_reader, fast_state
+from collabkernel.wire import collab_pb2 as pb
+from collabkernel.wire import fast_reader, fast_state, strict
 from collabkernel.wire.state import decode_state, encode_state, strictly_read_list
+from tests.examples import seeds
 
 HLC = 1_795_000_000_000 << 16
 SITE = 3_000_000_000
@@ -73,6 +75,28 @@ def test_reads_what_the_strict_decoder_reads():
     assert len(by_hand[1]) == 24
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize("size", [1, 127, 128, 20_000])
+def test_a_block_with_a_text_is_read_by_hand_or_left_to_the_strict_decoder(size: int):
+    for id in (OpId(SITE, 9), OpId(7, 2**40), OpId(0, 77)):
+        of_text = pb.BlockState(id=pb.OpId(site=id.site, counter=id.counter), yjs_state=b"x" * size)
+        body = of_text.SerializeToString()
+        if id.site:
+            assert fast_state.read_text(body) == (id, b"x" * size)
+        for at in range(min(len(body), 24)):
+            for byte in range(256):
+                spoilt = body[:at] + bytes((byte,)) + body[at + 1 :]
+                with contextlib.suppress(*fast_reader.NOT_READ):
+                    found = fast_state.read_text(spoilt)
+                    read = strict.parse(pb.BlockState, spoilt)
+                    assert not read.properties
+                    assert found == (strict.container_id(read.id.site, read.id.counter), read.yjs_state)
+        of_text.properties.add(key="done")
+        for unusual in (of_text.SerializeToString(), body[:-1], body + b"\x00", b""):
+            with pytest.raises(fast_reader.NOT_READ):
+                fast_state.read_text(unusual)
+
+
 def test_a_changed_byte_is_never_read_otherwise():
     rng = random.Random(11)
     container, kinds = _list_container(), _kinds()
@@ -95,7 +119,7 @@ def test_a_changed_byte_is_never_read_otherwise():
     assert read_count > 100
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(range(20)))
 def test_a_mutated_state_is_decoded_or_refused(seed: int):
     rng = random.Random(seed)
     state = encode_state(_tree(), 37, HLC + 200)

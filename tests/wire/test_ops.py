@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from collabkernel.crdt.ids import ROOT, OpId
 from collabkernel.document.operations import ListInsert, ListMove, MapSet, Op, OpValue, Side, TextEdit
 from collabkernel.errors import InvalidValueError, MalformedFrameError
 from collabkernel.wire import collab_pb2 as pb
 from collabkernel.wire.ops import decode_op, encode_op, op_kind, strictly_decode_op, value_bytes
+from tests.examples import examples
 from tests.wire.strategies import OPS, VALUES
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(OPS)
 def test_decode_gives_back_what_was_encoded(op: Op):
     payload = encode_op(op)

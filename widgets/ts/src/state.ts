@@ -12,7 +12,7 @@ const NO_BYTES = new Uint8Array(0);
  */
 export function toState(tree: LiveTree, seq: number, hlc: bigint): RoomState {
   const nodes = [...tree.all()].sort((a, b) => a.depth - b.depth || compareIds(a.id, b.id));
-  return { seq, hlc, containers: nodes.map(containerState) };
+  return { seq, hlc, containers: nodes.map(containerState), blocks: [] };
 }
 
 function containerState(node: Node): ContainerState {

@@ -10,7 +10,7 @@ import { TextState, type TextStep } from "./crdt/text.ts";
 import { InvalidOperationError } from "./errors.ts";
 import { isLater, keyOf, ROOT, sameId, sharedContainerId, type IdKey, type OpId, type Stamp } from "./ids.ts";
 import { fromWire, type Plain } from "./values.ts";
-import { Kind, type ContainerState, type NewContainer, type Op, type RoomState, type StoredWireValue, type WireValue } from "./wire/messages.ts";
+import { Kind, type ContainerState, type LiveOp, type NewContainer, type Op, type RoomState, type StoredWireValue, type TreeOpBody, type WireValue } from "./wire/messages.ts";
 
 /** Takes back one applied operation; only the last one that is still applied may be taken back. */
 export type Undo = () => void;
@@ -63,6 +63,8 @@ export interface Change {
 export class LiveTree {
   private readonly nodes = new Map<IdKey, Node>();
   private readonly clientId: number;
+  /** The room has block documents, which this tree does not hold: what is on an unknown target is on one of their blocks. */
+  private hasDocument = false;
 
   /** @param clientId Yjs client id of local text edits: the replica's site. */
   constructor(clientId: number) {
@@ -126,7 +128,13 @@ export class LiveTree {
    * @param undos When given, gets what takes this operation back.
    */
   apply(id: OpId, stamp: Stamp, op: Op, undos?: Undo[]): Change | undefined {
-    const node = this.node({ site: op.targetSite, counter: op.targetCounter });
+    if (isOnTree(op)) {
+      this.hasDocument = true;
+      return undefined;
+    }
+    const target = { site: op.targetSite, counter: op.targetCounter };
+    if (this.hasDocument && this.find(target) === undefined) return undefined;
+    const node = this.node(target);
     switch (op.kind) {
       case "mapSet":
       case "mapDelete":
@@ -234,6 +242,7 @@ export class LiveTree {
   /** The tree in a snapshot. Throws InvalidOperationError when it does not hang together. */
   static restore(state: RoomState, clientId: number): LiveTree {
     const tree = new LiveTree(clientId);
+    tree.hasDocument = state.tree !== undefined;
     for (const container of state.containers) tree.restoreContainer(container);
     return tree;
   }
@@ -263,6 +272,13 @@ export class LiveTree {
     }
     this.nodes.set(keyOf(id), node);
   }
+}
+
+const TREE_OPS: ReadonlySet<string> = new Set<TreeOpBody["kind"]>(["newDocument", "blockInsert", "blockMove", "blockDelete", "blockRekey"]);
+
+/** Whether an operation is on the tree of a block document. */
+function isOnTree(op: Op): op is Exclude<Op, LiveOp> {
+  return TREE_OPS.has(op.kind);
 }
 
 /** What is shown under the keys of a map or object, by key. */

@@ -16,13 +16,14 @@ interface Site {
 
 const LIMITS = { frameBytes: 2 ** 20, keyBytes: 1024, valueBytes: 256 * 1024, envelopeOps: 1000, depth: 64, presenceBytes: 4096, opsPerS: 2000 };
 
-export const EMPTY: ServerMessage = { ops: [], acks: [], rejects: [], presence: [], events: [], notices: [], through: 0 };
+export const EMPTY: ServerMessage = { ops: [], acks: [], rejects: [], presence: [], events: [], notices: [], through: 0, filtered: [], contents: [] };
 
 /** A snapshot of the room before its first operation. */
 export const EMPTY_STATE = roomState.encode({
   seq: 0,
   hlc: 0n,
   containers: [{ id: { site: 0, counter: 0 }, kind: Kind.OBJECT, homeKey: "", afterHlc: 0n, afterSite: 0, entries: [], slots: [], elements: [], yjsState: new Uint8Array() }],
+  blocks: [],
 });
 
 export class FakeServer {

@@ -2,7 +2,7 @@
 
 import type { OpId } from "../src/ids.ts";
 import type * as m from "../src/wire/messages.ts";
-import { Kind, Role, SessionKind, Side } from "../src/wire/messages.ts";
+import { Kind, Role, SessionKind, Side, Slot } from "../src/wire/messages.ts";
 
 type Json = Record<string, unknown>;
 
@@ -34,10 +34,13 @@ export function opForm(op: m.Op): Json {
   const form: Json = { op: snake(op.kind), target: [op.targetSite, op.targetCounter] };
   const body: Json = { ...op.body };
   if (op.kind === "listInsert" || op.kind === "listMove") body.parent ??= undefined;
+  if (op.kind === "blockInsert") body.split ??= undefined;
   for (const [name, member] of Object.entries(body)) {
     if (name === "value") form.value = valueForm(member as m.WireValue);
     else if (name === "side") form.side = nameOf(Side, member as number);
-    else if (name === "element" || name === "parent") form[name] = id(member as OpId | undefined);
+    else if (name === "slot") form.slot = nameOf(Slot, member as number);
+    else if (name === "keys") form.keys = (member as readonly m.BlockKey[]).map(({ block, key }) => [id(block), key]);
+    else if (name === "element" || name === "parent" || name === "split") form[name] = id(member as OpId | undefined);
     else form[name] = member instanceof Uint8Array ? hex(member) : member;
   }
   return form;
@@ -61,6 +64,7 @@ function plainForm(value: object): Json {
 export function clientForm(message: m.ClientMessage): Json {
   const type = message.kind;
   if (message.kind === "submit") return { type, envelopes: message.body.envelopes.map(envelopeForm) };
+  if (message.kind === "viewport") return { type, blocks: message.body.blocks.map(id) };
   if (message.kind !== "hello") return { type, ...plainForm(message.body) };
   const { kind, client, resume } = message.body;
   const resumeForm = resume === undefined ? null : { ...plainForm(resume), through_op: id(resume.throughOp) };
@@ -71,10 +75,12 @@ export function serverForm(message: m.ServerMessage): Json {
   const form: Json = {};
   if (message.welcome) form.welcome = { ...plainForm(message.welcome), secret: hex(message.welcome.secret ?? new Uint8Array()) };
   if (message.snapshot) form.snapshot = { seq: message.snapshot.seq, state: hex(message.snapshot.state), op: id(message.snapshot.op) };
-  const stored = message.ops.flatMap(({ actors, envelopes }) =>
-    envelopes.map(({ seq, site, actor, envelope }) => ({ seq, site, actor: actors[actor], envelope: envelopeForm(envelope) })),
-  );
-  if (stored.length > 0) form.ops = stored;
+  for (const name of ["ops", "filtered"] as const) {
+    const stored = message[name].flatMap(({ actors, envelopes }) =>
+      envelopes.map(({ seq, site, actor, envelope }) => ({ seq, site, actor: actors[actor], envelope: envelopeForm(envelope) })),
+    );
+    if (stored.length > 0) form[name] = stored;
+  }
   const acks = message.acks.map(({ hlc, ...ack }) => ({ ...ack, hlc: hlc === 0n ? null : String(hlc) }));
   if (acks.length > 0) form.acks = acks;
   const presence = message.presence.flatMap(({ entries }) => entries.map(plainForm));
@@ -85,5 +91,8 @@ export function serverForm(message: m.ServerMessage): Json {
   if (message.degraded) form.degraded = message.degraded.on;
   if (message.bye) form.bye = plainForm(message.bye);
   if (message.through > 0) form.through = message.through;
+  if (message.throughOp) form.through_op = id(message.throughOp);
+  const contents = message.contents.map(({ blocks, lost }) => ({ blocks: hex(blocks), lost: lost.map(id) }));
+  if (contents.length > 0) form.contents = contents;
   return form;
 }

@@ -14,6 +14,7 @@ function refuse(when: boolean, what: string): void {
 
 const kindEnum = enumeration(4);
 const sideEnum = enumeration(2);
+const slotEnum = enumeration(2);
 const roleEnum = enumeration(2);
 const sessionKindEnum = enumeration(3);
 const encodingEnum = enumeration(1, true);
@@ -73,6 +74,24 @@ const textEdit = new Schema<m.TextEdit>("TextEdit", { update: [1, bytes, "requir
   refuse(update.length === 0, "TextEdit has no update"),
 );
 
+const newDocument = new Schema<m.NewDocument>("NewDocument", { name: [1, string, "required"] });
+const blockInsert = new Schema<m.BlockInsert>("BlockInsert", {
+  slot: [1, slotEnum, "required"],
+  key: [2, string, "required"],
+  type: [3, string, "required"],
+  split: [4, opId, "optional"],
+});
+const blockMove = new Schema<m.BlockMove>(
+  "BlockMove",
+  { parent: [1, containerId, "required"], slot: [2, slotEnum, "required"], key: [3, string, "required"] },
+  ({ parent }) => refuse(parent.counter === 0, "BlockMove goes to the root of the room"),
+);
+const blockDelete = new Schema<m.BlockDelete>("BlockDelete", {});
+const blockKey = new Schema<m.BlockKey>("BlockKey", { block: [1, opId, "required"], key: [2, string, "required"] });
+const blockRekey = new Schema<m.BlockRekey>("BlockRekey", { slot: [1, slotEnum, "required"], keys: [2, blockKey, "repeated"] }, ({ keys }) =>
+  refuse(keys.length === 0, "BlockRekey has no key"),
+);
+
 /** An envelope's first counter, seq and HLC, such that its last operation's are in range too. */
 function checkRun(first: number | bigint, count: number, max: number | bigint, what: string): void {
   refuse(first < 1 || BigInt(first) + BigInt(count - 1) > BigInt(max), `${what} is out of range`);
@@ -88,6 +107,11 @@ export const opSchema = new Schema<m.Op>("Op", {
   listMove: [7, listMove, "oneof"],
   listSet: [8, listSet, "oneof"],
   textEdit: [9, textEdit, "oneof"],
+  newDocument: [10, newDocument, "oneof"],
+  blockInsert: [11, blockInsert, "oneof"],
+  blockMove: [12, blockMove, "oneof"],
+  blockDelete: [13, blockDelete, "oneof"],
+  blockRekey: [14, blockRekey, "oneof"],
 }, ({ targetSite, targetCounter }) => refuse(targetSite > 0 && targetCounter === 0, "Op names no container"));
 
 const envelope = new Schema<m.Envelope>(
@@ -122,6 +146,8 @@ const hello = new Schema<m.Hello>("Hello", {
   client: [2, string],
   resume: [3, resume, "optional"],
 }, ({ client }) => refuse(new TextEncoder().encode(client).length > CLIENT_NAME_BYTES_MAX, "a client's name is too long"));
+/** Ten screens of blocks. */
+const VIEWPORT_BLOCKS_MAX = 500;
 /** A client's name goes to logs and metrics of operators. */
 const CLIENT_NAME_BYTES_MAX = 256;
 
@@ -135,6 +161,7 @@ export const clientMessage = new Schema<m.ClientMessage>("ClientMessage", {
   presence: [3, new Schema<m.Presence>("Presence", { stateJson: [1, string] }, ({ stateJson }) => refuse(!isStrictJson(stateJson, true), "presence is not a JSON object")), "oneof"],
   event: [4, new Schema<m.Event>("Event", { name: [1, string, "required"], payloadJson: [2, string] }, ({ payloadJson }) => refuse(!isStrictJson(payloadJson, false), "an event's payload is not JSON")), "oneof"],
   resync: [5, new Schema<Record<string, never>>("Resync", {}), "oneof"],
+  viewport: [6, new Schema<m.Viewport>("Viewport", { blocks: [1, containerId, "repeated"] }, ({ blocks }) => refuse(blocks.length > VIEWPORT_BLOCKS_MAX, "Viewport names too many blocks")), "oneof"],
 });
 
 // ---------------------------------------------------------------- server to client
@@ -209,6 +236,12 @@ const roomEvent = new Schema<m.RoomEvent>("RoomEvent", {
   payloadJson: [4, string],
 }, ({ payloadJson }) => refuse(!isStrictJson(payloadJson, false), "an event's payload is not JSON"));
 
+const contents = new Schema<m.Contents>(
+  "Contents",
+  { encoding: [1, encodingEnum], blocks: [2, implicitBytes], lost: [3, containerId, "repeated"] },
+  ({ blocks, lost }) => refuse(blocks.length === 0 && lost.length === 0, "Contents has nothing"),
+);
+
 export const serverMessage = new Schema<m.ServerMessage>("ServerMessage", {
   welcome: [1, welcome, "optional"],
   snapshot: [2, snapshot, "optional"],
@@ -221,7 +254,18 @@ export const serverMessage = new Schema<m.ServerMessage>("ServerMessage", {
   degraded: [9, new Schema<{ on: boolean }>("Degraded", { on: [1, bool] }), "optional"],
   bye: [10, notice, "optional"],
   through: [11, uint53],
-}, ({ ops }) => {
+  filtered: [12, ops, "repeated"],
+  throughOp: [13, opId, "optional"],
+  contents: [14, contents, "repeated"],
+}, ({ ops, filtered, through, throughOp }) => {
+  refuse(throughOp !== undefined && through === 0, "ServerMessage has the operation at through without it");
+  for (const { envelopes } of filtered) {
+    let least = 1;
+    for (const { seq, envelope } of envelopes) {
+      refuse(seq < least, "filtered operations are out of order");
+      least = seq + envelope.ops.length;
+    }
+  }
   let next: number | undefined;
   for (const { seq, envelope } of ops.flatMap((part) => part.envelopes)) {
     refuse(next !== undefined && seq !== next, "ServerMessage has a gap in its operations");
@@ -259,6 +303,9 @@ export const roomState = new Schema<m.RoomState>("RoomState", {
   seq: [1, uint53],
   hlc: [2, fixed64],
   containers: [3, containerState, "repeated"],
+  // Block documents, unread: this replica does not show them.
+  tree: [4, bytes, "optional"],
+  blocks: [5, bytes, "repeated"],
 });
 
 /**
@@ -269,11 +316,19 @@ export const roomState = new Schema<m.RoomState>("RoomState", {
 export function decodeServerMessage(frame: Uint8Array, frameBytesMax = SERVER_FRAME_BYTES_MAX): m.ServerMessage {
   if (frame.length > frameBytesMax) throw new FrameTooLargeError(frame.length, frameBytesMax);
   const decoded = serverMessage.decode(frame);
-  if (decoded.snapshot?.encoding !== 1) return decoded;
-  return { ...decoded, snapshot: { ...decoded.snapshot, encoding: 0, state: inflate(decoded.snapshot.state, frameBytesMax) } };
+  const contents = decoded.contents.map((part) => inflated(part, frameBytesMax));
+  if (decoded.snapshot?.encoding !== 1) return { ...decoded, contents };
+  return { ...decoded, contents, snapshot: { ...decoded.snapshot, encoding: 0, state: inflate(decoded.snapshot.state, frameBytesMax) } };
 }
 
 /** Encode a frame to the server; throws InvalidValueError when a value of the caller does not fit its type. */
 export function encodeClientMessage(message: m.ClientMessage): Uint8Array<ArrayBuffer> {
   return clientMessage.encode(message);
+}
+
+function inflated(contents: m.Contents, bytesMax: number): m.Contents {
+  if (contents.encoding !== 1) return contents;
+  const blocks = inflate(contents.blocks, bytesMax);
+  refuse(blocks.length === 0 && contents.lost.length === 0, "Contents has nothing");
+  return { ...contents, encoding: 0, blocks };
 }

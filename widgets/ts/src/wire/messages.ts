@@ -9,6 +9,9 @@ export type Kind = (typeof Kind)[keyof typeof Kind];
 export const Side = { LEFT: 1, RIGHT: 2 } as const;
 export type Side = (typeof Side)[keyof typeof Side];
 
+export const Slot = { CHILD: 1, INLINE: 2 } as const;
+export type Slot = (typeof Slot)[keyof typeof Slot];
+
 export const SessionKind = { PERSON: 1, SCRIPT: 2, AGENT: 3 } as const;
 export type SessionKind = (typeof SessionKind)[keyof typeof SessionKind];
 
@@ -67,7 +70,42 @@ export interface TextEdit {
   readonly update: Uint8Array;
 }
 
-export type OpBody =
+/** Operations on block documents. This replica has none: it reads them, and passes them over. */
+export interface NewDocument {
+  readonly name: string;
+}
+/** The target is the parent. */
+export interface BlockInsert {
+  readonly slot: Slot;
+  readonly key: string;
+  readonly type: string;
+  readonly split?: OpId;
+}
+export interface BlockMove {
+  readonly parent: OpId;
+  readonly slot: Slot;
+  readonly key: string;
+}
+export type BlockDelete = Record<string, never>;
+export interface BlockKey {
+  readonly block: OpId;
+  readonly key: string;
+}
+export interface BlockRekey {
+  readonly slot: Slot;
+  readonly keys: readonly BlockKey[];
+}
+
+export type OpBody = LiveOpBody | TreeOpBody;
+
+export type TreeOpBody =
+  | { readonly kind: "newDocument"; readonly body: NewDocument }
+  | { readonly kind: "blockInsert"; readonly body: BlockInsert }
+  | { readonly kind: "blockMove"; readonly body: BlockMove }
+  | { readonly kind: "blockDelete"; readonly body: BlockDelete }
+  | { readonly kind: "blockRekey"; readonly body: BlockRekey };
+
+export type LiveOpBody =
   | { readonly kind: "mapSet"; readonly body: MapSet }
   | { readonly kind: "mapDelete"; readonly body: MapDelete }
   | { readonly kind: "listInsert"; readonly body: ListInsert }
@@ -77,6 +115,7 @@ export type OpBody =
   | { readonly kind: "textEdit"; readonly body: TextEdit };
 
 /** An operation on the container (targetSite, targetCounter); its own id and stamp follow from its envelope. */
+export type LiveOp = LiveOpBody & { readonly targetSite: number; readonly targetCounter: number };
 export type Op = OpBody & { readonly targetSite: number; readonly targetCounter: number };
 
 /** What belongs together: op i has counter + i and hlc + i. */
@@ -119,12 +158,17 @@ export interface Event {
   readonly payloadJson: string;
 }
 
+export interface Viewport {
+  readonly blocks: readonly OpId[];
+}
+
 export type ClientMessage =
   | { readonly kind: "hello"; readonly body: Hello }
   | { readonly kind: "submit"; readonly body: Submit }
   | { readonly kind: "presence"; readonly body: Presence }
   | { readonly kind: "event"; readonly body: Event }
-  | { readonly kind: "resync"; readonly body: Record<string, never> };
+  | { readonly kind: "resync"; readonly body: Record<string, never> }
+  | { readonly kind: "viewport"; readonly body: Viewport };
 
 // ---------------------------------------------------------------- server to client
 
@@ -198,6 +242,11 @@ export interface Notice {
 export type Bye = Notice;
 
 /** All that one frame holds, to be taken in the order of the fields. */
+export interface Contents {
+  readonly encoding: number;
+  readonly blocks: Uint8Array;
+  readonly lost: readonly OpId[];
+}
 export interface ServerMessage {
   readonly welcome?: Welcome;
   readonly snapshot?: Snapshot;
@@ -210,6 +259,10 @@ export interface ServerMessage {
   readonly degraded?: { readonly on: boolean };
   readonly bye?: Bye;
   readonly through: number;
+  /** To sessions with a viewport, which this client has none of. */
+  readonly filtered: readonly Ops[];
+  readonly throughOp?: OpId;
+  readonly contents: readonly Contents[];
 }
 
 // ---------------------------------------------------------------- state, in snapshots
@@ -255,4 +308,7 @@ export interface RoomState {
   readonly seq: number;
   readonly hlc: bigint;
   readonly containers: readonly ContainerState[];
+  /** Block documents, unread. */
+  readonly tree?: Uint8Array;
+  readonly blocks: readonly Uint8Array[];
 }

@@ -1,0 +1,99 @@
+"""A resync: when it is due, and the state that it brings until that may take the place of the replica's own.
+
+The server's snapshot may be older than what the replica has shown: the log behind it follows, in one message or in
+many. Until then the old state stays. In the snapshot's own edits may be missing that are in the log; whoever typed
+there would use places of his Yjs clock a second time, and what is pending may name blocks that are not there yet.
+"""
+
+from __future__ import annotations
+
+from collabkernel.client.applying import apply_stored
+from collabkernel.client.own_blocks import OwnBlocks
+from collabkernel.crdt.ids import OpId
+from collabkernel.document.operations import StoredEnvelope
+from collabkernel.document.room_state import RoomState
+
+
+class Incoming:
+    """A snapshot, and the log behind it as far as it has come.
+
+    Args:
+        state: Of the snapshot.
+        seq: Of the snapshot.
+        op: The operation there.
+        site: The replica's.
+        goal_seq: What the replica has shown already.
+    """
+
+    def __init__(self, state: RoomState, seq: int, op: OpId | None, site: int, goal_seq: int) -> None:
+        self.state = state
+        self.own_blocks = OwnBlocks(state, site)
+        self.through = seq
+        self.through_op = op
+        self._goal_seq = goal_seq
+
+    @property
+    def is_complete(self) -> bool:
+        """It has all that the replica has shown."""
+        return self.through >= self._goal_seq
+
+    def take(self, stored: StoredEnvelope) -> None:
+        """Apply the next envelope of the log.
+
+        Raises:
+            RemoteProtocolError, LimitError: It does not apply.
+        """
+        apply_stored(self.state, stored, is_told=False)
+        self.own_blocks.log(stored, stored.actor)
+        tuple(self.own_blocks.confirm(0, is_late=True))  # of a state that nobody has seen, nobody is told
+        self.through, self.through_op = stored.last_seq, stored.op_id(len(stored.envelope.ops) - 1)
+
+
+class Resyncing:
+    """Whether the server's state is wanted, was asked for, or is coming in."""
+
+    def __init__(self) -> None:
+        self.is_wanted = False
+        self.is_asked = False
+        self.incoming: Incoming | None = None
+        self.not_before_ms = 0
+        """The server has had enough of resyncs until then."""
+
+    @property
+    def is_under_way(self) -> bool:
+        """What is shown is not what it should be."""
+        return self.ignores_log or self.incoming is not None
+
+    @property
+    def ignores_log(self) -> bool:
+        """A snapshot will have what the log brings now."""
+        return self.is_wanted or self.is_asked
+
+    def want(self) -> None:
+        """Something is wrong with the state here."""
+        self.is_wanted = self.is_wanted or not self.is_asked
+
+    def connected(self, *, is_sent: bool) -> None:
+        """A new connection, on which the server sends a snapshot by itself, or not.
+
+        What was wanted on an older one is wanted still: what is wrong is in the state.
+        """
+        self.is_wanted, self.is_asked = self.is_under_way and not is_sent, is_sent
+        self.incoming, self.not_before_ms = None, 0
+
+    def came(self, incoming: Incoming | None = None) -> None:
+        """A snapshot is here, or none is needed any more."""
+        self.is_wanted = self.is_asked = False
+        self.incoming = incoming
+
+    def refused(self, retry_at_ms: int) -> None:
+        """The server refused something for now; if a resync was asked for, it may be that."""
+        if self.is_asked:
+            self.is_wanted, self.is_asked, self.not_before_ms = True, False, retry_at_ms
+
+    def take_request(self, now_ms: int) -> bool:
+        """Whether to ask now; noted as asked."""
+        is_due = self.is_wanted and now_ms >= self.not_before_ms
+        if is_due:
+            self.is_wanted, self.is_asked = False, True
+        return is_due

@@ -1,0 +1,167 @@
+"""Who is in a room: how a session gets its site, by joining or by resuming one, and how it leaves.
+
+A session is known from the opening of its socket on, and *live* once the log has answered for its site. Everything here
+returns the effects that follow, in order.
+"""
+
+from __future__ import annotations
+
+from collabkernel.errors import CollabKernelError, RemoteProtocolError
+from collabkernel.limits import Limits
+from collabkernel.room.effects import Close, CountReject, Effect, GrantSite, Send
+from collabkernel.room.events import AskFailed, HelloDue, SessionOpened, SiteGranted
+from collabkernel.room.fanout import FanOut
+from collabkernel.room.intake import Intake
+from collabkernel.room.presence import PresenceBoard
+from collabkernel.room.session import Session
+from collabkernel.wire import frames
+from collabkernel.wire.messages import Bye, Hello, Notice
+
+RESET_RETRY_MS = 200
+"""After a reset clients wait this long: about what loading a room takes."""
+BAD_RESUME = Bye("bad-resume", "this site cannot be resumed; join as a new one")
+
+
+def notice(session: Session, error: CollabKernelError) -> list[Effect]:
+    """Tell one session of an error that changes nothing."""
+    part = frames.notices_part([Notice(error.code, str(error), error.retry_after_ms or 0)])
+    return [CountReject(error.code), Send((session.id,), part)]
+
+
+class Joins:
+    """The sessions of one room."""
+
+    __slots__ = ("_fanout", "_intake", "_limits", "_presence", "_resumes", "by_id", "by_site", "idle_since_ms")
+
+    def __init__(self, intake: Intake, fanout: FanOut, presence: PresenceBoard, limits: Limits, now_ms: int) -> None:
+        self._intake = intake
+        self._fanout = fanout
+        self._presence = presence
+        self._limits = limits
+        self.by_id: dict[int, Session] = {}
+        self.by_site: dict[int, Session] = {}
+        """Those that are live."""
+        self._resumes: dict[int, int] = {}
+        """By session: the site that it has asked the log for, and not been answered yet."""
+        self.idle_since_ms: int | None = now_ms
+        """Since when nobody is here; None while somebody is."""
+
+    def open(self, event: SessionOpened, now_ms: int) -> None:
+        """A socket is there; nothing has been said yet."""
+        self.by_id[event.session_id] = Session(event.session_id, event.principal, self._limits, now_ms)
+        self.idle_since_ms = None
+
+    def hello(self, session: Session, hello: Hello, now_ms: int) -> list[Effect]:
+        """A session asks for a site."""
+        if session.is_live or session.is_asking_site:
+            return notice(session, RemoteProtocolError("Hello was said already"))
+        session.is_asking_site = True
+        session.kind = hello.kind
+        grant = GrantSite(session.id, session.principal.actor, int(hello.kind), hello.resume)
+        if hello.resume is None:
+            return [grant]
+        session.cursor = hello.resume.through
+        if not self._ask_to_resume(session, hello.resume.site):
+            return self.end(session, BAD_RESUME, now_ms)
+        return [*self._intake.take_append(), grant]  # behind what the older connection has sent, or it is fenced
+
+    def hello_due(self, event: HelloDue, now_ms: int) -> list[Effect]:
+        """End a session that has said nothing for too long."""
+        session = self.by_id.get(event.session_id)
+        if session is None or session.is_live or session.is_asking_site:
+            return []
+        reason = f"no Hello within {self._limits.hello_timeout_ms} ms"
+        return self.end(session, Bye("hello-timeout", reason), now_ms)
+
+    def _ask_to_resume(self, session: Session, site: int) -> bool:
+        """Hold back whoever has the site here until the log has answered: what he sent now would be fenced by then.
+
+        That others of his name can hold him back is no more than they may do anyway; strangers cannot.
+        """
+        older = self.by_site.get(site)
+        if older is not None and older.principal.actor != session.principal.actor:
+            return False
+        self._resumes[session.id] = site
+        if older is not None:
+            older.is_held = True
+        return True
+
+    def _resume_answered(self, session_id: int) -> tuple[int, list[Effect]]:
+        """The site that a session had asked for, or 0; who has it goes on if nobody else asks for it."""
+        site = self._resumes.pop(session_id, 0)
+        holder = self.by_site.get(site)
+        if holder is not None and site not in self._resumes.values():
+            return site, self._intake.release(holder)
+        return site, []
+
+    def site_granted(self, event: SiteGranted, now_ms: int) -> list[Effect]:
+        """The log has answered for a site: its session is live, and gets all that it lacks."""
+        row = event.site
+        older = self.by_site.get(row.site) if row is not None else None
+        effects: list[Effect] = []
+        if older is not None:
+            effects += self.end(older, Bye("superseded", "this site was resumed by another connection"), now_ms)
+        effects += self._resume_answered(event.session_id)[1]
+        session = self.by_id.get(event.session_id)
+        if session is None:
+            return effects
+        session.is_asking_site = False
+        if row is None:
+            return effects + self.end(session, BAD_RESUME, now_ms)
+        session.site, session.epoch, session.next_counter = row.site, row.epoch, row.last_counter + 1
+        session.is_live = True
+        session.is_held = row.site in self._resumes.values()
+        self.by_site[row.site] = session
+        is_resumed = not event.secret and event.log_agrees and session.cursor <= self._fanout.flushed
+        if not is_resumed:
+            session.cursor = 0
+        effects.append(self._welcome(session, event.secret, not event.secret and not is_resumed, now_ms))
+        self._presence.show(session)
+        if is_resumed:
+            effects += self._fanout.catch_up(session)
+        elif self._fanout.flushed or not event.secret:
+            effects.append(self._fanout.read(session, with_snapshot=True))
+        return effects
+
+    def _welcome(self, session: Session, secret: bytes, resync: bool, now_ms: int) -> Effect:
+        welcome = session.welcome(secret, self._fanout.flushed, resync, self._limits, now_ms)
+        others = [other.entry() for other in self.by_site.values() if other is not session]
+        others += self._presence.guests()
+        return Send((session.id,), frames.welcome_part(welcome) + frames.presence_part(others))
+
+    def ask_failed(self, event: AskFailed, now_ms: int) -> list[Effect]:
+        """The log did not answer for one session: he comes back, and so does who has the site that he asked for.
+
+        The epoch of that site may have been raised all the same.
+        """
+        site, effects = self._resume_answered(event.session_id)
+        for session in (self.by_id.get(event.session_id), self.by_site.get(site)):
+            if session is not None:
+                effects += self.end(session, Bye(event.code, event.reason, event.retry_after_ms), now_ms)
+        return effects
+
+    def end(self, session: Session, bye: Bye, now_ms: int) -> list[Effect]:
+        """Send a session away."""
+        self.drop(session.id, now_ms)
+        return [Send((session.id,), frames.bye_part(bye)), Close(session.id, bye.code, bye.reason)]
+
+    def drop(self, session_id: int, now_ms: int) -> None:
+        """A session is gone."""
+        session = self.by_id.pop(session_id, None)
+        if session is None:
+            return
+        if self.by_site.get(session.site) is session:
+            del self.by_site[session.site]
+            self._presence.hide(session)
+        if not self.by_id:
+            self.idle_since_ms = now_ms
+
+    def end_all(self, bye: Bye) -> list[Effect]:
+        """Send everybody away."""
+        ids = tuple(self.by_id)
+        self.by_id = {}
+        self.by_site = {}
+        if not ids:
+            return []
+        closes = [Close(session_id, bye.code, bye.reason) for session_id in ids]
+        return [Send(ids, frames.bye_part(bye)), *closes]

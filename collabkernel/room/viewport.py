@@ -1,0 +1,239 @@
+"""What sessions with a viewport are sent: the operations on what they look at, and what it holds when they first look.
+
+A session that has named a viewport is sent live values and the places of all blocks, as everybody is, and of properties
+and texts those of the *partitions* that its blocks are in (``document/partitions.py``). Of each it is given the
+contents once; from there on the operations keep it whole. The rules:
+
+- Contents are taken from the state as it is, which may hold operations that the log has not answered for. They are
+  *held* until it has, and the session is passed by until then: nothing is shown that is not stored.
+- They are taken at the end of a flush, when the session was shown all that is stored. What it is shown from there on
+  follows them, or is in them already and comes once more: contents commute.
+- A frame of the log that was not filtered (from the ring, or read) does no harm: a client passes over what it lacks.
+- A partition that got new blocks while a session was behind is given to it anew, since it was not told of them.
+- Who inserts a block looks at it: it counts as named, for a split puts it where its rope is and not where he looks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from collabkernel.crdt.ids import OpId
+from collabkernel.document.operations import Envelope, Op, StoredEnvelope, made_by
+from collabkernel.document.partitions import Partitions
+from collabkernel.document.room_state import RoomState
+from collabkernel.limits import VIEWPORT_PARTITIONS_KEPT
+from collabkernel.room.effects import Send
+from collabkernel.room.session import Session
+from collabkernel.wire.frames import contents_part, filtered_part, through_op_part, through_part
+from collabkernel.wire.room_state import encode_contents, encode_new
+
+THROUGH_MS = 5000
+"""A session that needs nothing of the log is told so often how far it is complete: a frame takes about 40 us."""
+EVERYBODY = 0
+"""Stands for the partition that everybody sees."""
+
+
+class Run(NamedTuple):
+    """Operations of one envelope that follow each other and go to the same sessions."""
+
+    stored: StoredEnvelope
+    payloads: list[bytes]
+
+
+class Held(NamedTuple):
+    """Contents that hold operations which the log has not answered for."""
+
+    session: Session
+    frame: bytes
+    admitted: int
+    """How many envelopes the log has to have answered for."""
+
+
+class Viewports:
+    """The partitions of a room, and what of them is under way to sessions."""
+
+    __slots__ = ("_encoded", "_held", "_partitions", "_state")
+
+    def __init__(self, state: RoomState) -> None:
+        self._state = state
+        self._partitions: Partitions | None = None
+        """None while nobody looks at a part, or there is no document."""
+        self._encoded: dict[tuple[int, ...], bytes] = {}
+        """Contents of partitions that were encoded in this flush: a class that opens a document asks for the same."""
+        self._held: deque[Held] = deque()
+
+    # -- a flush
+
+    def begin(self, sessions: Collection[Session]) -> bool:
+        """A flush begins; whether anybody has a viewport. What a flush shows was judged."""
+        self._encoded = {}
+        if not any(session.view is not None for session in sessions):
+            self._partitions = None
+            return False
+        if self._partitions is None and self._state.blocks is not None:
+            self._partitions = Partitions(self._state.blocks)
+        return True
+
+    def show(
+        self, runs: Sequence[Run], ready: Collection[Session], sessions: Iterable[Session], now_ms: int
+    ) -> list[Send]:
+        """Frames of one stretch of the log, each encoded once for all who see the same of it.
+
+        Args:
+            runs: Whole envelopes, all of the stretch.
+            ready: Sessions with a viewport that are up to date but for them.
+            sessions: All.
+            now_ms: Server's clock. Who needs nothing of the stretch is told of it at most every ``THROUGH_MS``.
+        """
+        joined = self._take(runs, sessions, {session.id for session in ready})
+        shown = {
+            number: filtered_part([run.stored for run in parts], [run.payloads for run in parts])
+            for number, parts in sorted(self._cut(runs).items())
+        }
+        told = {number: contents_part(encode_new(sorted(blocks))) for number, blocks in sorted(joined.items())}
+        last = runs[-1].stored
+        at = last.last_seq, last.op_id(len(last.envelope.ops) - 1)
+        head, op = through_part(at[0]), through_op_part(at[1])
+        ids_by_sees: dict[tuple[int, ...], list[int]] = {}
+        for session in ready:
+            view = session.view
+            assert view is not None
+            key = tuple([number for number in {**shown, **told} if number == EVERYBODY or number in view.sees])
+            if not key and now_ms < view.told_ms + THROUGH_MS:
+                view.owed = at
+                continue
+            view.owed, view.told_ms = None, now_ms
+            ids_by_sees.setdefault(key, []).append(session.id)
+        sends = []
+        for numbers, ids in ids_by_sees.items():
+            parts = [shown.get(number, b"") for number in numbers]
+            contents = [told.get(number, b"") for number in numbers]
+            sends.append(Send(tuple(ids), b"".join([head, *parts, op, *contents])))
+        return sends
+
+    def owed(self, session: Session) -> list[Send]:
+        """Tell a session how far it is complete, if it was not: before it is sent what follows unfiltered."""
+        view = session.view
+        if view is None or view.owed is None:
+            return []
+        (seq, op), view.owed = view.owed, None
+        return [Send((session.id,), through_part(seq) + through_op_part(op))]
+
+    def _take(self, runs: Sequence[Run], sessions: Iterable[Session], ready: Collection[int]) -> dict[int, list[OpId]]:
+        """Bring the partitions on; the new blocks of each, for those who see it and are ready."""
+        partitions = self._partitions
+        if partitions is None:
+            return {}
+        joined: dict[int, list[OpId]] = {}
+        for stored, _ in runs:
+            for i, op in enumerate(stored.envelope.ops):
+                made, number = made_by(stored.op_id(i), op), partitions.take(stored.op_id(i), op)
+                if number is not None and made is not None:
+                    joined.setdefault(number, []).append(made)
+        self._note_made(runs, sessions)
+        divided = partitions.divide()
+        views = [(session.view, session.id in ready) for session in sessions if session.view is not None]
+        for view, is_ready in views:
+            if not is_ready:
+                view.note_missed(joined)
+            view.note_divided(divided)
+        partitions.recut({number for view, _ in views for number in view.sees})
+        told: dict[int, list[OpId]] = {}
+        for blocks in joined.values():
+            for block in blocks:
+                home = partitions.home(block)
+                assert home is not None, "a block that joined a partition is in one"
+                told.setdefault(home, []).append(block)
+        return told
+
+    def _note_made(self, runs: Sequence[Run], sessions: Iterable[Session]) -> None:
+        """Blocks that sessions with a viewport have inserted are in it."""
+        view_by_site = {session.site: session.view for session in sessions if session.view is not None}
+        partitions = self._partitions
+        assert partitions is not None, "somebody has a viewport"
+        for stored, _ in runs:
+            view = view_by_site.get(stored.site)
+            if view is None:
+                continue
+            for i, op in enumerate(stored.envelope.ops):
+                made = made_by(stored.op_id(i), op)
+                home = None if made is None else partitions.home(made)
+                if made is not None and home is not None:
+                    view.add(made, home)
+
+    def _cut(self, runs: Sequence[Run]) -> dict[int, list[Run]]:
+        """Envelopes, cut into runs of what each partition needs of them."""
+        by_number: dict[int, list[Run]] = {}
+        for run in runs:
+            for number, start, end in self._stretches(run.stored.envelope.ops):
+                by_number.setdefault(number, []).append(_part_of(run, start, end))
+        return by_number
+
+    def _stretches(self, ops: Sequence[Op]) -> Iterator[tuple[int, int, int]]:
+        """Partition, start and end of operations that follow each other and that it needs."""
+        open_at: dict[int, int] = {}
+        partitions = self._partitions
+        for i, op in enumerate(ops):
+            of = None if partitions is None else partitions.of(op)
+            needed = (EVERYBODY,) if of is None else of
+            for number in [number for number in open_at if number not in needed]:
+                yield number, open_at.pop(number), i
+            for number in needed:
+                open_at.setdefault(number, i)
+        for number, start in open_at.items():
+            yield number, start, len(ops)
+
+    # -- contents
+
+    def look(self, session: Session, admitted: int, is_settled: bool, now_ms: int) -> list[Send]:
+        """Give a session that was shown all that is stored the contents of what it looks at and does not have.
+
+        Args:
+            session: It.
+            admitted: How many envelopes were admitted so far; the contents may hold them.
+            is_settled: Whether the log has answered for all of them.
+            now_ms: Server's clock.
+        """
+        view, partitions = session.view, self._partitions
+        if view is None or not view.is_due:
+            return []
+        view.is_due = False
+        if partitions is None:
+            return []
+        wanted = {home for block in view.blocks if (home := partitions.home(block)) is not None}
+        new, lost = view.look(wanted, set(partitions.numbers()), VIEWPORT_PARTITIONS_KEPT)
+        gone = set(partitions.contents(lost)) - set(partitions.contents(view.sees))
+        if not new and not gone:
+            return []
+        session.viewports.charge(sum([len(partitions.members(number)) for number in new]), now_ms)
+        frame = self._contents_of(partitions, tuple(new)) + contents_part(b"", sorted(gone))
+        if is_settled:
+            return [Send((session.id,), frame)]
+        session.is_reading = True
+        self._held.append(Held(session, frame, admitted))
+        return []
+
+    def _contents_of(self, partitions: Partitions, numbers: tuple[int, ...]) -> bytes:
+        found = self._encoded.get(numbers)
+        if found is None:
+            found = contents_part(encode_contents(partitions.document, partitions.contents(numbers)))
+            self._encoded[numbers] = found
+        return found
+
+    def release(self, answered: int) -> list[tuple[Session, bytes]]:
+        """What was held, and holds nothing more that is not stored, now that the log has answered for so many."""
+        released = []
+        while self._held and self._held[0].admitted <= answered:
+            session, frame, _ = self._held.popleft()
+            released.append((session, frame))
+        return released
+
+
+def _part_of(run: Run, start: int, end: int) -> Run:
+    seq, site, actor, envelope = run.stored.seq, run.stored.site, run.stored.actor, run.stored.envelope
+    if end - start == len(envelope.ops):
+        return run
+    part = Envelope(envelope.counter + start, envelope.base, envelope.hlc + start, envelope.ops[start:end])
+    return Run(StoredEnvelope(seq + start, site, actor, part), run.payloads[start:end])

@@ -1,0 +1,49 @@
+"""Dropping the old end of a room's log in SQL. Over a connection."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, bindparam, delete, func, select, update
+
+from collabkernel.errors import RoomNotFoundError
+from collabkernel.storage.log import lock_room
+from collabkernel.storage.rules import horizon_of
+from collabkernel.storage.tables import ops, rooms, sites
+
+CHUNK_ROWS = 2000
+"""Operations dropped in one transaction: other rooms' appends wait for it some tens of milliseconds."""
+
+_KEEP_COUNTER = (
+    update(sites)
+    .where(sites.c.room == bindparam("room_"), sites.c.site == bindparam("site_"))
+    .values(dropped_counter=bindparam("counter_"))
+)
+
+
+def drop_chunk(connection: Connection, room_id: str, upto_seq: int) -> tuple[int, bool]:
+    """Drop the oldest operations up to a seq, as many as one transaction may; how many, and whether that was all."""
+    locked = lock_room(connection, room_id)
+    if locked is None:
+        raise RoomNotFoundError(room_id)
+    room, _ = locked
+    snapshot_seq, dropped_seq = connection.execute(
+        select(rooms.c.snapshot_seq, rooms.c.dropped_seq).where(rooms.c.key == room)
+    ).one()
+    horizon = horizon_of(room_id, upto_seq, snapshot_seq)
+    end = min(horizon, dropped_seq + CHUNK_ROWS)
+    if end <= dropped_seq:
+        return 0, True
+    _keep_counters(connection, room, end)
+    gone = connection.execute(delete(ops).where(ops.c.room == room, ops.c.seq <= end)).rowcount
+    connection.execute(update(rooms).where(rooms.c.key == room).values(dropped_seq=end))
+    return gone, end == horizon
+
+
+def _keep_counters(connection: Connection, room: int, upto_seq: int) -> None:
+    """Sites go on behind their last counter, and resends are known, when the log no longer says so."""
+    query = select(ops.c.site, func.max(ops.c.counter)).where(ops.c.room == room, ops.c.seq <= upto_seq)
+    last = [
+        {"room_": room, "site_": site, "counter_": counter}
+        for site, counter in connection.execute(query.group_by(ops.c.site))
+    ]
+    if last:
+        connection.execute(_KEEP_COUNTER, last)

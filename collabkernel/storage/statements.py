@@ -1,0 +1,134 @@
+"""Statements of one transaction. The append runs its few through this: on SQLite, as the driver takes them.
+
+SQLAlchemy takes 50 to 80 us for a statement and 130 for an empty transaction, sqlite3 itself 10: an append of one
+operation took 0.85 ms of the processor with it, and everybody's edits wait for it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from sqlalchemy import Connection, Executable
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.compiler import SQLCompiler
+
+T = TypeVar("T")
+Row = Sequence[Any]
+Parameters = Mapping[str, object]
+
+
+class Statements(Protocol):
+    """Runs statements in a transaction that somebody else begins and ends. Raises SQLAlchemy's errors."""
+
+    dialect: str
+    """``sqlite`` or ``postgresql``."""
+
+    def rows(self, statement: Executable, parameters: Parameters) -> Sequence[Row]:
+        """All rows of a query."""
+
+    def run_each(self, statement: Executable, parameters: Sequence[Parameters]) -> None:
+        """Run it with each of these."""
+
+
+class AlchemyStatements:
+    """``Statements`` on a connection of SQLAlchemy."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.dialect = connection.dialect.name
+
+    def rows(self, statement: Executable, parameters: Parameters) -> Sequence[Row]:
+        """All rows of a query."""
+        return self._connection.execute(statement, parameters).all()
+
+    def run_each(self, statement: Executable, parameters: Sequence[Parameters]) -> None:
+        """Run it with each of these."""
+        self._connection.execute(statement, parameters)
+
+
+class _Compiled(NamedTuple):
+    text: str
+    pick: Callable[[Parameters], Sequence[object]]
+    """The values of the parameters, in the order of their question marks."""
+    constants: Parameters
+    """Those that are written in the statement itself."""
+
+    def values(self, parameters: Parameters) -> Sequence[object]:
+        return self.pick({**self.constants, **parameters} if self.constants else parameters)
+
+
+class SqliteStatements:
+    """``Statements`` on SQLite's driver: each is compiled once, and values are the driver's own: a boolean is a number.
+
+    Statements are known by identity: pass those that are made once.
+    """
+
+    dialect = "sqlite"
+
+    def __init__(self, driver: sqlite3.Connection) -> None:
+        self._driver = driver
+        self._compiled: dict[Executable, _Compiled] = {}
+
+    def transact(self, work: Callable[[Statements], T]) -> T:
+        """Run ``work`` in a write transaction, committed at its end, rolled back when something fails."""
+        try:
+            self._driver.execute("BEGIN IMMEDIATE")
+            result = work(self)
+            self._driver.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._driver.rollback()
+            raise wrapped("a transaction", error) from error
+        except BaseException:
+            self._driver.rollback()
+            raise
+        return result
+
+    def data_version(self) -> int:
+        """What other connections' commits change."""
+        try:
+            (version,) = self._driver.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error as error:
+            raise wrapped("PRAGMA data_version", error) from error
+        return int(version)
+
+    def rows(self, statement: Executable, parameters: Parameters) -> Sequence[Row]:
+        """All rows of a query."""
+        compiled = self._compile(statement)
+        try:
+            found: list[Row] = self._driver.execute(compiled.text, compiled.values(parameters)).fetchall()
+        except sqlite3.Error as error:
+            raise wrapped(compiled.text, error) from error
+        return found
+
+    def run_each(self, statement: Executable, parameters: Sequence[Parameters]) -> None:
+        """Run it with each of these."""
+        compiled = self._compile(statement)
+        try:
+            self._driver.executemany(compiled.text, [compiled.values(each) for each in parameters])
+        except sqlite3.Error as error:
+            raise wrapped(compiled.text, error) from error
+
+    def _compile(self, statement: Executable) -> _Compiled:
+        found = self._compiled.get(statement)
+        if found is None:
+            compiled = statement.compile(dialect=sqlite.dialect())  # type: ignore[attr-defined]  # of every statement
+            assert isinstance(compiled, SQLCompiler)
+            constants = {name: value for name, value in compiled.params.items() if value is not None}
+            found = _Compiled(compiled.string, _picker(compiled.positiontup or ()), constants)
+            self._compiled[statement] = found
+        return found
+
+
+def _picker(names: Sequence[str]) -> Callable[[Parameters], Sequence[object]]:
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda parameters: [parameters[name] for name in names]
+
+
+def wrapped(text: str, error: sqlite3.Error) -> DBAPIError:
+    """An error of the driver, as SQLAlchemy tells it."""
+    return DBAPIError(text, None, error)

@@ -1,0 +1,1 @@
+"""JupyterLab's own documents as rooms: sessions, sockets, files, history."""

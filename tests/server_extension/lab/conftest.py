@@ -1,0 +1,15 @@
+"""A real Jupyter server for the tests of JupyterLab's documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.server_extension.running_server import RunningServer
+
+
+@pytest.fixture(scope="session")
+def server(start_server: Callable[..., RunningServer]) -> RunningServer:
+    """Shared by all tests that leave it running; each edit is a step of the timeline, so that none waits a second."""
+    return start_server("--CollabKernelServer.timeline_step_ms=0")
