@@ -19,7 +19,8 @@ def make_bus(
         log: The storage of this server.
         poll_ms: Between two looks at what others have stored, while Redis does not tell of it; 0 for a server that is
             alone.
-        redis_url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py takes it; empty for none.
+        redis_url: ``redis://``, ``redis+sentinel://``, ``redis+cluster://`` and their like
+            (``redis_servers.servers_at``); empty for none.
         redis_prefix: Of all channels.
 
     Raises:

@@ -51,6 +51,10 @@ class MemoryBus:
         for mailbox in self._mailboxes.get(room_id, {}).values():
             mailbox.lose()
 
+    def rooms(self) -> list[str]:
+        """Those that somebody is to be told of."""
+        return list(self._mailboxes)
+
     def has_subscribers(self, room_id: str) -> bool:
         """Whether anybody is to be told of this room."""
         return room_id in self._mailboxes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collabkernel.bus import make_bus, redis
+from collabkernel.bus import make_bus, redis_link
 from collabkernel.bus.base import OpsStoredMessage
 from collabkernel.bus.outbox import MESSAGE_BYTES_MAX
 from collabkernel.bus.redis import RedisBus
@@ -123,7 +123,7 @@ async def test_without_redis_the_log_is_looked_at_and_with_it_messages_come_agai
 async def test_a_redis_that_stands_still_is_given_up(
     valkey: Valkey, buses: list[RedisBus], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis, "ANSWER_S", 0.2)
+    monkeypatch.setattr(redis_link, "ANSWER_S", 0.2)
     buses[0].publish("plan", b"a read that is under way ends with this")
     reader = Reader()
     await buses[1].subscribe("plan", reader.take, reader.take)
@@ -167,3 +167,14 @@ async def test_a_bus_opens_and_closes_without_any_redis(valkey: Valkey, heads: H
     assert await reader.next() is None
     assert not bus.is_connected
     await bus.close()
+
+
+async def test_a_bus_that_is_closed_while_it_publishes_ends(valkey: Valkey, heads: Heads) -> None:
+    for turns in range(10):  # each at another line of what a round trip does
+        bus = RedisBus(valkey.url, heads)
+        await bus.open()
+        await connected(bus)
+        bus.publish("plan", b"a")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(bus.close(), HANG_S)

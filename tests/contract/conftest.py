@@ -11,7 +11,7 @@ import pytest
 
 from collabkernel.storage import open_storage
 from collabkernel.storage.base import Storage
-from tests.bus.valkey import Valkey
+from tests.bus.valkey import Valkey, ValkeyCluster
 from tests.contract.databases import running_postgres
 
 
@@ -28,6 +28,14 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     started = Valkey(tmp_path_factory.mktemp("valkey")).start()
     yield started
     started.kill()
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCluster]:
+    """One Cluster of three nodes for all tests that leave it running."""
+    cluster = ValkeyCluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster.start()
+    cluster.kill()
 
 
 @pytest.fixture(scope="session")

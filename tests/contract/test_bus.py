@@ -13,7 +13,7 @@ from collabkernel.bus.redis import RedisBus
 from collabkernel.errors import ClosedError
 from collabkernel.storage.memory import MemoryStorage
 from tests.bounds import HANG_S
-from tests.bus.valkey import Valkey, connected
+from tests.bus.valkey import connected
 
 pytestmark = pytest.mark.anyio
 
@@ -37,14 +37,14 @@ class Reader:
         return self.got
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "cluster"])
 async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
     bus: Bus = MemoryBus()
-    if request.param == "redis":
-        valkey: Valkey = request.getfixturevalue("valkey")
+    if request.param != "memory":
+        url: str = request.getfixturevalue("valkey" if request.param == "redis" else "valkey_cluster").url
         log = MemoryStorage()
         await log.open()
-        bus = RedisBus(valkey.url, log, prefix=request.node.name)
+        bus = RedisBus(url, log, prefix=request.node.name)
     await bus.open()
     if isinstance(bus, RedisBus):
         await connected(bus)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from collabkernel.bus import redis
+from collabkernel.bus import redis, redis_link
 from collabkernel.bus.redis import RedisBus
 from collabkernel.crdt.ids import ROOT
 from collabkernel.document.operations import MapSet
@@ -72,7 +72,7 @@ async def test_presence_comes_over_redis(hubs: list[Hub]):
 async def test_both_write_while_redis_dies_and_comes_back_and_show_one_log(
     hubs: list[Hub], buses: list[RedisBus], valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(redis, "RETRY_S_MAX", 0.1)
+    monkeypatch.setattr(redis_link, "RETRY_S_MAX", 0.1)
     clients = [await join(hub, actor=f"a{n}") for n, hub in enumerate(hubs)]
 
     async def write(n: int, client: RawClient) -> None:
