@@ -79,9 +79,9 @@ class CollabKernelServer(ExtensionApp):
     ).tag(config=True)
     redis_url = Unicode(
         help="A Redis or Valkey that servers on one database tell each other over what they have stored, as"
-        " redis://host:6379, rediss://... or unix://..., redis+sentinel://host,host/service for the master that Sentinels"
-        " name, redis+cluster://host,host for a Cluster (with the extra collabkernel[redis]). Nothing is kept there:"
-        " without it, or while it does not answer, they look at the database every poll_interval_ms."
+        " redis://host:6379, rediss://... or unix://..., redis+sentinel://host,host/service for the master that"
+        " Sentinels name, redis+cluster://host,host for a Cluster (with the extra collabkernel[redis]). Nothing is"
+        " kept there: without it, or while it does not answer, they look at the database every poll_interval_ms."
     ).tag(config=True)
     redis_prefix = Unicode(
         DEFAULT_PREFIX,
