@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -13,7 +13,8 @@ from collabkernel.client.async_room import AsyncRoom
 from collabkernel.client.discover import find_server
 from collabkernel.client.queue_file import QueueFile
 from collabkernel.client.replica import Replica
-from collabkernel.client.transport import Connector, WebSocketConnector
+from collabkernel.client.servers import Servers
+from collabkernel.client.transport import Connector, WebSocketConnector, checked_url
 from collabkernel.limits import Limits
 from collabkernel.memory import MEMORY_URL, MemoryConnector
 from collabkernel.server.hub import wall_clock_ms
@@ -22,17 +23,20 @@ from collabkernel.wire.messages import SessionKind
 Kind = Literal["person", "script", "agent"]
 
 
-def connector_for(room: str, url: str | None, token: str | None, name: str | None, limits: Limits) -> Connector:
+def connector_for(
+    room: str, url: str | Sequence[str] | None, token: str | None, name: str | None, limits: Limits
+) -> Connector:
     """What opens lines to a room at ``url``; the server that started this kernel when it is None.
 
     Raises:
         NoServerError: There is none; the message says what to do.
         InvalidValueError: ``url`` is of no kind that is known.
     """
-    if url is not None and url.startswith(MEMORY_URL):
+    if isinstance(url, str) and url.startswith(MEMORY_URL):
         return MemoryConnector(room, name or "you")
     server = find_server(url, token, os.environ)
-    return WebSocketConnector(server.url, room, server.read_token, limits)
+    servers = Servers(map(checked_url, server.urls), random.Random())
+    return WebSocketConnector(servers, room, server.read_token, limits)
 
 
 def replica_for(kind: Kind, limits: Limits, queue: QueueFile | None, lazy: bool) -> Replica:
@@ -46,7 +50,7 @@ def replica_for(kind: Kind, limits: Limits, queue: QueueFile | None, lazy: bool)
 async def connect(
     room: str,
     *,
-    url: str | None = None,
+    url: str | Sequence[str] | None = None,
     token: str | None = None,
     name: str | None = None,
     kind: Kind = "script",
@@ -60,8 +64,9 @@ async def connect(
     Args:
         room: The room's name; it is made when nobody has been there.
         url: ``http(s)://host:port/base/`` of a Jupyter server, ``memory://`` for a room inside this process, or None
-            for the server that started this kernel.
-        token: The server's token, when ``url`` names one.
+            for the server that started this kernel. Of several servers on one database a list: when one is gone or
+            sends its sessions away, this one goes on at the next.
+        token: The server's token, when ``url`` names one; several servers have the same.
         name: What to be called in a ``memory://`` room; a server knows its users itself.
         kind: ``person``, ``script`` or ``agent``; the others see it.
         offline_queue: A file that keeps edits until the server has them, so that a killed process loses none.

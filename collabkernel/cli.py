@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
@@ -115,11 +115,13 @@ def _place(url: str) -> tuple[str, int | None, str]:
 
 
 def find_server(url: str | None, token: str | None) -> Server:
-    """The server to ask: the one named, else the only one that runs here with collabkernel in it.
+    """The server to ask: the one named, of several the first that answers, else the only one that runs here.
 
     Raises:
         ServerError: If there is none, or more than one.
     """
+    if url is not None and "," in url:
+        return _first_that_answers(url.split(","), token)
     if url is not None:
         base = _base_url(url)
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)
@@ -142,6 +144,19 @@ def find_server(url: str | None, token: str | None) -> Server:
     if reasons:
         raise ServerError("no running server answers with rooms:\n" + "\n".join(reasons))
     raise ServerError("no running server was found. Start one with `jupyter lab`, or name one with --url.")
+
+
+def _first_that_answers(urls: Sequence[str], token: str | None) -> Server:
+    reasons = []
+    for url in urls:
+        server = find_server(url.strip(), token)
+        try:
+            server.get("info")
+        except ServerError as error:
+            reasons.append(f"  {error.message}")
+        else:
+            return server
+    raise ServerError("no server of COLLABKERNEL_URL answers with rooms:\n" + "\n".join(reasons))
 
 
 # -- commands

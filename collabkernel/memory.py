@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Coroutine, Sequence
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from collabkernel.client.actors import Authors, Origin
 from collabkernel.client.blocking_room import LoopThread
 from collabkernel.client.past import When
+from collabkernel.client.servers import Servers
 from collabkernel.client.transport import Link, LinkError
 from collabkernel.crdt.clock import ms_from_hlc
 from collabkernel.crdt.ids import OpId
@@ -140,13 +142,9 @@ class MemoryConnector:
             room_id: The room's name.
             name: Who to be there.
         """
+        self.servers = Servers(["memory://"], random.Random())
         self._room_id = room_id
         self._principal = Principal(actor=name, name=name, color="", role=Role.WRITER)
-
-    @property
-    def address(self) -> str:
-        """``memory://``."""
-        return "memory://"
 
     async def open(self) -> Link:
         """A new line to this process's hub."""

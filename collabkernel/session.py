@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
 
 from collabkernel.aio import Kind, connector_for, replica_for
 from collabkernel.client.blocking_room import BlockingRoom
@@ -15,7 +16,7 @@ from collabkernel.server.hub import wall_clock_ms
 def connect(
     room: str,
     *,
-    url: str | None = None,
+    url: str | Sequence[str] | None = None,
     token: str | None = None,
     name: str | None = None,
     kind: Kind = "script",
@@ -29,8 +30,9 @@ def connect(
     Args:
         room: The room's name; it is made when nobody has been there.
         url: ``http(s)://host:port/base/`` of a Jupyter server, ``memory://`` for a room inside this process, or None
-            for the server that started this kernel.
-        token: The server's token, when ``url`` names one.
+            for the server that started this kernel. Of several servers on one database a list: when one is gone or
+            sends its sessions away, this one goes on at the next.
+        token: The server's token, when ``url`` names one; several servers have the same.
         name: What to be called in a ``memory://`` room; a server knows its users itself.
         kind: ``person``, ``script`` or ``agent``; the others see it.
         offline_queue: A file that keeps edits until the server has them, so that a killed process loses none.

@@ -101,6 +101,18 @@ def test_url_finds_its_token_in_the_runtime_files(server: RunningServer, environ
     assert run("rooms").exit_code == 0
 
 
+def test_of_several_urls_the_first_that_answers_is_asked(
+    server: RunningServer, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("COLLABKERNEL_URL", f"http://127.0.0.1:9/, {server.base_url}")
+    assert "planning" in run("rooms").output
+
+    environment.setenv("COLLABKERNEL_URL", "http://127.0.0.1:9/,http://127.0.0.1:10/")
+    output = run("rooms").output
+    assert "127.0.0.1:9/ does not answer" in output
+    assert "127.0.0.1:10/ does not answer" in output
+
+
 def test_url_of_a_browser_with_its_token_is_enough(server: RunningServer, environment: pytest.MonkeyPatch) -> None:
     environment.setenv("JUPYTER_RUNTIME_DIR", "/nonexistent")
 

@@ -107,8 +107,8 @@ class AsyncRoom(QueuedRoom):
 
     @property
     def address(self) -> str:
-        """Base URL of the server that hosts the room, or ``memory://``."""
-        return self._connector.address
+        """Base URL of the server that this room is at, or ``memory://``."""
+        return self._connector.servers.url
 
     async def browser_ticket(self, origin: str = "") -> dict[str, str]:
         """A fresh one-use ``{"url", "ticket"}`` with which a browser opens its own WebSocket to this room.

@@ -209,7 +209,7 @@ class BlockingRoom(QueuedRoom):
     @property
     def address(self) -> str:
         """Base URL of the server that hosts the room, or ``memory://``."""
-        return self._connector.address
+        return self._connector.servers.url
 
     def browser_ticket(self, origin: str = "") -> dict[str, str]:
         """A fresh one-use ``{"url", "ticket"}`` with which a browser opens its own WebSocket to this room.

@@ -123,14 +123,21 @@ class Connection:
             self._lost(error)
             self._room.replica.rejoin()
             return 0
+        except AnewError as error:
+            self._lost(error)
+            return 0
         except (LinkError, RemoteProtocolError) as error:
             self._lost(error)
-            return error.retry_after_ms or 0
+            return self._elsewhere(error.retry_after_ms)
         except FATAL_ERRORS as error:
             self._lost(error)
             # A server that restarts has a new token for a while before its file has it: only a first no is final.
-            return None if is_first else self._limits.reconnect_max_ms
+            return None if is_first else self._elsewhere(self._limits.reconnect_max_ms)
         return 0
+
+    def _elsewhere(self, retry_ms: int | None) -> int:
+        """Turn to the next server, at once; when all have sent us away, after what this one asks for."""
+        return 0 if self._connector.servers.leave() else retry_ms or 0
 
     def _after_bye(self, bye: Bye) -> int | None:
         if bye.code in FINAL_BYES:
@@ -139,7 +146,7 @@ class Connection:
         if bye.code == BadResumeError.code:
             self._room.replica.rejoin()
             return 0
-        return bye.retry_after_ms
+        return self._elsewhere(bye.retry_after_ms)
 
     def _lost(self, error: CollabKernelError) -> None:
         log.info("room %s: %s", self._room.name, error)
@@ -192,6 +199,7 @@ class Connection:
 
     def _on_live(self) -> None:
         self._backoff.reset()
+        self._connector.servers.stay()
         self.error = None
         with self._room.lock:
             self._room.keep_site()
@@ -237,7 +245,7 @@ class Connection:
                         raise self.error or ClosedError("the room is closed")
                     await self._moved.wait()
         except TimeoutError:
-            raise self.error or LinkError(f"{self._connector.address} did not let us in in {timeout_s} s") from None
+            raise self.error or LinkError(f"{self._connector.servers.url} did not let us in in {timeout_s} s") from None
 
     async def flush(self, timeout_s: float) -> None:
         """Wait until every edit made so far is acknowledged as durable.

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from collabkernel.errors import LocalProtocolError
 
 URL_VARIABLE = "COLLABKERNEL_URL"
-"""Base URL of the Jupyter server that runs this kernel."""
+"""Base URL of the Jupyter server that runs this kernel; or those of several on one database, with commas between."""
 TOKEN_FILE_VARIABLE = "COLLABKERNEL_TOKEN_FILE"
 """A file, readable by its owner alone, with a token that may join rooms and do nothing else."""
 HELP = """found no server of live rooms. One of these will do:
   - in a notebook: start JupyterLab with the extension (pip install 'collabkernel[lab]', then jupyter lab) and open the
     notebook there; kernels that were started before it was installed must be restarted;
   - in a script: connect(room, url="http://localhost:8888/", token="...") with the address that `jupyter server list`
-    prints, or set COLLABKERNEL_URL;
+    prints, or set COLLABKERNEL_URL; of several servers on one database name all (a list, or with commas between);
   - without a server: connect(room, url="memory://") for a room inside this process."""
 
 
@@ -28,9 +28,9 @@ class NoServerError(LocalProtocolError):
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """A server, and where its token is."""
+    """A server, or several that are equal, and where their token is."""
 
-    url: str
+    urls: tuple[str, ...]
     token: str | None
     token_file: Path | None
 
@@ -51,21 +51,22 @@ class ServerAddress:
             ) from error
 
 
-def find_server(url: str | None, token: str | None, environment: Mapping[str, str]) -> ServerAddress:
+def find_server(url: str | Sequence[str] | None, token: str | None, environment: Mapping[str, str]) -> ServerAddress:
     """The server that was named, or the one that started this kernel.
 
     Args:
-        url: As given by the user; None to look into the environment.
+        url: As given by the user: one, or several on one database; None to look into the environment.
         token: As given by the user.
         environment: Such as ``os.environ``.
 
     Raises:
         NoServerError: There is none; the message says what to do.
     """
-    found = environment.get(URL_VARIABLE, "")
+    found = [each.strip() for each in environment.get(URL_VARIABLE, "").split(",") if each.strip()]
     file = environment.get(TOKEN_FILE_VARIABLE, "")
-    is_own = url is None or url.rstrip("/") == found.rstrip("/")
-    address = url or found
-    if not address:
+    given = [url] if isinstance(url, str) else [] if url is None else list(url)
+    addresses = [each for each in given if each] or found
+    if not addresses:
         raise NoServerError(HELP)
-    return ServerAddress(address, token, Path(file) if file and is_own else None)
+    is_own = {each.rstrip("/") for each in addresses} <= {each.rstrip("/") for each in found}
+    return ServerAddress(tuple(addresses), token, Path(file) if file and is_own else None)

@@ -11,7 +11,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http.cookiejar import CookieJar
+from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from typing import Any, NoReturn, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -20,6 +20,7 @@ from websockets.typing import Subprotocol
 
 from collabkernel.client.actors import Authors, Origin
 from collabkernel.client.past import When
+from collabkernel.client.servers import Servers
 from collabkernel.crdt.ids import OpId
 from collabkernel.errors import (
     AccessError,
@@ -76,8 +77,8 @@ class Connector(Protocol):
     """Opens lines to one room."""
 
     @property
-    def address(self) -> str:
-        """What people call the server."""
+    def servers(self) -> Servers:
+        """Where the room is; all that is asked here is asked of the one that it is at."""
 
     async def open(self) -> Link:
         """A new line.
@@ -149,38 +150,54 @@ def _closed(error: ConnectionClosed) -> LinkError:
     return LinkError(f"closed: {frame.code} {frame.reason}" if frame is not None else "the connection broke")
 
 
-class WebSocketConnector:
-    """Opens WebSockets to a room of a Jupyter server with the extension, each with a ticket of its own."""
+class _SharedCookies(DefaultCookiePolicy):
+    """The cookie of one server is shown to the others: who names them together says that they are one service."""
 
-    def __init__(self, base_url: str, room_id: str, token: Callable[[], str], limits: Limits) -> None:
+    def __init__(self, urls: Sequence[str]) -> None:
+        super().__init__()
+        self._hosts = {urllib.parse.urlsplit(url).netloc for url in urls}
+
+    def domain_return_ok(self, domain: str, request: urllib.request.Request) -> bool:  # noqa: ARG002  # as it is called
+        """Whether cookies go to this server at all."""
+        return request.host in self._hosts
+
+    def path_return_ok(self, path: str, request: urllib.request.Request) -> bool:  # noqa: ARG002  # as it is called
+        """Base URLs may differ."""
+        return True
+
+    def return_ok(self, cookie: Cookie, request: urllib.request.Request) -> bool:
+        """Whether a cookie goes to this server."""
+        is_known = request.host in self._hosts
+        return is_known and self.return_ok_secure(cookie, request) and self.return_ok_expires(cookie, request)
+
+
+class WebSocketConnector:
+    """Opens WebSockets to a room of Jupyter servers with the extension, each with a ticket of its own."""
+
+    def __init__(self, servers: Servers, room_id: str, token: Callable[[], str], limits: Limits) -> None:
         """Prepare; nothing is opened.
 
         Args:
-            base_url: Of the Jupyter server: ``http(s)://host:port/base/``.
+            servers: Base URLs of Jupyter servers on one database, as ``checked_url`` makes them.
             room_id: The room's name.
             token: Gives the token, empty for none; asked each time, since a restarted server has a new one.
             limits: Frame sizes and timeouts.
         """
-        self._base_url = checked_url(base_url)
+        self.servers = servers
         self._room_id = room_id
         self._token = token
         self._limits = limits
         # The server knows the user of a bare token by a cookie alone: without it each ticket is another anonymous user.
-        handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPCookieProcessor(CookieJar())]
-        if _is_loopback(self._base_url):
-            handlers.append(urllib.request.ProxyHandler({}))
-        self._http = urllib.request.build_opener(*handlers)
-
-    @property
-    def address(self) -> str:
-        """The server's base URL."""
-        return self._base_url
+        cookies = urllib.request.HTTPCookieProcessor(CookieJar(_SharedCookies(servers.urls)))
+        self._http = urllib.request.build_opener(cookies)
+        self._local_http = urllib.request.build_opener(cookies, urllib.request.ProxyHandler({}))
 
     async def open(self) -> Link:
         """A new WebSocket, Hello not yet said."""
-        ticket = await self._mint("")
+        base_url = self.servers.url
+        ticket = await self._mint(base_url, "")
         secret = urllib.parse.quote(ticket.secret, safe="")
-        url = f"{self._reachable(ticket.url)}?auth_ticket={secret}"
+        url = f"{self._reachable(base_url, ticket.url)}?auth_ticket={secret}"
         try:
             socket = await connect(
                 url,
@@ -188,83 +205,80 @@ class WebSocketConnector:
                 compression=None,
                 max_size=self._limits.server_frame_bytes,
                 open_timeout=self._limits.connect_timeout_ms / 1000,
-                proxy=None if _is_loopback(self._base_url) else True,
+                proxy=None if _is_loopback(base_url) else True,
             )
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, WebSocketException) as error:
-            raise LinkError(f"no WebSocket at {self._base_url}: {_without(ticket.secret, error)}") from None
+            raise LinkError(f"no WebSocket at {base_url}: {_without(ticket.secret, error)}") from None
         return WebSocketLink(socket)
 
     async def ticket(self, origin: str = "") -> dict[str, str]:
         """A fresh one-use ticket and the WebSocket's URL."""
-        ticket = await self._mint(origin)
-        return {"url": self._reachable(ticket.url), "ticket": ticket.secret}
+        base_url = self.servers.url
+        ticket = await self._mint(base_url, origin)
+        return {"url": self._reachable(base_url, ticket.url), "ticket": ticket.secret}
 
-    def _reachable(self, url: str) -> str:
+    def _reachable(self, base_url: str, url: str) -> str:
         """The socket's URL as this client reaches the server, which may know itself by another name."""
-        base = urllib.parse.urlsplit(self._base_url)
+        base = urllib.parse.urlsplit(base_url)
         scheme = "wss" if base.scheme == "https" else "ws"
         room = urllib.parse.quote(self._room_id, safe="")
         path = urllib.parse.urlsplit(url).path or f"{base.path}collabkernel/api/rooms/{room}/ws"
         return urllib.parse.urlunsplit((scheme, base.netloc, path, "", ""))
 
-    async def _mint(self, origin: str) -> _Ticket:
+    async def _mint(self, base_url: str, origin: str) -> _Ticket:
+        body = {"room": self._room_id, "origin": origin} if origin else {"room": self._room_id}
         timeout_s = self._limits.connect_timeout_ms / 1000
         try:
-            reply = await asyncio.to_thread(self._post_ticket, origin, timeout_s)
+            answer = await asyncio.to_thread(self._ask, base_url, "auth_ticket", timeout_s, REPLY_BYTES_MAX, body)
         except RuntimeError as error:  # at the interpreter's exit no thread can be started
-            raise LinkError(f"no ticket from {self._base_url}: {error}") from error
+            raise LinkError(f"no ticket from {base_url}: {error}") from error
+        reply = _from_json(base_url, answer)
         try:
             return _Ticket(str(reply["ticket"]), str(reply["url"]))
         except (KeyError, TypeError):
-            raise LinkError(f"{self._base_url} answered no ticket; is it a Jupyter server with collabkernel?") from None
-
-    def _post_ticket(self, origin: str, timeout_s: float) -> Any:
-        body = {"room": self._room_id, "origin": origin} if origin else {"room": self._room_id}
-        return self._json(self._ask("auth_ticket", timeout_s, REPLY_BYTES_MAX, body))
+            raise LinkError(f"{base_url} answered no ticket; is it a Jupyter server with collabkernel?") from None
 
     async def past(self, when: When) -> bytes:
         """The room as it was."""
         query = f"seq={when.seq}" if when.seq is not None else f"time_ms={when.at_ms}"
         path = f"rooms/{urllib.parse.quote(self._room_id, safe='')}/past?{query}"
-        return await asyncio.to_thread(self._ask, path, PAST_TIMEOUT_S, self._limits.server_frame_bytes)
+        bytes_max = self._limits.server_frame_bytes
+        return await asyncio.to_thread(self._ask, self.servers.url, path, PAST_TIMEOUT_S, bytes_max)
 
     async def authors(self, ops: Sequence[OpId], sites: Sequence[int]) -> Authors:
         """Who made operations, and who writes as sites."""
+        base_url = self.servers.url
         path = f"rooms/{urllib.parse.quote(self._room_id, safe='')}/authors"
         timeout_s, body = self._limits.connect_timeout_ms / 1000, {"ops": ops, "sites": sites}
-        reply = self._json(await asyncio.to_thread(self._ask, path, timeout_s, AUTHORS_BYTES_MAX, body))
+        answer = await asyncio.to_thread(self._ask, base_url, path, timeout_s, AUTHORS_BYTES_MAX, body)
+        reply = _from_json(base_url, answer)
         try:
             origins = {OpId(site, counter): Origin(*origin) for site, counter, *origin in reply["ops"]}
             return Authors(origins, dict(reply["sites"]))
         except (KeyError, TypeError, ValueError):
-            raise LinkError(f"{self._base_url} answered no authors; is it a newer or older server?") from None
+            raise LinkError(f"{base_url} answered no authors; is it a newer or older server?") from None
 
-    def _json(self, reply: bytes) -> Any:
-        try:
-            return json.loads(reply)
-        except ValueError as error:
-            raise LinkError(f"no server answers at {self._base_url}: {error}") from error
-
-    def _ask(self, path: str, timeout_s: float, reply_bytes_max: int, body: object = None) -> bytes:
+    def _ask(self, base_url: str, path: str, timeout_s: float, reply_bytes_max: int, body: object = None) -> bytes:
         """The answer to a REST request: a POST of ``body`` if there is one."""
         headers = {"Content-Type": "application/json"}
         if token := self._token():
             headers["Authorization"] = f"token {token}"
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self._base_url}collabkernel/api/{path}", data, headers)
+        request = urllib.request.Request(f"{base_url}collabkernel/api/{path}", data, headers)
+        opener = self._local_http if _is_loopback(base_url) else self._http
         try:
-            with self._http.open(request, timeout=timeout_s) as reply:
+            with opener.open(request, timeout=timeout_s) as reply:
                 found: bytes = reply.read(reply_bytes_max + 1)
         except urllib.error.HTTPError as error:
             with error:
-                self._refused(error.code, error.read(REPLY_BYTES_MAX))
+                self._refused(base_url, error.code, error.read(REPLY_BYTES_MAX))
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise LinkError(f"no server answers at {self._base_url}: {error}") from error
+            raise LinkError(f"no server answers at {base_url}: {error}") from error
         if len(found) > reply_bytes_max:
-            raise LinkError(f"{self._base_url} answered over {reply_bytes_max} bytes")
+            raise LinkError(f"{base_url} answered over {reply_bytes_max} bytes")
         return found
 
-    def _refused(self, status: int, body: bytes) -> NoReturn:
+    def _refused(self, base_url: str, status: int, body: bytes) -> NoReturn:
         try:
             reply = json.loads(body)
             message, code, retry_ms = str(reply["message"]), str(reply.get("code")), reply.get("retry_after_ms")
@@ -274,17 +288,22 @@ class WebSocketConnector:
             raise LimitError(message)
         if status in (401, 403):
             raise AccessError(
-                f"{self._base_url} refuses this token ({status} {message}); pass token=, or start it as a kernel there"
+                f"{base_url} refuses this token ({status} {message}); pass token=, or start it as a kernel there"
             )
         if status == 404 and code != "room-not-found":
-            raise RoomNotFoundAtServerError(self._base_url)
+            raise RoomNotFoundAtServerError(base_url)
         if status == 404:
             raise RoomNotFoundError(self._room_id)
         if status == 400:
-            raise InvalidValueError(message or f"{self._base_url} refuses the room name {self._room_id!r}")
-        raise LinkError(
-            f"{self._base_url} answered {status} {message}", retry_ms if isinstance(retry_ms, int) else None
-        )
+            raise InvalidValueError(message or f"{base_url} refuses the room name {self._room_id!r}")
+        raise LinkError(f"{base_url} answered {status} {message}", retry_ms if isinstance(retry_ms, int) else None)
+
+
+def _from_json(base_url: str, answer: bytes) -> Any:
+    try:
+        return json.loads(answer)
+    except ValueError as error:
+        raise LinkError(f"no server answers at {base_url}: {error}") from error
 
 
 class RoomNotFoundAtServerError(AccessError):

@@ -25,6 +25,7 @@ from typing import Any
 
 from collabkernel.aio import replica_for
 from collabkernel.client.async_room import AsyncRoom
+from collabkernel.client.servers import Servers
 from collabkernel.client.transport import Link, WebSocketConnector
 from collabkernel.crdt.ids import ROOT, OpId, Slot
 from collabkernel.crdt.order_key import key_between
@@ -174,7 +175,7 @@ class CountingConnector(WebSocketConnector):
 
 def _room(server: Server, name: str) -> tuple[AsyncRoom, CountingConnector]:
     limits = Limits()
-    connector = CountingConnector(server.url, name, lambda: TOKEN, limits)
+    connector = CountingConnector(Servers([server.url], random.Random()), name, lambda: TOKEN, limits)
     replica = replica_for("script", limits, None, lazy=True)
     return AsyncRoom(name, replica, connector, limits, random.Random(), wall_clock_ms), connector
 

@@ -10,6 +10,7 @@ import pytest
 from collabkernel import aio
 from collabkernel.client.async_room import AsyncRoom
 from collabkernel.client.replica import Replica
+from collabkernel.client.servers import Servers
 from collabkernel.client.transport import Link, LinkError
 from collabkernel.errors import AccessError, ClosedError, RejectedError, RoomNotFoundError
 from collabkernel.limits import Limits
@@ -183,6 +184,57 @@ async def test_after_some_it_does_not(code, error):
     with pytest.raises(ClosedError, match="not saved"):
         await room.flush(1)
     assert isinstance(room._connection.error, error)
+    await room.close()
+
+
+async def at_two_servers(name: str) -> tuple[AsyncRoom, UnreliableConnector, str]:
+    """A room whose connector counts as two servers; the one that it is at."""
+    connector = UnreliableConnector(name)
+    connector.servers = Servers(["memory://a", "memory://b"], random.Random(1))
+    room = room_on(connector, name)
+    await room.join(10)
+    return room, connector, connector.servers.url
+
+
+NEVER_MS = 10**7
+
+
+@pytest.mark.parametrize("bye", [Bye("server-draining", "", 0), Bye("storage-error", "", NEVER_MS), None])
+async def test_who_is_sent_away_or_cut_off_goes_to_the_next_server_at_once(bye):
+    room, connector, first = await at_two_servers("next-server")
+    if bye is None:
+        connector.link.cut()
+    else:
+        connector.link.injected.put_nowait(bye_part(bye))
+    room.root.a = 1
+    await room.flush()
+
+    assert connector.servers.url != first
+    assert room.address == connector.servers.url
+    await room.close()
+
+
+async def test_a_server_that_is_down_is_passed_over():
+    connector = UnreliableConnector("passed-over")
+    connector.servers = Servers(["memory://a", "memory://b"], random.Random(1))
+    first = connector.servers.url
+    connector.refusals = [LinkError("down", NEVER_MS)]
+    room = room_on(connector, "passed-over")
+    await room.join(10)
+
+    assert not connector.refusals
+    assert connector.servers.url != first
+    await room.close()
+
+
+async def test_the_server_is_kept_when_the_fault_is_not_its_own():
+    room, connector, first = await at_two_servers("kept")
+    room.replica.secret = b"x" * 16
+    connector.link.injected.put_nowait(bye_part(Bye("bad-resume", "")))
+    room.root.a = 1
+    await room.flush()
+
+    assert connector.servers.url == first
     await room.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import random
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from collabkernel import aio
 from collabkernel.client.past import When
+from collabkernel.client.servers import Servers
 from collabkernel.client.transport import (
     LinkError,
     RoomNotFoundAtServerError,
@@ -29,8 +31,12 @@ from collabkernel.wire.state import cut
 pytestmark = pytest.mark.anyio
 
 
+def at(*urls: str) -> Servers:
+    return Servers(urls, random.Random(1))
+
+
 def connector(url: str, token: str, room: str = "lines") -> WebSocketConnector:
-    return WebSocketConnector(url, room, lambda: token, Limits())
+    return WebSocketConnector(at(url), room, lambda: token, Limits())
 
 
 async def test_a_line_takes_frames_both_ways(jupyter):
@@ -155,6 +161,58 @@ async def test_servers_that_are_not_ours(strange, path, error, message):
         await connector(f"{strange}{path}/", "").open()
 
 
+class Visited(http.server.BaseHTTPRequestHandler):
+    """Gives a ticket and a cookie, and remembers the cookies that it was shown; may send elsewhere instead."""
+
+    def do_POST(self) -> None:  # http.server wants this name
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        server = self.server
+        assert isinstance(server, Visits)
+        server.cookies.append(self.headers.get("Cookie", ""))
+        self.send_response(302 if server.elsewhere else 200)
+        self.send_header("Location", server.elsewhere)
+        self.send_header("Set-Cookie", "who=ann; HttpOnly; Path=/base/")
+        self.end_headers()
+        self.wfile.write(b'{"ticket": "t", "url": ""}')
+
+    do_GET = do_POST  # noqa: N815  # http.server wants this name
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Visits(http.server.ThreadingHTTPServer):
+    """One such server."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Visited)
+        self.cookies: list[str] = []
+        self.elsewhere = ""
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+async def test_the_cookie_of_one_server_is_shown_to_the_others_and_to_nobody_else():
+    with Visits() as one, Visits() as two, Visits() as stranger:
+        urls = {f"http://127.0.0.1:{one.server_port}/base/": one, f"http://localhost:{two.server_port}/other/": two}
+        lines = WebSocketConnector(at(*urls), "lines", lambda: "", Limits())
+        first, (second,) = urls[lines.servers.url], set(urls.values()) - {urls[lines.servers.url]}
+        await lines.ticket()
+        await lines.ticket()
+        assert first.cookies == ["", "who=ann"]
+
+        lines.servers.leave()
+        assert (await lines.ticket())["url"].startswith(lines.servers.url.replace("http", "ws"))
+        assert second.cookies == ["who=ann"]
+
+        second.elsewhere = f"http://127.0.0.1:{stranger.server_port}/base/"
+        await lines.ticket()
+        assert stranger.cookies == [""]
+
+
 async def test_a_past_that_costs_too_much_and_answers_that_are_none(strange):
     with pytest.raises(LimitError, match="over it"):
         await connector(f"{strange}costly/", "").past(When(seq=1))
@@ -162,7 +220,7 @@ async def test_a_past_that_costs_too_much_and_answers_that_are_none(strange):
         await connector(f"{strange}odd/", "").authors([], [1])
     with pytest.raises(LinkError, match="503 wait"):
         await connector(f"{strange}busy/", "").past(When(at_ms=1))
-    small = WebSocketConnector(f"{strange}odd/", "lines", lambda: "", replace(Limits(), server_frame_bytes=2))
+    small = WebSocketConnector(at(f"{strange}odd/"), "lines", lambda: "", replace(Limits(), server_frame_bytes=2))
     with pytest.raises(LinkError, match="over 2 bytes"):
         await small.past(When(seq=1))
 
