@@ -55,8 +55,8 @@ class Intake:
 
     __slots__ = (
         "_in_flight",
+        "_in_flight_by_site",
         "_in_flight_bytes",
-        "_in_flight_ids",
         "_is_durable",
         "_limits",
         "_outcomes",
@@ -85,8 +85,8 @@ class Intake:
         self.answered = 0
         """... and how many of them the log has answered for; in the same order."""
         self._in_flight: deque[InFlight] = deque()
-        self._in_flight_ids: set[tuple[int, int]] = set()
-        """Site and first counter of each."""
+        self._in_flight_by_site: dict[int, dict[int, InFlight]] = {}
+        """The same by site and first counter, in the order of these."""
         self._in_flight_bytes = 0
         self._outcomes: deque[Appended | NotAppended] = deque()
         """Answers of the log that wait for what other servers stored before them; for the first of ``_in_flight``."""
@@ -174,10 +174,7 @@ class Intake:
         acks_by_site: dict[int, list[Ack]] = {}
         while self._outcomes and not self.is_missing:
             outcome = self._outcomes.popleft()
-            site, actor, envelope, payloads, is_lowered = self._in_flight.popleft()
-            self._in_flight_ids.discard((site, envelope.counter))
-            self._in_flight_bytes -= _in_flight_bytes(payloads)
-            self.answered += 1
+            site, actor, envelope, payloads, is_lowered = self._take_in_flight()
             assert isinstance(outcome, Appended)
             if outcome.hlc != envelope.hlc:
                 raise RoomResetError("room-reset", "the log stamped an envelope otherwise than this room")
@@ -194,6 +191,17 @@ class Intake:
             if site in session_by_site
         ]
         return shown, sends
+
+    def _take_in_flight(self) -> InFlight:
+        """The first that the log has to answer for, which it has."""
+        first = self._in_flight.popleft()
+        of_site = self._in_flight_by_site[first.site]
+        del of_site[first.envelope.counter]
+        if not of_site:
+            del self._in_flight_by_site[first.site]
+        self._in_flight_bytes -= _in_flight_bytes(first.payloads)
+        self.answered += 1
+        return first
 
     @property
     def is_missing(self) -> bool:
@@ -220,12 +228,37 @@ class Intake:
         for stored, _ in fresh:
             if stored.seq != self.head + 1:
                 raise RoomResetError("room-reset", "the log has a gap")
-            apply_envelope(self._state, self._sizes, stored.site, stored.envelope)
-            self._sizes.rest()
+            if not self._has_applied(stored):
+                apply_envelope(self._state, self._sizes, stored.site, stored.envelope)
+                self._sizes.rest()
             self._state.judge_all(stored)
             self.head = stored.last_seq
             self.hlc = max(self.hlc, stored.envelope.hlc + len(stored.envelope.ops) - 1)
         return fresh
+
+    def _has_applied(self, stored: StoredEnvelope) -> bool:
+        """Whether this is an envelope in flight here: the log has told of it before its answer came.
+
+        It was stored from here, or its author has gone on at another server meanwhile and sent it again there.
+
+        Raises:
+            RoomResetError: The room that stored it has stamped it otherwise.
+        """
+        in_flight = self._in_flight_at(stored.site, stored.envelope.counter)
+        if in_flight is None:
+            return False
+        sent, envelope = stored.envelope, in_flight.envelope
+        if sent.hlc - envelope.hlc != sent.counter - envelope.counter:
+            raise RoomResetError("room-reset", "another server stamped an envelope otherwise than this room")
+        return True
+
+    def _in_flight_at(self, site: int, counter: int) -> InFlight | None:
+        """The envelope in flight that has the operation with this counter: the log may be read from within one."""
+        of_site = self._in_flight_by_site.get(site)
+        if not of_site or next(reversed(of_site.values())).envelope.last_counter < counter:
+            return None
+        within = [first for first in of_site if first <= counter] if counter not in of_site else [counter]
+        return of_site[within[-1]] if within and counter <= of_site[within[-1]].envelope.last_counter else None
 
     def refused(self, session: Session | None, refusal: Refusal) -> list[Effect]:
         """A refusal is stored: answer it, if its site is here."""
@@ -243,7 +276,7 @@ class Intake:
         return self.refused(session, found)
 
     def _resent(self, session: Session, envelope: Envelope) -> list[Effect]:
-        if (session.site, envelope.counter) in self._in_flight_ids:
+        if envelope.counter in self._in_flight_by_site.get(session.site, ()):
             return []  # its ack is under way, and goes to whoever holds the site then
         return [FindEnvelope(session.id, session.site, envelope.counter)]
 
@@ -282,8 +315,9 @@ class Intake:
         self._sizes.rest()
         self.hlc = max(self.hlc, envelope.hlc + len(envelope.ops) - 1)
         payloads = [encode_op(op) for op in envelope.ops]
-        self._in_flight.append(InFlight(site, actor, envelope, payloads, is_lowered))
-        self._in_flight_ids.add((site, envelope.counter))
+        in_flight = InFlight(site, actor, envelope, payloads, is_lowered)
+        self._in_flight.append(in_flight)
+        self._in_flight_by_site.setdefault(site, {})[envelope.counter] = in_flight
         self.admitted += 1
         self._in_flight_bytes += _in_flight_bytes(payloads)
         ops = tuple(zip(map(op_kind, envelope.ops), payloads, strict=True))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from collabkernel.crdt.ids import ROOT, OpId
-from collabkernel.document.operations import Envelope, MapSet
+from collabkernel.crdt.text import TextRope
+from collabkernel.document.operations import ContainerKind, Envelope, MapSet, NewContainer, TextEdit
 from collabkernel.limits import Limits
-from collabkernel.room.effects import Append, FindEnvelope, ReadMissing, Refuse
+from collabkernel.room.effects import Append, FindEnvelope, ReadMissing, Refuse, TellState
 from collabkernel.room.events import BusLost, MissingRead, OpsStored, StateAsked
 from collabkernel.storage.base import Appended, NotAppended, OpRow
 from collabkernel.wire.ops import encode_op, op_kind
@@ -204,6 +205,53 @@ def test_an_own_envelope_that_comes_back_from_the_log_is_shown_once() -> None:
 
     assert world.acks(ann) == [(1, 1)]
     assert world.shown(ann) == [1]
+
+
+def typing(*texts: str) -> tuple[Driver, int, list[OpRow]]:
+    """A room where each of some letters that ann typed is in flight, and the rows that the log will have of them."""
+    world, rope = Driver(answers_log=False), TextRope(101)
+    ann = world.join()
+    made = MapSet(ROOT, "t", NewContainer(ContainerKind.TEXT))
+    world.submit(ann, envelope(1, made, *[TextEdit(OpId(101, 1), rope.insert(0, text)) for text in texts]))
+    (own,) = world.pending[-1].requests
+    rows = [OpRow(1 + n, own.site, 1 + n, 1, 0, own.hlc + n, own.actor, *op) for n, op in enumerate(own.ops)]
+    return world, ann, rows
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_own_typing_that_comes_back_from_the_log_is_typed_once(cut: int) -> None:
+    world, ann, rows = typing("a", "b")
+    world.feed(BusLost())
+    world.feed(MissingRead(tuple(rows[:cut]), is_cut=True))
+    world.feed(MissingRead(tuple(rows[cut:])))
+    world.feed(OpsStored((Appended(1, rows[0].hlc),)))
+    world.now_ms += 1000
+    effects = world.feed(StateAsked(1))
+
+    assert world.unloaded == ""
+    assert world.acks(ann) == [(1, 1)]
+    assert world.shown(ann) == ([1] if cut == 3 else [1, 1 + cut])
+    assert [effect.state["state"] for effect in effects if isinstance(effect, TellState)] == [{"t": "ba"}]
+
+
+def test_what_its_author_has_sent_again_elsewhere_is_typed_once_and_the_room_starts_again() -> None:
+    """He went on at another server while the database was slow for this one."""
+    world, ann, rows = typing("a")
+    world.feed(BusLost())
+    world.feed(MissingRead(tuple(rows)))
+    assert world.shown(ann) == [1]
+    assert world.unloaded == ""
+
+    world.feed(OpsStored((NotAppended("fenced", "resumed elsewhere"),)))
+    assert world.unloaded.startswith("fenced")
+
+
+def test_what_another_server_has_stamped_otherwise_starts_the_room_again() -> None:
+    world, _, rows = typing("a")
+    world.feed(BusLost())
+    world.feed(MissingRead(tuple([row._replace(hlc=row.hlc + 5) for row in rows])))
+
+    assert world.unloaded.startswith("room-reset")
 
 
 def test_what_is_told_while_the_log_is_read_is_read_after_that() -> None:
