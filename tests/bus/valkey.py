@@ -36,6 +36,7 @@ class Valkey:
         self._folder = folder
         self._settings = settings
         self._server: ValkeyServer | None = None
+        self.address = ("127.0.0.1", self.port)
         self.url = f"redis://127.0.0.1:{self.port}"
 
     def start(self) -> Valkey:

