@@ -35,8 +35,11 @@ class Database(Protocol):
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run a function that reads, and sees one moment of the database however many statements it has."""
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run a function in a transaction that is committed when it returns, and rolled back when it raises."""
+    async def write(self, work: Callable[[Connection], T], *, is_long: bool = False) -> T:
+        """Run a function in a transaction that is committed when it returns, and rolled back when it raises.
+
+        ``is_long`` of one that may take minutes.
+        """
 
     async def append(self, work: Callable[[Statements], T]) -> T:
         """Run the append in such a transaction: to its end, whatever becomes of the caller."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, text
@@ -15,6 +16,14 @@ from collabkernel.storage.statements import AlchemyStatements, Statements
 CONNECTIONS = 10
 POOL_TIMEOUT_S = 30.0
 """A caller waits this long for a free connection."""
+ANSWER_S = 10.0
+"""A transaction that has not ended by then is given up, with its connection: a full batch takes tens of milliseconds,
+and behind a network that swallows what is sent TCP would wait for a quarter of an hour."""
+LONG_S = 600.0
+"""... but for those that delete a room, drop what was compacted, or bring the schema up to date."""
+IDLE_IN_TRANSACTION_MS = 5_000
+"""The server ends a transaction whose client says nothing for so long: one that stands still, or has lost its network,
+must not keep the others from the rooms that it has locked."""
 
 T = TypeVar("T")
 
@@ -24,11 +33,17 @@ class PostgresDatabase:
 
     def __init__(self, url: URL, durable: bool) -> None:
         self.url = url
-        settings = {"application_name": "collabkernel"}
+        settings = {
+            "application_name": "collabkernel",
+            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+        }
         if not durable:
             settings["synchronous_commit"] = "off"
         self._writer = create_async_engine(
-            url, pool_size=CONNECTIONS, pool_timeout=POOL_TIMEOUT_S, connect_args={"server_settings": settings}
+            url,
+            pool_size=CONNECTIONS,
+            pool_timeout=POOL_TIMEOUT_S,
+            connect_args={"server_settings": settings, "timeout": ANSWER_S},
         )
         self._appends: set[asyncio.Task[Any]] = set()
         # A snapshot's manifest and blobs are read by two statements, which must see the same moment.
@@ -53,9 +68,9 @@ class PostgresDatabase:
                 raise
         return await self._read(work)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], *, is_long: bool = False) -> T:
         """Run a function in a transaction; never twice, since what was lost may be the answer to its commit."""
-        async with self._writer.begin() as connection:
+        async with _within(LONG_S if is_long else ANSWER_S), self._writer.begin() as connection:
             return await connection.run_sync(work)
 
     async def append(self, work: Callable[[Statements], T]) -> T:
@@ -73,8 +88,17 @@ class PostgresDatabase:
         return await self.read(_visible_transactions)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
-        async with self._reader.connect() as connection:
+        async with _within(ANSWER_S), self._reader.connect() as connection:
             return await connection.run_sync(work)
+
+
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise TimeoutError(f"no answer in {seconds:g} s") from error
 
 
 def _visible_transactions(connection: Connection) -> str:

@@ -207,13 +207,14 @@ class SqlStorage:
 
     async def delete_room(self, room_id: str) -> bool:
         """Delete a room with all that belongs to it; False when it was not there."""
-        return await self._write(partial(_delete_room, room_id=room_id))
+        return await self._write(partial(_delete_room, room_id=room_id), is_long=True)
 
     async def drop_ops(self, room_id: str, upto_seq: int) -> int:
         """Drop the log up to a seq, in several transactions; an interrupted one has dropped less."""
         dropped, is_done = 0, False
         while not is_done:
-            gone, is_done = await self._write(partial(compaction.drop_chunk, room_id=room_id, upto_seq=upto_seq))
+            drop = partial(compaction.drop_chunk, room_id=room_id, upto_seq=upto_seq)
+            gone, is_done = await self._write(drop, is_long=True)
             dropped += gone
         if dropped:
             with self._explained():
@@ -313,7 +314,7 @@ class SqlStorage:
     async def _connect(self) -> None:
         self.is_durable = await self._database.open()
         if not await self._database.read(schema.is_current):
-            await self._database.write(schema.upgrade)
+            await self._database.write(schema.upgrade, is_long=True)
 
     async def _append_room_by_room(self, failed: _Attempt) -> list[Appended | NotAppended]:
         """Try each room of a failed batch alone.
@@ -355,21 +356,21 @@ class SqlStorage:
         with self._explained():
             await self._database.append(attempt.run)
 
-    async def _write(self, work: Callable[[Connection], T]) -> T:
+    async def _write(self, work: Callable[[Connection], T], *, is_long: bool = False) -> T:
         """Run a transaction to its end, whatever becomes of the caller.
 
         A transaction that was cancelled in its COMMIT would leave a connection of unknown state, and nobody knowing
         what is stored.
         """
         self._check_open()
-        task = asyncio.get_running_loop().create_task(self._transaction(work))
+        task = asyncio.get_running_loop().create_task(self._transaction(work, is_long))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         return await asyncio.shield(task)
 
-    async def _transaction(self, work: Callable[[Connection], T]) -> T:
+    async def _transaction(self, work: Callable[[Connection], T], is_long: bool) -> T:
         with self._explained():
-            return await self._database.write(work)
+            return await self._database.write(work, is_long=is_long)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

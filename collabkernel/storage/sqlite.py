@@ -103,7 +103,7 @@ class SqliteDatabase:
 
         return await self._reading(run)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], *, is_long: bool = False) -> T:  # noqa: ARG002  # all may be
         """Run a function in a transaction."""
 
         def run() -> T:

@@ -15,7 +15,7 @@ from typing import Self
 
 from tests.bus.valkey import Valkey
 from tests.contract.databases import Postgres, postgres_server
-from tests.end_to_end.line import Line
+from tests.contract.line import Line
 from tests.server_extension.running_server import RunningServer
 
 COUNT = 3

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
+from collabkernel.errors import StorageError
+from collabkernel.storage import postgres as driver
 from collabkernel.storage.base import Appended
 from collabkernel.storage.database import Database
 from collabkernel.storage.sql import SqlStorage
+from tests.bounds import HANG_S
 from tests.contract.authors import HLC, enter, whole_log
+from tests.contract.line import Line
+from tests.storage.conftest import opened
 
 pytestmark = pytest.mark.anyio
+
+SOON_S = 30.0
+"""A connection is given up, and closed, in a few seconds each; without a bound TCP waits for a quarter of an hour."""
 
 
 @pytest.fixture
@@ -46,6 +59,76 @@ async def test_an_append_survives_a_lost_connection(storage: SqlStorage, postgre
 
     assert await storage.append([ann.next()]) == [Appended(2, HLC)]
     assert [row.counter for row in await whole_log(storage)] == [1, 2]
+
+
+@pytest.fixture
+async def behind_a_line(
+    postgres_url: str, storage: SqlStorage, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[SqlStorage, Line]]:
+    """Another storage, whose line to the server may fail; and that it knows soon."""
+    del storage  # it has emptied the database
+    monkeypatch.setattr(driver, "ANSWER_S", 0.5)
+    monkeypatch.setattr(driver, "IDLE_IN_TRANSACTION_MS", 500)
+    socket = Path(postgres_url.partition("host=")[2]) / ".s.PGSQL.5432"
+    line = Line(lambda: socket)
+    far = SqlStorage(f"postgresql://postgres:@127.0.0.1:{line.port}/postgres")
+    await far.open()
+    yield far, line
+    line.heal()
+    await far.close()
+    line.close()
+
+
+async def test_a_line_that_swallows_is_told_soon_and_used_again_when_it_heals(
+    storage: SqlStorage, behind_a_line: tuple[SqlStorage, Line]
+):
+    far, line = behind_a_line
+    ann = await enter(far)
+    await far.append([ann.next()])
+    line.swallow()
+    lost = ann.next()
+    began_s = time.monotonic()
+    with pytest.raises(StorageError, match="no answer in"):
+        await far.append([lost])
+    with pytest.raises(StorageError):
+        await far.head("plan")
+    with pytest.raises(StorageError):
+        await far.resume_site("plan", ann.site, 1)
+    assert time.monotonic() - began_s < SOON_S
+
+    line.heal()
+    (outcome,) = await far.append([lost])
+    assert isinstance(outcome, Appended)
+    assert [row.counter for row in await whole_log(storage)] == [1, 2]
+
+
+async def test_a_server_that_stands_still_in_a_transaction_does_not_keep_the_others_out(
+    storage: SqlStorage, behind_a_line: tuple[SqlStorage, Line]
+):
+    _, line = behind_a_line
+    url = f"postgresql://postgres:@127.0.0.1:{line.port}/postgres"
+    ann = await enter(storage)
+    has_locked, goes_on = threading.Event(), threading.Event()
+
+    def lock(connection: Connection) -> None:
+        """Block the loop of a server of its own, as SIGSTOP would."""
+        connection.execute(text("SELECT 1 FROM rooms WHERE id = 'plan' FOR UPDATE"))
+        has_locked.set()
+        assert goes_on.wait(HANG_S)
+
+    standing_still = asyncio.create_task(asyncio.to_thread(asyncio.run, stand_still(url, lock)))
+    assert await asyncio.to_thread(has_locked.wait, HANG_S)
+
+    assert await storage.append([ann.next()]) == [Appended(1, HLC)]
+    goes_on.set()
+    with pytest.raises((DBAPIError, TimeoutError)):
+        await standing_still
+
+
+async def stand_still(url: str, work: Callable[[Connection], None]) -> None:
+    """A transaction of a server that has this loop."""
+    async with opened(url) as database:
+        await database.write(work)
 
 
 async def test_the_servers_own_setting_says_what_is_durable(storage: SqlStorage, postgres: Database, postgres_url: str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ class FaultyDatabase:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
-    async def write(self, work: Callable[[Any], Any]) -> Any:
-        return await self._run(self._real.write, work)
+    async def write(self, work: Callable[[Any], Any], *, is_long: bool = False) -> Any:
+        return await self._run(partial(self._real.write, is_long=is_long), work)
 
     async def append(self, work: Callable[[Any], Any]) -> Any:
         return await self._run(self._real.append, work)
