@@ -68,7 +68,9 @@ class LoadClient:
         self._is_welcome = asyncio.Event()
         self._has_space = asyncio.Event()
         self.rtt_by_start: list[tuple[float, float]] = []
+        """In the order of the acks, which is that of the envelopes."""
         self.frames_in = 0
+        self.site = 0
 
     async def run(self, ready: asyncio.Barrier) -> None:
         """Join, wait for the others, submit for the plan's time, and wait for the last acks."""
@@ -121,6 +123,7 @@ class LoadClient:
             # Parsed by protobuf alone, without our checks: a hundred clients share this process's core.
             message = pb.ServerMessage.FromString(frame)
             if message.HasField("welcome"):
+                self.site = message.welcome.site
                 self._is_welcome.set()
             self._through = max(self._through, message.through)
             if message.rejects or message.notices or message.HasField("bye"):

@@ -60,6 +60,11 @@ class Server:
         ticket = self.ask("collabkernel/api/auth_ticket", {"room": room})
         return f"{ticket['url']}?auth_ticket={ticket['ticket']}"
 
+    def cpu_s(self) -> float:
+        """Processor time so far, to 10 ms."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def memory_bytes(self) -> int:
         """Resident memory."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
@@ -75,15 +80,16 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_server(folder: Path) -> Iterator[Server]:
+def running_server(folder: Path, *options: str, db_url: str = "") -> Iterator[Server]:
     """A Jupyter server with our extension alone, durable commits, its database ``rooms.sqlite`` in ``folder``."""
     port = free_port()
     command = [
         *(sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", f"--port={port}", "--port-retries=0"),
         f"--IdentityProvider.token={TOKEN}",
         f"--ServerApp.root_dir={folder}",
-        f"--CollabKernelServer.db_url=sqlite:///{folder}/rooms.sqlite",
+        f"--CollabKernelServer.db_url={db_url or f'sqlite:///{folder}/rooms.sqlite'}",
         *[f"--CollabKernelServer.{name}={value}" for name, value in LIFTED.items()],
+        *options,
     ]
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, env=_environment(folder), stdout=log, stderr=log)
