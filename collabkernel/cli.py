@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -29,6 +30,8 @@ SERVERS_GROUP = "collabkernel.servers"
 COMMANDS_GROUP = "collabkernel.commands"
 """Entry points of commands that other packages of the distribution bring; ``collabkernel_server`` has ``lab``."""
 TIMEOUT_S = 10.0
+DRAIN_LOOK_S = 0.5
+"""Between two looks at how many sessions are left."""
 SHOWN_CHARS = 200
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -46,7 +49,19 @@ class Server:
         Raises:
             ServerError: If it is refused or the server is not there.
         """
-        request = urllib.request.Request(self.url + "collabkernel/api/" + path)
+        return self._ask(path, None)
+
+    def post(self, path: str, body: object) -> Any:
+        """The JSON answer to a POST of JSON there.
+
+        Raises:
+            ServerError: If it is refused or the server is not there.
+        """
+        return self._ask(path, json.dumps(body).encode())
+
+    def _ask(self, path: str, data: bytes | None) -> Any:
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + "collabkernel/api/" + path, data, headers)
         if self.token:
             # Unredirected, so that the token goes to this server alone.
             request.add_unredirected_header("Authorization", f"token {self.token}")
@@ -338,6 +353,34 @@ def export(room: str, url: str | None, token: str | None, output: Path | None) -
         beside.unlink(missing_ok=True)
         raise click.ClickException(f"cannot write {output}: {error.strerror}") from None
     click.echo(f"{output}: {room} after {described['seq']:,} operations", err=True)
+
+
+@main.command()
+@_server_options
+@click.option("--seconds", type=click.FloatRange(0, 3600), default=10, help="How long it takes.", show_default=True)
+def drain(url: str | None, token: str | None, seconds: float) -> None:
+    """Send the sessions of a server to the others on its database.
+
+    The server takes no new sessions, and `ready` says so to load balancers. This command waits until nobody is left
+    there; then it can be stopped without anybody waiting.
+
+    \b
+    Examples:
+      collabkernel drain --url http://localhost:8888/
+      collabkernel drain --url http://localhost:8888/ --seconds 60
+    """
+    if url is not None and "," in url:
+        raise click.UsageError("name the one server to drain: --url http://host:port/")
+    server = find_server(url, token)
+    left = server.post("drain", {"seconds": seconds})["sessions"]
+    deadline_s = time.monotonic() + seconds + TIMEOUT_S
+    while left and time.monotonic() < deadline_s:
+        click.echo(f"{left} sessions are left on {server.url}", err=True)
+        time.sleep(DRAIN_LOOK_S)
+        left = server.get("info")["sessions"]
+    if left:
+        raise ServerError(f"{left} sessions are still on {server.url}; they go when it is stopped", "still-draining")
+    click.echo(f"{server.url} is drained; stop it, or start it again to have it take sessions")
 
 
 @main.command()

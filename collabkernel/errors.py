@@ -37,6 +37,7 @@
     │   ├── RoomResetError            (why)                 the room starts again from its log
     │   └── FencedError               fenced
     ├── ServerStoppingError           server-stopping      nobody; come back in a moment
+    │   └── ServerDrainingError       server-draining      nobody; another server has the rooms
     ├── RejectedError                 (the server's code)  an edit that the server refused
     └── DiscardedError                discarded-(verdict)  an edit of a block's place that another came before
 
@@ -311,6 +312,16 @@ class ServerStoppingError(CollabKernelError):
 
     code = "server-stopping"
     retry_after_ms = 1000
+
+
+class ServerDrainingError(ServerStoppingError):
+    """The server takes no new sessions, and sends those that it has to the other servers on its database."""
+
+    code = "server-draining"
+    retry_after_ms = 5000
+
+    def __init__(self) -> None:
+        super().__init__("this server drains: go on at another one, or come back when it was started again")
 
 
 class RejectedError(CollabKernelError):

@@ -157,7 +157,26 @@ def test_url_that_is_none_is_told(url: str, environment: pytest.MonkeyPatch) -> 
     assert "http://localhost:8888/" in run("rooms", "--url", url).output
 
 
-@pytest.mark.parametrize("command", [[], ["rooms"], ["show"], ["export"], ["demo"]])
+def test_drain_waits_until_nobody_is_left(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
+    server = RunningServer(tmp_path, "--CollabKernelServer.db_url=memory://")
+    try:
+        environment.setenv("COLLABKERNEL_TOKEN", server.token)
+        with server.join("planning"):
+            result = run("drain", "--url", server.base_url, "--seconds", "0.5")
+        assert result.exit_code == 0, result.output
+        assert "1 sessions are left" in result.output
+        assert "is drained" in result.output
+        assert server.request("GET", "collabkernel/api/info").json["sessions"] == 0
+    finally:
+        server.process.kill()
+        server.process.wait(10)
+
+
+def test_drain_wants_one_server() -> None:
+    assert "the one server" in run("drain", "--url", "http://a:1/,http://b:1/").output
+
+
+@pytest.mark.parametrize("command", [[], ["rooms"], ["show"], ["export"], ["drain"], ["demo"]])
 def test_help_teaches_by_examples(command: list[str]) -> None:
     result = run(*command, "--help")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from collabkernel.errors import RemoteProtocolError
+from collabkernel.errors import RemoteProtocolError, ServerDrainingError
 from collabkernel.limits import Limits
 from collabkernel.room.alarm import Alarm
 from collabkernel.room.audience import Audience
@@ -19,6 +19,7 @@ from collabkernel.room.events import (
     EphemeralPublished,
     Event,
     FrameReceived,
+    LeaveAsked,
     SessionBlocked,
     SessionClosed,
     SessionDrained,
@@ -79,6 +80,10 @@ class AwarenessRoom:
                 return [TellState(event.request_id, state)]
             case StopAsked():
                 return self._end(event.code, event.reason)
+            case LeaveAsked():
+                leaving = [audience.sessions.get(session_id) for session_id in event.session_ids]
+                closes = [audience.close(s, ServerDrainingError.code, event.reason, now_ms) for s in leaving if s]
+                return [effect for effects in closes for effect in effects]
             case Ticked():
                 self._alarm.rang()
             case EphemeralPublished():

@@ -56,9 +56,9 @@ class DocumentFanOut:
         "_since_bytes",
         "_state",
         "_stored",
-        "_stored_count",
         "admitted",
         "flushed",
+        "stored_count",
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -66,7 +66,7 @@ class DocumentFanOut:
         """Frames sent."""
         self.admitted = 0
         """Updates of this server that were ever applied to the document."""
-        self._stored_count = 0
+        self.stored_count = 0
         """Those of them that are stored."""
         self._limits = limits
         self._stored: list[bytes] = []
@@ -87,10 +87,10 @@ class DocumentFanOut:
 
     def stored(self, updates: Sequence[bytes], tick_ms: int, now_ms: int) -> list[Effect]:
         """Updates that were admitted are stored; send what has waited for that."""
-        self._stored_count += len(updates)
+        self.stored_count += len(updates)
         self.show(updates, tick_ms, now_ms)
         effects: list[Effect] = []
-        while self._held and self._held[0][0] <= self._stored_count:
+        while self._held and self._held[0][0] <= self.stored_count:
             _, session_id, frame = self._held.pop(0)
             effects.append(Send((session_id,), frame))
         return effects
@@ -188,7 +188,7 @@ class DocumentFanOut:
     def send_when_stored(self, session: DocumentSession, frame: bytes, admitted: int | None = None) -> list[Effect]:
         """Send a frame once so many updates are stored; by default all that were admitted."""
         admitted = self.admitted if admitted is None else admitted
-        if admitted > self._stored_count:
+        if admitted > self.stored_count:
             self._held.append((admitted, session.id, frame))
             return []
         return [Send((session.id,), frame)]

@@ -21,6 +21,7 @@ from collabkernel.errors import (
     ReadOnlyError,
     RemoteProtocolError,
     RoomResetError,
+    ServerDrainingError,
     YjsGapError,
 )
 from collabkernel.limits import Limits
@@ -48,6 +49,7 @@ from collabkernel.room.events import (
     EphemeralPublished,
     Event,
     FrameReceived,
+    LeaveAsked,
     MissingRead,
     OpsPublished,
     OpsStored,
@@ -62,6 +64,7 @@ from collabkernel.room.events import (
     Ticked,
 )
 from collabkernel.room.fanout import flush_tick_ms
+from collabkernel.room.leaving import Leaving
 from collabkernel.room.log_reading import LogReading
 from collabkernel.room.quota import TokenBucket
 from collabkernel.room.snapshots import SnapshotClock, log_bytes_of
@@ -116,6 +119,7 @@ class DocumentRoom:
         self._has_asked_site = False
         self._reading = LogReading()
         self._stop: StopAsked | None = None
+        self._leaving = Leaving()
         self._is_ended = False
         self._effects: list[Effect] = []
 
@@ -193,6 +197,8 @@ class DocumentRoom:
                 self._effects.append(TellState(event.request_id, self._described()))
             case StopAsked():
                 self._stop = event
+            case LeaveAsked():
+                self._leaving.ask(event, self._fanout.admitted)
             case Ticked():
                 self._alarm.rang()
             case _:
@@ -222,7 +228,7 @@ class DocumentRoom:
 
     def _on_frame(self, event: FrameReceived, now_ms: int) -> None:
         session = self._sessions.get(event.session_id)
-        if session is None or self._stop is not None:
+        if session is None or self._stop is not None or self._leaving.holds(session.id):
             return
         try:
             # The server's own clients bring files as large as they are, in one update.
@@ -404,6 +410,9 @@ class DocumentRoom:
 
     def _run_due(self, now_ms: int) -> None:
         self._flush(now_ms)
+        for session_id in self._leaving.take(self._fanout.stored_count):
+            if (session := self._sessions.get(session_id)) is not None:
+                self._effects += self._audience.close(session, ServerDrainingError.code, self._leaving.reason, now_ms)
         self._effects += self._audience.run_due(now_ms)
         if self._snapshots.is_due(self.head, now_ms, self.size_bytes):
             self._write_snapshot(now_ms)

@@ -224,6 +224,14 @@ class StopAsked:
     retry_after_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class LeaveAsked:
+    """Sessions are to go on at another server, since this one drains; what they have sent is stored before."""
+
+    session_ids: tuple[int, ...]
+    reason: str
+
+
 Event = (
     SessionOpened
     | FrameReceived
@@ -247,4 +255,5 @@ Event = (
     | StateAsked
     | Ticked
     | StopAsked
+    | LeaveAsked
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from collabkernel.document.room_state import RoomState
-from collabkernel.errors import RateError, RemoteProtocolError, RoomResetError, TooLargeError
+from collabkernel.errors import RateError, RemoteProtocolError, RoomResetError, ServerDrainingError, TooLargeError
 from collabkernel.limits import Limits
 from collabkernel.room.alarm import Alarm
 from collabkernel.room.broadcasts import Broadcasts
@@ -35,6 +35,7 @@ from collabkernel.room.events import (
     FrameReceived,
     HelloDue,
     KeepingAnswered,
+    LeaveAsked,
     MissingRead,
     OpsPublished,
     OpsStored,
@@ -54,6 +55,7 @@ from collabkernel.room.fold import envelopes_of_rows
 from collabkernel.room.intake import Intake, Shown
 from collabkernel.room.joins import RESET_RETRY_MS, Joins, notice
 from collabkernel.room.keeper import Keeper
+from collabkernel.room.leaving import Leaving
 from collabkernel.room.log_reading import LogReading
 from collabkernel.room.presence import PresenceBoard
 from collabkernel.room.session import Session
@@ -114,6 +116,7 @@ class Room:
         self._state_requests: list[int] = []
         self._alarm = Alarm()
         self._stop: StopAsked | None = None
+        self._leaving = Leaving()
         self._is_ended = False
         self._effects: list[Effect] = []
 
@@ -197,6 +200,8 @@ class Room:
                 self._state_requests.append(event.request_id)
             case StopAsked():
                 self._stop = event
+            case LeaveAsked():
+                self._leaving.ask(event, self._intake.admitted)
             case Ticked():
                 self._alarm.rang()
 
@@ -204,7 +209,7 @@ class Room:
 
     def _on_frame(self, event: FrameReceived, now_ms: int) -> None:
         session = self._joins.by_id.get(event.session_id)
-        if session is None or self._stop is not None:
+        if session is None or self._stop is not None or self._leaving.holds(session.id):
             return
         wait_ms = session.frames.take(1, now_ms) if event.frame else 0  # else the rest of one that was metered
         try:
@@ -365,6 +370,7 @@ class Room:
                 self._effects += board.send(sessions, now_ms)
         if self._state_requests and self._intake.is_settled:
             self._tell_state()
+        self._let_leave(now_ms)
         laggard_due_ms = self._close_laggards(now_ms)
         if self._snapshots.is_due(self.head, now_ms):
             self._write_snapshot(now_ms)
@@ -401,6 +407,13 @@ class Room:
             if since_ms + max_ms <= now_ms:
                 self._effects += self._joins.end(session, bye, now_ms)
         return min([since_ms + max_ms for since_ms, _ in blocked if since_ms + max_ms > now_ms], default=None)
+
+    def _let_leave(self, now_ms: int) -> None:
+        """Send those to another server whose envelopes the log has answered for."""
+        bye = Bye(ServerDrainingError.code, self._leaving.reason)
+        for session_id in self._leaving.take(self._intake.answered):
+            if (session := self._joins.by_id.get(session_id)) is not None:
+                self._effects += self._joins.end(session, bye, now_ms)
 
     def _write_snapshot(self, now_ms: int) -> None:
         self._snapshots.begin(now_ms)

@@ -17,7 +17,7 @@ import collabkernel
 from collabkernel import metrics
 from collabkernel.bus.base import Bus
 from collabkernel.crdt.yjs.policy import YjsPolicy
-from collabkernel.errors import BannedError, RoomNotFoundError, TooManyError
+from collabkernel.errors import BannedError, RoomNotFoundError, ServerDrainingError, TooManyError
 from collabkernel.limits import Limits
 from collabkernel.room.document_log import SEED_SITE, SERVER_ACTOR, seed_request
 from collabkernel.room.events import SessionOpened
@@ -30,6 +30,7 @@ from collabkernel.server.compaction import Compaction
 from collabkernel.server.connection import Connection
 from collabkernel.server.document_history import DocumentHistory
 from collabkernel.server.document_kind import Bans, DocumentKind
+from collabkernel.server.drain import OVER_MS_MAX, drain
 from collabkernel.server.keeper_leases import KeeperLeases
 from collabkernel.server.kinds import LiveKind, RoomKind
 from collabkernel.server.peers import Peers
@@ -110,6 +111,7 @@ class Hub:
         self._peers = Peers(bus) if bus is not None else None
         self._committer_task: asyncio.Task[None] | None = None
         self._is_stopping = False
+        self._draining: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Open the storage and begin to commit."""
@@ -123,6 +125,8 @@ class Hub:
     async def stop(self) -> None:
         """Store what is in flight, say Bye to everybody, close the storage; within ``limits.shutdown_ms``."""
         self._is_stopping = True
+        if self._draining is not None:
+            self._draining.cancel()
         self._compaction.stop()
         deadline_s = asyncio.get_running_loop().time() + self.limits.shutdown_ms / 1000
         runners = list(self._runner_by_room.values())
@@ -142,6 +146,25 @@ class Hub:
             await self._peers.close()
         await self.storage.close()
 
+    def drain(self, over_ms: int) -> None:
+        """Take no sessions any more, and send those that are here to other servers, spread over ``over_ms``.
+
+        It goes on by itself; ``info`` tells how many are left. Asked again, it does nothing.
+        """
+        if self._draining is None:
+            work = drain(lambda: list(self._runner_by_room.values()), min(over_ms, OVER_MS_MAX))
+            self._draining = asyncio.create_task(work, name="drain")
+            log.info("This server drains: its sessions are sent to others over %d ms", over_ms)
+
+    def check_open(self) -> None:
+        """Let no session in that would be sent away.
+
+        Raises:
+            ServerDrainingError: This server drains.
+        """
+        if self._draining is not None:
+            raise ServerDrainingError
+
     async def _end_compaction(self, deadline_s: float) -> None:
         if self._compaction_task is None:
             return
@@ -158,6 +181,7 @@ class Hub:
             TooManyError: The room or the server is full, the server is stopping, or this user connects too often or has
                 too many connections.
             RoomNotFoundError: There is no such room, and a reader may not make one.
+            ServerDrainingError: It takes no sessions any more.
             StorageError: The database does not answer.
         """
         check_room_name(room_id)
@@ -253,9 +277,10 @@ class Hub:
         return Connection(session_id, runner, transport, self.limits, principal.is_service)
 
     def _meter_join(self, principal: Principal) -> None:
-        """Let a user connect so often: each time costs a row, and what is in the room."""
+        """Let a user connect, while this server takes anybody, and so often: each time costs a row, and the room."""
         if principal.is_service:
             return
+        self.check_open()
         actor = principal.actor
         limits, now_ms = self.limits, self._now_ms()
         joins = self._joins_by_actor.pop(actor, None) or TokenBucket(limits.joins_per_s, limits.joins_burst, now_ms)
@@ -390,4 +415,5 @@ class Hub:
             "rooms_loaded": len(self._runner_by_room),
             "sessions": sum([runner.sessions_count for runner in self._runner_by_room.values()]),
             "is_durable": self.storage.is_durable,
+            "status": "draining" if self._draining is not None else "serving",
         }

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from collabkernel import metrics
@@ -40,6 +40,7 @@ from collabkernel.room.events import (
     FrameReceived,
     Keeping,
     KeepingAnswered,
+    LeaveAsked,
     MissingRead,
     SessionBlocked,
     SnapshotSaved,
@@ -164,6 +165,20 @@ class Runner:
     def stop(self, code: str, reason: str, retry_after_ms: int = 0) -> None:
         """End the room when what it has in flight is stored."""
         self.post(StopAsked(code, reason, retry_after_ms))
+
+    def session_ids(self) -> tuple[int, ...]:
+        """Sessions that are somebody's, not the server's own."""
+        return tuple(self._actor_by_session)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is here, not even one of the server's own."""
+        return not self._transport_by_session
+
+    def leave(self, session_ids: Sequence[int], reason: str) -> None:
+        """Have sessions go on at another server, each when what it has sent is stored."""
+        if session_ids:
+            self.post(LeaveAsked(tuple(session_ids), reason))
 
     # -- the task
 

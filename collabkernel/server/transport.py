@@ -32,6 +32,7 @@ CLOSE_CODES: dict[str, int] = {
     "superseded": 4001,
     "bad-resume": 4003,
     "room-deleted": 4004,
+    "server-draining": 4012,
     "hello-timeout": 4008,
 }
 """Our codes to WebSocket close codes (RFC 6455 section 7.4; 4000 and up are ours). Any other is 1008."""

@@ -35,6 +35,7 @@ from collabkernel_server.lab.enable import (
     is_lab_installed,
     is_ydoc_enabled,
 )
+from collabkernel_server.operation import DrainHandler, ReadyHandler
 from collabkernel_server.rest import InfoHandler, RoomHandler, RoomsHandler, TicketHandler
 from collabkernel_server.rooms_socket import RoomSocket
 from collabkernel_server.service import RoomService
@@ -232,6 +233,8 @@ class CollabKernelServer(ExtensionApp):
                 (room, RoomHandler),
                 (r"/collabkernel/api/rooms", RoomsHandler),
                 (r"/collabkernel/api/info", InfoHandler),
+                (r"/collabkernel/api/ready", ReadyHandler),
+                (r"/collabkernel/api/drain", DrainHandler),
                 (r"/collabkernel/api/auth_ticket", TicketHandler),
             ]
         )

@@ -185,7 +185,7 @@ class TicketHandler(KernelApiHandler):
         """
         room_id, origin = self._request()
         self.service.check_room_name(room_id)
-        await self.service.hub()
+        (await self.service.hub()).check_open()
         role = await role_of(self, self.user)
         if role is None:
             raise ApiError(403, "access-denied", "you may not read rooms on this server")

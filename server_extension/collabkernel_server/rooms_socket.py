@@ -63,6 +63,7 @@ class RoomSocket(SocketHandler):
             if SUBPROTOCOL not in offered:
                 raise ApiError(400, "subprotocol-required", f"open the WebSocket with the subprotocol {SUBPROTOCOL}")
             self._hub = await self.service.hub()
+            self._hub.check_open()
         except CollabKernelError as error:
             raise api_error(error) from error
         await WebSocketHandler.get(self, room_id=room_id)

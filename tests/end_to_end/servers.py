@@ -18,8 +18,6 @@ from tests.contract.databases import Postgres, postgres_server
 from tests.contract.line import Line
 from tests.server_extension.running_server import RunningServer
 
-COUNT = 3
-
 
 def free_port() -> int:
     """A port that nobody has."""
@@ -31,10 +29,19 @@ def free_port() -> int:
 class Cluster:
     """Servers, each with lines of its own to the databases. Enter it, and it runs."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, count: int = 3, start: int | None = None) -> None:
+        """Prepare.
+
+        Args:
+            folder: For all of it.
+            options: Of each server.
+            count: How many servers there are.
+            start: How many of them run at first.
+        """
         self._folder = folder
         self._options = options
-        self._ports = [free_port() for _ in range(COUNT)]
+        self._ports = [free_port() for _ in range(count)]
+        self._start_count = count if start is None else start
         self._stack = ExitStack()
         self.postgres: Postgres
         self.valkey: Valkey
@@ -49,21 +56,21 @@ class Cluster:
     @property
     def urls(self) -> list[str]:
         """Of all servers, running or not."""
-        return [server.base_url for server in self.servers]
+        return [f"http://127.0.0.1:{port}/base/" for port in self._ports]
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self.postgres = stack.enter_context(postgres_server())
             self.valkey = Valkey(self._folder / "valkey").start()
             stack.callback(lambda: self.valkey.kill())
-            for _ in range(COUNT):
+            for _ in self._ports:
                 to_postgres, to_valkey = Line(lambda: self.postgres.socket), Line(lambda: self.valkey.address)
                 stack.callback(to_postgres.close)
                 stack.callback(to_valkey.close)
                 self.lines.append({"postgres": to_postgres, "valkey": to_valkey})
             first = self._start(0)  # it makes the tables, and the secret
             with ThreadPoolExecutor() as pool:
-                self.servers = [first, *pool.map(self._start, range(1, COUNT))]
+                self.servers = [first, *pool.map(self._start, range(1, self._start_count))]
             stack.callback(self._kill_all)
             self._stack = stack.pop_all()
         return self
@@ -99,6 +106,10 @@ class Cluster:
         server.process.wait()
         self.logs.append(server.log)
 
+    def start_next(self) -> None:
+        """Start one that has not run yet."""
+        self.servers.append(self._start(len(self.servers)))
+
     def restart_server(self, number: int) -> None:
         """Start it again where it was."""
         self.servers[number] = self._start(number)
@@ -126,7 +137,7 @@ class Faults:
         return self._kinds.pop()()
 
     def _number(self) -> int:
-        return self._rng.randrange(COUNT)
+        return self._rng.randrange(len(self._cluster.servers))
 
     def _hold(self, most_s: float) -> str:
         seconds = self._rng.uniform(0.2, most_s)

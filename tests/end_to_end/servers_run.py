@@ -69,6 +69,8 @@ class Writer:
         self._me = me
         self._url = ""
         self.acked: list[str] = []
+        self.acked_at_s: list[float] = []
+        """Of each, seconds since the Unix epoch."""
         self.pauses: list[Pause] = []
         self.room: AsyncRoom | None = None
 
@@ -113,6 +115,7 @@ class Writer:
                 name += "+text"
             await room.flush(timeout_s=SETTLE_S)
             self.acked.append(name)
+            self.acked_at_s.append(time.time())
             await asyncio.sleep(rng.uniform(0, 2 * self._plan.pause_s))
 
 
@@ -136,6 +139,7 @@ async def main(plan: Plan) -> None:
         states = await settle(rooms, through)
         told: dict[str, Any] = {
             "acked": [writer.acked for writer in writers],
+            "acked_at_s": [writer.acked_at_s for writer in writers],
             "pauses": [asdict(pause) for writer in writers for pause in writer.pauses],
             "states": states,
             "json": rooms[0].to_json(),

@@ -43,6 +43,8 @@ class People(IdentityProvider):
 
 class Rules(Authorizer):
     def is_authorized(self, handler, user, action, resource):
+        if resource == "server":
+            return not user.username.startswith(("reader", "stranger"))
         if resource not in ("rooms", "contents"):
             return True
         assert action in ("read", "write"), action

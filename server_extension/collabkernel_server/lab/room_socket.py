@@ -72,6 +72,7 @@ class DocumentSocket(SocketHandler):
     async def get(self, room_id: str) -> None:
         """Check the rest, then become a WebSocket."""
         try:
+            (await self.service.hub()).check_open()
             role = await role_of(self, self.user, RESOURCE) or Role.READER
             self._principal = document_principal(self, self.user, role)
             self._room = await apart(self.lab.find_room(room_id, self._principal))
