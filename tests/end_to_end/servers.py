@@ -26,6 +26,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def sessions(server: RunningServer) -> int:
+    """How many it has."""
+    return int(server.request("GET", "collabkernel/api/info").json["sessions"])
+
+
 class Cluster:
     """Servers, each with lines of its own to the databases. Enter it, and it runs."""
 
@@ -145,7 +150,8 @@ class Faults:
         return f"{seconds:.1f} s"
 
     def _kill_server(self) -> str:
-        number = self._number()
+        # The one with most sessions: after other faults there may be some without any.
+        number = max(range(len(self._cluster.servers)), key=lambda each: sessions(self._cluster.servers[each]))
         self._cluster.kill_server(number)
         held = self._hold(2.0)
         self._cluster.restart_server(number)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.bounds import HANG_S
-from tests.end_to_end.servers import Cluster
+from tests.end_to_end.servers import Cluster, sessions
 from tests.end_to_end.writers import Writers, lost_or_doubled
 from tests.server_extension.running_server import RunningServer, xsrf_headers
 
@@ -59,10 +59,6 @@ def test_all_go_on_at_the_other_server_and_nothing_is_lost(tmp_path: Path) -> No
         f"{len(gaps_s)} acknowledgements since the drain, the longest gap {max(gaps_s):.2f} s; it took {took_s:.1f} s"
     )
     assert max(gaps_s) < GAP_S * max(1.0, start_s / START_S)
-
-
-def sessions(server: RunningServer) -> int:
-    return int(server.request("GET", "collabkernel/api/info").json["sessions"])
 
 
 def wait_for_sessions(server: RunningServer, count: int) -> None:
