@@ -8,6 +8,7 @@
     │   ├── NotLoadedError            not-loaded
     │   ├── ClosedError               closed
     │   ├── InvalidValueError         invalid-value
+    │   │   └── NotKeptError          not-kept              ask for a state that was kept
     │   └── InvalidRoomNameError      invalid-room-name
     ├── RemoteProtocolError           protocol-error       the peer
     │   ├── MalformedFrameError       malformed-frame
@@ -34,6 +35,9 @@
     ├── StorageError                  storage-error        the world
     │   ├── RoomNotFoundError         room-not-found
     │   ├── LogDroppedError           log-dropped           read a snapshot instead
+    │   ├── LeaseLostError            lease-lost            somebody else does it by now
+    │   ├── CompactionError           compaction-differs    the log stays as long as it is
+    │   ├── ArchiveError              archive               (the message says)
     │   ├── RoomResetError            (why)                 the room starts again from its log
     │   └── FencedError               fenced
     ├── ServerStoppingError           server-stopping      nobody; come back in a moment
@@ -91,6 +95,23 @@ class InvalidValueError(LocalProtocolError, ValueError):
     """A value or key cannot be stored in a room (type, range, or size)."""
 
     code = "invalid-value"
+
+
+class NotKeptError(InvalidValueError):
+    """A room as it was at a seq is asked for, and its log no longer goes back as far."""
+
+    code = "not-kept"
+
+    def __init__(self, room_id: str, seq: int, before_seq: int | None, after_seq: int) -> None:
+        nearest = f"{after_seq}" if before_seq is None else f"{before_seq} and {after_seq}"
+        super().__init__(
+            f"room {room_id!r} can no longer be shown as it was at {seq}: its log was compacted, and of what was then "
+            f"the states at some seqs alone are kept. The nearest: {nearest}; a time gives the last one made by then"
+        )
+        self.before_seq = before_seq
+        """The nearest seq before that there is a state of; None if there is none."""
+        self.after_seq = after_seq
+        """The nearest one after."""
 
 
 class InvalidRoomNameError(LocalProtocolError, ValueError):
@@ -299,6 +320,36 @@ class LogDroppedError(StorageError):
     def __init__(self, room_id: str, after_seq: int, dropped_seq: int) -> None:
         super().__init__(f"room {room_id!r} cannot be read after {after_seq}: its log begins after {dropped_seq}")
         self.dropped_seq = dropped_seq
+
+
+class LeaseLostError(StorageError):
+    """Somebody else has had a lease since it was taken; what its old holder wrote was not stored."""
+
+    code = "lease-lost"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the lease {name!r} was lost: this process was held up for long, and another has taken over")
+        self.lease_name = name
+
+
+class CompactionError(StorageError):
+    """A room's log does not make what its snapshot holds, so none of the log may go."""
+
+    code = "compaction-differs"
+
+    def __init__(self, room_id: str, seq: int, parts: list[str]) -> None:
+        super().__init__(
+            f"the log of room {room_id!r} stays as it is: folded up to {seq} it differs from the snapshot there in "
+            f"{', '.join(parts)}. That is a fault of this software: keep a copy of the database, and report it"
+        )
+        self.seq = seq
+        self.parts = parts
+
+
+class ArchiveError(StorageError):
+    """Operations could not be put into the archive, so they stay in the log."""
+
+    code = "archive"
 
 
 class FencedError(StorageError):

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from collabkernel.limits import VERSIONS_BYTES, VERSIONS_PER_ROOM
+
 FREE_SITES_MAX = 1000
 """Sites that are counted as free at once: so many joins ask once."""
 READ_ROWS_MAX = 5000
@@ -179,6 +181,17 @@ class VersionRow(NamedTuple):
     """Stored, compressed."""
 
 
+class VersionBounds(NamedTuple):
+    """How many versions a room may have, and how large all of them may be, compressed."""
+
+    versions_max: int
+    bytes_max: int
+
+
+TIMELINE_BOUNDS = VersionBounds(VERSIONS_PER_ROOM, VERSIONS_BYTES)
+"""Of a document of JupyterLab."""
+
+
 class OriginRow(NamedTuple):
     """Who made an operation, and when."""
 
@@ -262,14 +275,32 @@ class Files(Protocol):
 class Versions(Protocol):
     """States of rooms that stay when the log before them is dropped; what they hold is their writer's own."""
 
-    async def save_version(self, room_id: str, seq: int, name: str, state: bytes, now_ms: int) -> None:
+    async def save_version(
+        self,
+        room_id: str,
+        seq: int,
+        name: str,
+        state: bytes,
+        made_ms: int,
+        bounds: VersionBounds = TIMELINE_BOUNDS,
+        lease: Lease | None = None,
+    ) -> None:
         """Keep a state. At the same seq there is one: another name names it anew.
 
-        Over ``VERSIONS_PER_ROOM`` or ``VERSIONS_BYTES`` the unnamed are thinned by age, then the oldest named go.
+        Args:
+            room_id: The room.
+            seq: Where in its log.
+            name: Empty for none.
+            state: What it is.
+            made_ms: When it was so, milliseconds since the Unix epoch.
+            bounds: Over them the unnamed are thinned by age, then the oldest named go.
+            lease: Write only as its holder.
 
         Raises:
             RoomNotFoundError: If the room does not exist.
             StorageError: If the seq is ahead of the log.
+            LeaseLostError: If somebody else has had the lease since, or it was released; that it has expired alone does
+                no harm.
         """
 
     async def versions(self, room_id: str) -> list[VersionRow]:
@@ -396,15 +427,17 @@ class Storage(Leases, Files, Versions, Protocol):
     async def delete_room(self, room_id: str) -> bool:
         """Delete a room with all that belongs to it; False when it was not there."""
 
-    async def drop_ops(self, room_id: str, upto_seq: int) -> int:
+    async def drop_ops(self, room_id: str, upto_seq: int, lease: Lease | None = None) -> int:
         """Drop the log up to a seq; return how many operations went. The newest snapshot must be there or later.
 
         The operation at that snapshot's seq stays, so that who is there can resume. The sites' last counters stay: a
-        resend of what was dropped is answered as stored. Space on the disk is given back or used again.
+        resend of what was dropped is answered as stored. Space on the disk is given back or used again. A long log goes
+        in several transactions, and an interrupted call has dropped less.
 
         Raises:
             RoomNotFoundError: If the room does not exist.
             StorageError: If ``upto_seq`` is ahead of the newest snapshot.
+            LeaseLostError: As ``save_version``.
         """
 
     async def heads(self, room_ids: Sequence[str]) -> dict[str, int]:

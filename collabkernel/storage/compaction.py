@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from collabkernel.errors import RoomNotFoundError
+from collabkernel.storage.base import Lease
+from collabkernel.storage.leases import check_newest
 from collabkernel.storage.log import lock_room
 from collabkernel.storage.rules import horizon_of
 from collabkernel.storage.tables import ops, rooms, sites
@@ -19,8 +21,9 @@ _KEEP_COUNTER = (
 )
 
 
-def drop_chunk(connection: Connection, room_id: str, upto_seq: int) -> tuple[int, bool]:
+def drop_chunk(connection: Connection, room_id: str, upto_seq: int, lease: Lease | None) -> tuple[int, bool]:
     """Drop the oldest operations up to a seq, as many as one transaction may; how many, and whether that was all."""
+    check_newest(connection, lease)
     locked = lock_room(connection, room_id)
     if locked is None:
         raise RoomNotFoundError(room_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Connection, Select, bindparam, delete, or_, select, text, update
 
+from collabkernel.errors import LeaseLostError
 from collabkernel.limits import LEASE_EXPIRED_KEPT_MS
 from collabkernel.storage.base import Lease
 from collabkernel.storage.inserts import insert_if_new
@@ -91,6 +92,16 @@ def holds(connection: Connection, lease: Lease) -> bool:
 def is_newest(connection: Connection, lease: Lease) -> bool:
     """Whether nobody has had it since, and it was not released; it may have expired. Stays true in this transaction."""
     return connection.execute(_row_of(lease).with_for_update()).one_or_none() is not None
+
+
+def check_newest(connection: Connection, lease: Lease | None) -> None:
+    """Go on only as the newest holder of a lease; None asks for none.
+
+    Raises:
+        LeaseLostError: If it is somebody else.
+    """
+    if lease is not None and not is_newest(connection, lease):
+        raise LeaseLostError(lease.name)
 
 
 def _row_of(lease: Lease) -> Select[tuple[int]]:

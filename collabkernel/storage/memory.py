@@ -6,13 +6,14 @@ import time
 from collections.abc import AsyncIterator, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
-from collabkernel.errors import ClosedError, LogDroppedError, RoomNotFoundError, StorageError
+from collabkernel.errors import ClosedError, LeaseLostError, LogDroppedError, RoomNotFoundError, StorageError
 from collabkernel.storage import compression
 from collabkernel.storage.append import AppendPlan, RoomHead, SiteHead, answer_from_log, plan_append, storable_refusal
 from collabkernel.storage.base import (
     FREE_SITES_MAX,
     READ_BYTES_MAX,
     READ_ROWS_MAX,
+    TIMELINE_BOUNDS,
     Appended,
     AppendRequest,
     FileRow,
@@ -25,6 +26,7 @@ from collabkernel.storage.base import (
     SaveRow,
     SiteRow,
     SnapshotRow,
+    VersionBounds,
     VersionRow,
 )
 from collabkernel.storage.memory_files import MemoryFiles, MemoryLeases
@@ -288,8 +290,9 @@ class MemoryStorage:
         self._check_open()
         return self._room_by_id.pop(room_id, None) is not None
 
-    async def drop_ops(self, room_id: str, upto_seq: int) -> int:
+    async def drop_ops(self, room_id: str, upto_seq: int, lease: Lease | None = None) -> int:
         """Drop the log up to a seq."""
+        self._check_newest(lease)
         room = self._existing(room_id)
         return room.drop(horizon_of(room_id, upto_seq, room.row.snapshot_seq))
 
@@ -303,17 +306,27 @@ class MemoryStorage:
         self._check_open()
         return self._appends_count, len(self._room_by_id)
 
-    async def save_version(self, room_id: str, seq: int, name: str, state: bytes, now_ms: int) -> None:
+    async def save_version(
+        self,
+        room_id: str,
+        seq: int,
+        name: str,
+        state: bytes,
+        made_ms: int,
+        bounds: VersionBounds = TIMELINE_BOUNDS,
+        lease: Lease | None = None,
+    ) -> None:
         """Keep a state."""
+        self._check_newest(lease)
         room = self._existing(room_id)
         check_seq(room_id, seq, room.row.seq)
         known = room.version_by_seq.get(seq)
         if known is None:
-            row = VersionRow(seq, name, now_ms, len(compression.compress(state)))
+            row = VersionRow(seq, name, made_ms, len(compression.compress(state)))
             room.version_by_seq[seq] = row, state
         elif name:
             room.version_by_seq[seq] = known[0]._replace(name=name), known[1]
-        for gone in surplus(await self.versions(room_id)):
+        for gone in surplus(await self.versions(room_id), bounds):
             del room.version_by_seq[gone.seq]
 
     async def versions(self, room_id: str) -> list[VersionRow]:
@@ -393,6 +406,10 @@ class MemoryStorage:
         """What was kept of its content."""
         self._check_open()
         return self._files.saved_base(file_id, view)
+
+    def _check_newest(self, lease: Lease | None) -> None:
+        if lease is not None and not self._leases.is_newest(lease):
+            raise LeaseLostError(lease.name)
 
     def _existing(self, room_id: str) -> _Room:
         room = self._room(room_id)

@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Sequence
 
 from collabkernel.errors import InvalidValueError, StorageError
-from collabkernel.limits import FILE_PATH_BYTES, VERSIONS_BYTES, VERSIONS_PER_ROOM
+from collabkernel.limits import FILE_PATH_BYTES
 from collabkernel.storage.append import is_storable_text
-from collabkernel.storage.base import VersionRow
+from collabkernel.storage.base import VersionBounds, VersionRow
 
 
 def check_path(path: str) -> None:
@@ -46,7 +46,7 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def surplus(rows: Sequence[VersionRow]) -> list[VersionRow]:
+def surplus(rows: Sequence[VersionRow], bounds: VersionBounds) -> list[VersionRow]:
     """Those to be dropped; never the newest of all.
 
     The unnamed are thinned by age: that one goes whose absence leaves the smallest hole beside how long ago it was. So
@@ -54,10 +54,11 @@ def surplus(rows: Sequence[VersionRow]) -> list[VersionRow]:
 
     Args:
         rows: A room's versions, oldest first.
+        bounds: What it may have.
     """
     left, size_bytes = list(rows), sum([row.size_bytes for row in rows])
     gone: list[VersionRow] = []
-    while len(left) > 1 and (len(left) > VERSIONS_PER_ROOM or size_bytes > VERSIONS_BYTES):
+    while len(left) > 1 and (len(left) > bounds.versions_max or size_bytes > bounds.bytes_max):
         unnamed = [index for index, row in enumerate(left[:-1]) if not row.name]
         dropped = left.pop(min(unnamed, key=lambda index: _hole(left, index)) if unnamed else 0)
         size_bytes -= dropped.size_bytes

@@ -18,6 +18,7 @@ from collabkernel.limits import COUNTER_MAX, FILE_BASE_BYTES
 from collabkernel.storage import compaction, files, leases, log, roster, saves, schema, snapshots, versions
 from collabkernel.storage.append import AppendPlan, storable_refusal
 from collabkernel.storage.base import (
+    TIMELINE_BOUNDS,
     Appended,
     AppendRequest,
     FileRow,
@@ -30,6 +31,7 @@ from collabkernel.storage.base import (
     SaveRow,
     SiteRow,
     SnapshotRow,
+    VersionBounds,
     VersionRow,
 )
 from collabkernel.storage.compression import compressed, decompress
@@ -209,11 +211,11 @@ class SqlStorage:
         """Delete a room with all that belongs to it; False when it was not there."""
         return await self._write(partial(_delete_room, room_id=room_id), is_long=True)
 
-    async def drop_ops(self, room_id: str, upto_seq: int) -> int:
+    async def drop_ops(self, room_id: str, upto_seq: int, lease: Lease | None = None) -> int:
         """Drop the log up to a seq, in several transactions; an interrupted one has dropped less."""
         dropped, is_done = 0, False
+        drop = partial(compaction.drop_chunk, room_id=room_id, upto_seq=upto_seq, lease=lease)
         while not is_done:
-            drop = partial(compaction.drop_chunk, room_id=room_id, upto_seq=upto_seq)
             gone, is_done = await self._write(drop, is_long=True)
             dropped += gone
         if dropped:
@@ -231,10 +233,19 @@ class SqlStorage:
         with self._explained():
             return await self._database.change_mark()
 
-    async def save_version(self, room_id: str, seq: int, name: str, state: bytes, now_ms: int) -> None:
+    async def save_version(
+        self,
+        room_id: str,
+        seq: int,
+        name: str,
+        state: bytes,
+        made_ms: int,
+        bounds: VersionBounds = TIMELINE_BOUNDS,
+        lease: Lease | None = None,
+    ) -> None:
         """Keep a state."""
         data = await compressed(state)
-        await self._write(partial(versions.save, room_id=room_id, seq=seq, name=name, data=data, now_ms=now_ms))
+        await self._write(lambda each: versions.save(each, room_id, seq, name, data, made_ms, bounds, lease))
 
     async def versions(self, room_id: str) -> list[VersionRow]:
         """Those of a room, oldest first."""

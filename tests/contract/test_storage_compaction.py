@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from collabkernel.errors import LogDroppedError, RoomNotFoundError, StorageError
+from collabkernel.errors import LeaseLostError, LogDroppedError, RoomNotFoundError, StorageError
 from collabkernel.limits import VERSIONS_PER_ROOM
-from collabkernel.storage.base import Appended, NotAppended, Refusal, SnapshotRow, Storage
+from collabkernel.storage.base import Appended, NotAppended, Refusal, SnapshotRow, Storage, VersionBounds
 from tests.contract.authors import HLC, NOW_MS, Author, enter, whole_log
 
 pytestmark = pytest.mark.anyio
@@ -204,3 +204,52 @@ async def test_the_oldest_unnamed_versions_go_first(storage: Storage):
     await storage.delete_room("plan")
     await storage.create_room("plan", NOW_MS)
     assert await storage.versions("plan") == []
+
+
+async def test_who_has_lost_his_lease_drops_nothing_and_keeps_nothing(storage: Storage, other: Storage):
+    ann = await enter(storage)
+    await storage.append([ann.next(6)])
+    await snapshot_at(storage, 6)
+    lease = await storage.acquire_lease("compaction", "one", 60_000)
+    assert lease is not None
+    await storage.save_version("plan", 2, "", b"at 2", NOW_MS, lease=lease)
+    assert await storage.drop_ops("plan", 2, lease) == 2
+
+    await storage.release_lease(lease)
+    taken = await other.acquire_lease("compaction", "two", 60_000)
+    for lost in (storage.save_version("plan", 4, "", b"", NOW_MS, lease=lease), storage.drop_ops("plan", 4, lease)):
+        with pytest.raises(LeaseLostError):
+            await lost
+
+    assert [row.seq for row in await storage.versions("plan")] == [2]
+    head = await storage.head("plan")
+    assert head is not None
+    assert head.dropped_seq == 2
+    assert await other.drop_ops("plan", 4, taken) == 2
+
+
+async def test_a_lease_that_has_expired_and_nobody_took_will_do(storage: Storage):
+    ann = await enter(storage)
+    await storage.append([ann.next(6)])
+    await snapshot_at(storage, 6)
+    lease = await storage.acquire_lease("compaction of one", "one", 0)
+    assert lease is not None
+    assert not await storage.holds_lease(lease)
+
+    await storage.save_version("plan", 2, "", b"", NOW_MS, lease=lease)
+
+    assert await storage.drop_ops("plan", 2, lease) == 2
+
+
+async def test_versions_are_thinned_to_the_bounds_that_are_given(storage: Storage):
+    ann = await enter(storage)
+    await storage.append([ann.next(9)])
+
+    for seq in range(1, 10):
+        await storage.save_version("plan", seq, "", b"", NOW_MS + seq, VersionBounds(4, 1000))
+
+    seqs = [row.seq for row in await storage.versions("plan")]
+    assert len(seqs) == 4
+    assert (seqs[0], seqs[-1]) == (1, 9)
+    await storage.save_version("plan", 9, "", b"", NOW_MS, VersionBounds(4, 0))
+    assert [row.seq for row in await storage.versions("plan")] == [9]

@@ -8,7 +8,7 @@ import pytest
 
 from collabkernel.errors import InvalidValueError, StorageError
 from collabkernel.limits import VERSIONS_BYTES, VERSIONS_PER_ROOM
-from collabkernel.storage.base import VersionRow
+from collabkernel.storage.base import TIMELINE_BOUNDS, VersionRow
 from collabkernel.storage.rules import check_move, check_seq, horizon_of, is_at_or_below, surplus
 
 pytestmark = pytest.mark.core
@@ -23,16 +23,16 @@ def version(seq: int, name: str = "", size_bytes: int = 1, created_ms: int = 0) 
 
 
 def test_nothing_is_surplus_up_to_the_bound():
-    assert surplus([]) == []
-    assert surplus([version(seq) for seq in range(VERSIONS_PER_ROOM)]) == []
+    assert surplus([], TIMELINE_BOUNDS) == []
+    assert surplus([version(seq) for seq in range(VERSIONS_PER_ROOM)], TIMELINE_BOUNDS) == []
 
 
 def test_named_versions_go_after_all_unnamed():
     rows = [version(seq, "" if seq % 2 else "named") for seq in range(VERSIONS_PER_ROOM + 3)]
     named = [version(seq, "named") for seq in range(VERSIONS_PER_ROOM + 2)]
 
-    assert [row.seq for row in surplus(rows)] == [1, 3, 5]
-    assert [row.seq for row in surplus(named)] == [0, 1]
+    assert [row.seq for row in surplus(rows, TIMELINE_BOUNDS)] == [1, 3, 5]
+    assert [row.seq for row in surplus(named, TIMELINE_BOUNDS)] == [0, 1]
 
 
 def test_many_saves_of_a_day_leave_some_of_each_week_before():
@@ -41,7 +41,7 @@ def test_many_saves_of_a_day_leave_some_of_each_week_before():
     times_ms += [60 * DAY_MS + minute * MINUTE_MS for minute in range(0, 600, 2)]
     for seq, created_ms in enumerate(times_ms):
         rows.append(version(seq, "", 1, created_ms))
-        gone = surplus(rows)
+        gone = surplus(rows, TIMELINE_BOUNDS)
         rows = [row for row in rows if row not in gone]
 
     days = [row.created_ms / DAY_MS for row in rows]
@@ -55,8 +55,8 @@ def test_many_saves_of_a_day_leave_some_of_each_week_before():
 def test_versions_are_bounded_in_bytes_and_the_newest_stays():
     half = VERSIONS_BYTES // 2 + 1
 
-    assert [row.seq for row in surplus([version(1, "a", half), version(2, "", half)])] == [1]
-    assert surplus([version(1, "", 2 * VERSIONS_BYTES)]) == []
+    assert [row.seq for row in surplus([version(1, "a", half), version(2, "", half)], TIMELINE_BOUNDS)] == [1]
+    assert surplus([version(1, "", 2 * VERSIONS_BYTES)], TIMELINE_BOUNDS) == []
 
 
 def test_the_snapshots_own_operation_is_not_dropped():
