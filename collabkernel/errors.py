@@ -98,14 +98,14 @@ class InvalidValueError(LocalProtocolError, ValueError):
 
 
 class NotKeptError(InvalidValueError):
-    """A room as it was at a seq is asked for, and its log no longer goes back as far."""
+    """A room as it was is asked for, and its log no longer goes back as far."""
 
     code = "not-kept"
 
-    def __init__(self, room_id: str, seq: int, before_seq: int | None, after_seq: int) -> None:
+    def __init__(self, room_id: str, when: str, before_seq: int | None, after_seq: int) -> None:
         nearest = f"{after_seq}" if before_seq is None else f"{before_seq} and {after_seq}"
         super().__init__(
-            f"room {room_id!r} can no longer be shown as it was at {seq}: its log was compacted, and of what was then "
+            f"room {room_id!r} can no longer be shown as it was at {when}: its log was compacted, and of what was then "
             f"the states at some seqs alone are kept. The nearest: {nearest}; a time gives the last one made by then"
         )
         self.before_seq = before_seq

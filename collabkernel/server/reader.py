@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 from collabkernel.crdt.ids import OpId
-from collabkernel.errors import LogDroppedError, StorageError, TooLargeError
+from collabkernel.errors import LogDroppedError, NotKeptError, StorageError, TooLargeError
 from collabkernel.room.fold import Fold, part_of_rows
 from collabkernel.storage.base import OpRow, SnapshotRow, Storage
 from collabkernel.wire.frames import snapshot_part
@@ -121,7 +121,7 @@ class Reader:
         return await self._fold_once(room_id, upto_seq)
 
     async def past(self, room_id: str, seq: int, ops_max: int, known: tuple[int, bytes] | None = None) -> bytes:
-        """The ``RoomState`` of a room at a seq of its log: the newest snapshot, or an empty room, and the log since.
+        """The ``RoomState`` of a room at a seq of its log: the nearest state that is kept, and the log since.
 
         Args:
             room_id: The room.
@@ -130,20 +130,43 @@ class Reader:
             known: Seq and ``RoomState`` of another past state, at this seq or before.
 
         Raises:
-            LogDroppedError: The log does not go back as far.
+            NotKeptError: The log does not go back as far, and no state at this seq was kept.
             TooLargeError: More than ``ops_max`` operations are to be folded for it.
             StorageError: The database does not answer.
         """
-        snapshot = await self._storage.latest_snapshot(room_id)
-        fold, known_seq = Fold(), known[0] if known is not None else 0
-        if snapshot is not None and known_seq < snapshot.seq <= seq:
-            fold = await asyncio.to_thread(Fold.from_parts, snapshot.parts)
-        elif known is not None:
-            fold = await asyncio.to_thread(lambda: Fold(*decode_room(known[1], client_id=None)))
+        with suppress(LogDroppedError):  # it is compacted meanwhile: other states are kept by now
+            return await self._past_once(room_id, seq, ops_max, known)
+        return await self._past_once(room_id, seq, ops_max, known)
+
+    async def _past_once(self, room_id: str, seq: int, ops_max: int, known: tuple[int, bytes] | None) -> bytes:
+        fold = await self._nearest(room_id, seq, known)
+        if fold.seq < seq:
+            await self._check_kept(room_id, fold.seq, seq)
         if seq - fold.seq > ops_max:
             raise TooLargeError("a past state", seq - fold.seq, ops_max, "operations since the nearest snapshot")
         await self._follow(room_id, fold, seq)
         return join_parts(await asyncio.to_thread(fold.to_parts))
+
+    async def _nearest(self, room_id: str, seq: int, known: tuple[int, bytes] | None) -> Fold:
+        """The last state at or before a seq, of those that are stored or known: an empty room if there is none."""
+        row = await self._storage.head(room_id)
+        known_seq = known[0] if known is not None else 0
+        kept_seq = max([each.seq for each in await self._storage.versions(room_id) if each.seq <= seq], default=0)
+        if row is not None and max(known_seq, kept_seq) < row.snapshot_seq <= seq:
+            snapshot = await self._storage.latest_snapshot(room_id)
+            if snapshot is not None and snapshot.seq <= seq:
+                return await asyncio.to_thread(Fold.from_parts, snapshot.parts)
+        state = known[1] if known is not None else b""
+        if kept_seq > known_seq:
+            state = await self._storage.version_state(room_id, kept_seq) or state  # it was there a moment ago
+        return await asyncio.to_thread(lambda: Fold(*decode_room(state, client_id=None))) if state else Fold()
+
+    async def _check_kept(self, room_id: str, from_seq: int, seq: int) -> None:
+        """Refuse a seq that the log does not reach from the nearest state before it."""
+        row = await self._storage.head(room_id)
+        if row is not None and from_seq < row.dropped_seq:
+            later = [each.seq for each in await self._storage.versions(room_id) if each.seq > seq]
+            raise NotKeptError(room_id, f"seq {seq}", from_seq or None, min([*later, row.snapshot_seq]))
 
     async def _fold_once(self, room_id: str, upto_seq: int | None) -> tuple[Fold, int]:
         snapshot = await self._storage.latest_snapshot(room_id)

@@ -1,7 +1,7 @@
 """A room's past: what it was at a seq or a time, and who made which of its operations.
 
-The log of a room is never dropped, so every seq since it was made is there. A past state is made for who asks, in
-threads, a few at a time; some are kept for who goes on from there.
+Every seq is there that the log goes back to; below, compaction has kept some states (``server.log_compaction``). A past
+state is made for who asks, in threads, a few at a time; some are kept for who goes on from there.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from collabkernel.crdt.clock import MS_MAX
 from collabkernel.crdt.ids import HLC_COUNTER_BITS
-from collabkernel.errors import InvalidValueError, RoomNotFoundError, TooManyError
+from collabkernel.errors import InvalidValueError, NotKeptError, RoomNotFoundError, TooManyError
 from collabkernel.limits import Limits
 from collabkernel.room.names import check_room_name
 from collabkernel.server.reader import Reader
 from collabkernel.server.turns import Turns
-from collabkernel.storage.base import OriginRow, Storage
+from collabkernel.storage.base import OriginRow, RoomRow, Storage
 
 RETRY_MS = 2000
 """Who finds too many waiting comes back after this."""
@@ -78,10 +78,12 @@ class RoomHistory:
         Args:
             room_id: The room.
             seq: Up to and with this operation of its log.
-            at_ms: Before the first operation made later than this, milliseconds since the Unix epoch.
+            at_ms: Before the first operation made later than this, milliseconds since the Unix epoch. Where the log no
+                longer goes back as far, the last state that was kept and made by then.
 
         Raises:
             InvalidValueError: Not one of the two is given, or the log is not as long.
+            NotKeptError: The log was compacted, and no such state was kept.
             RoomNotFoundError: It does not exist.
             TooLargeError: Too many operations are to be folded for it.
             TooManyError: Too many others ask.
@@ -95,13 +97,39 @@ class RoomHistory:
             if row is None:
                 raise RoomNotFoundError(room_id)
             if at_ms is not None:
-                seq = await self._storage.seq_before(room_id, _last_hlc(at_ms))
+                return await self._state_by(row, at_ms)
             if seq is None or not 0 <= seq <= row.seq:
                 raise InvalidValueError(f"the log of this room goes from 0 to {row.seq}, and has no {seq}")
-            known = self._known.nearest(room_id, row.created_ms, seq)
-            state = await self._reader.past(room_id, seq, self._limits.past_ops, known)
-            self._known.keep(room_id, row.created_ms, seq, state)
-            return state
+            return await self._state(row, seq)
+
+    async def _state(self, row: RoomRow, seq: int) -> bytes:
+        known = self._known.nearest(row.room_id, row.created_ms, seq)
+        state = await self._reader.past(row.room_id, seq, self._limits.past_ops, known)
+        self._known.keep(row.room_id, row.created_ms, seq, state)
+        return state
+
+    async def _state_by(self, row: RoomRow, at_ms: int) -> bytes:
+        seq = await self._storage.seq_before(row.room_id, _last_hlc(at_ms))
+        if 0 < seq <= row.dropped_seq:
+            seq = await self._kept_by(row, at_ms)
+        try:
+            return await self._state(row, seq)
+        except NotKeptError as error:
+            if error.before_seq is None:
+                raise
+            return await self._state(row, error.before_seq)
+
+    async def _kept_by(self, row: RoomRow, at_ms: int) -> int:
+        """The seq of the last state that was kept and made by a time from before the log."""
+        if at_ms < row.created_ms:
+            return 0
+        kept = await self._storage.versions(row.room_id)
+        made = [each.seq for each in kept if each.created_ms <= at_ms]
+        if not made:
+            raise NotKeptError(
+                row.room_id, "that time", None, min([each.seq for each in kept], default=row.snapshot_seq)
+            )
+        return max(made)
 
     async def authors(self, room_id: str, ops: Sequence[tuple[int, int]], sites: Sequence[int]) -> Authors:
         """Who made operations (by site and counter), of those in the log, and who writes as sites.

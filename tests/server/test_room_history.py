@@ -10,7 +10,14 @@ import pytest
 
 from collabkernel.crdt.ids import ROOT, OpId
 from collabkernel.document.operations import MapSet
-from collabkernel.errors import InvalidRoomNameError, InvalidValueError, RoomNotFoundError, TooLargeError, TooManyError
+from collabkernel.errors import (
+    InvalidRoomNameError,
+    InvalidValueError,
+    NotKeptError,
+    RoomNotFoundError,
+    TooLargeError,
+    TooManyError,
+)
 from collabkernel.limits import Limits
 from collabkernel.room.fold import Fold
 from collabkernel.server.reader import Reader
@@ -122,6 +129,62 @@ def test_kept_states_are_bounded_and_of_their_room() -> None:
     assert known.nearest("b", 1, 1) == (1, b"12")
     known.keep("b", 1, 1, b"x" * 11)
     assert known.nearest("b", 1, 1) is known.nearest("a", 1, 9) is None
+
+
+async def compact(world: World, upto_seq: int, *kept: int) -> None:
+    """Keep some states, and drop the log up to a seq."""
+    for seq in kept:
+        state = await world.history.state_at(ROOM, seq=seq)
+        await world.storage.save_version(ROOM, seq, "", state, NOW_MS + seq * 1000)
+    await world.reader.write_snapshot(ROOM, 9, NOW_MS)
+    await world.storage.drop_ops(ROOM, upto_seq)
+    world.history = RoomHistory(world.storage, world.reader, Limits())  # one that has looked at nothing
+
+
+def test_below_the_log_are_the_states_that_were_kept() -> None:
+    world = World()
+
+    async def check() -> None:
+        await compact(world, 6, 2, 4, 6)
+        assert [await world.at(seq=seq) for seq in (0, 2, 4, 6, 7, 8, 9, 10)] == [
+            (seq, seq or None) for seq in (0, 2, 4, 6, 7, 8, 9, 10)
+        ]
+        for seq, before, after in ((1, None, 2), (3, 2, 4), (5, 4, 6)):
+            with pytest.raises(NotKeptError) as raised:
+                await world.at(seq=seq)
+            assert (raised.value.before_seq, raised.value.after_seq) == (before, after)
+            assert str(after) in str(raised.value)
+
+    run(world, check, count=10)
+
+
+def test_a_time_below_the_log_gives_the_last_state_that_was_kept_and_made_by_then() -> None:
+    world = World()
+
+    async def check() -> None:
+        await compact(world, 6, 2, 4, 6)
+        late_ms = (2000, 3999, 4000, 5999, 6500, 7000, 99_000)
+        assert [(await world.at(at_ms=NOW_MS + each))[0] for each in late_ms] == [2, 2, 4, 4, 6, 7, 10]
+        assert await world.at(at_ms=NOW_MS - 1) == (0, None)
+        with pytest.raises(NotKeptError) as raised:
+            await world.at(at_ms=NOW_MS + 1999)
+        assert raised.value.after_seq == 2
+
+    run(world, check, count=10)
+
+
+def test_a_drop_that_was_interrupted_leaves_what_was_kept() -> None:
+    world = World()
+
+    async def check() -> None:
+        await compact(world, 5, 2, 7)  # it was to go on to 7
+        assert [await world.at(seq=seq) for seq in (2, 7, 8)] == [(2, 2), (7, 7), (8, 8)]
+        with pytest.raises(NotKeptError) as raised:
+            await world.at(seq=6)
+        assert (raised.value.before_seq, raised.value.after_seq) == (2, 7)
+        assert (await world.at(at_ms=NOW_MS + 6000))[0] == 2
+
+    run(world, check, count=10)
 
 
 async def snapshot_at(world: World, seq: int) -> SnapshotRow:
