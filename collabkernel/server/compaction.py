@@ -103,8 +103,12 @@ class Compaction:
             return result, time.thread_time() - started_s
 
         result, cpu_s = await asyncio.to_thread(run)
-        self._allowance.spend(cpu_s, time.monotonic())
+        self.spend(cpu_s)
         return result
+
+    def spend(self, cpu_s: float) -> None:
+        """Count what was done elsewhere, such as in the database. In a turn."""
+        self._allowance.spend(cpu_s, time.monotonic())
 
     def drop_below(self, room_id: str, snapshot_seq: int) -> None:
         """A checked snapshot is there: the log below goes when no server can be so far behind."""
@@ -142,7 +146,7 @@ class Compaction:
         except Exception:  # the edge of a task that works for all documents
             log.exception("The log of document %s stays as long as it is, for now", room_id)
             return
-        self._allowance.spend(DROP_S + count * DROP_S_PER_ROW, time.monotonic())
+        self.spend(DROP_S + count * DROP_S_PER_ROW)
         log.debug("%d operations of document %s were dropped, up to %d", count, room_id, upto_seq)
 
 
