@@ -173,9 +173,18 @@ class Limits:
     snapshot_log_interval_ms: int = 250
     """... but no more often than this: each takes a few syncs of the disk."""
     compact_cpu_percent: int = 5
-    """Share of one core that a server spends on its documents' snapshots."""
+    """Share of one core that a server spends on its documents' snapshots, and on compacting rooms."""
     compact_grace_ms: int = 600
     """The log below a snapshot stays for this long where other servers may read it: three polls."""
+    history_days: int = 30
+    """For so many days a room can be shown as it was at every operation. Once a day what is older is compacted: the
+    last state of each hour of work stays, and the operations go. 0 keeps all of them for ever."""
+    compact_from_hour: int = 0
+    """Rooms are compacted from this hour of the server's day ..."""
+    compact_to_hour: int = 24
+    """... to this one; 22 to 6 is the night."""
+    compact_ops: int = 1000
+    """A log is compacted when at least so many of its operations go: all that stays is folded for the check."""
     version_interval_ms: int = 3_600_000
     """A document that is edited gets a version without a name no more often than this."""
     timeline_step_ms: int = 1000

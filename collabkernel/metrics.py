@@ -39,6 +39,7 @@ snapshot_latency_ms = Histogram(
 oplog_lag = Gauge("oplog_lag", "Operations between the log's head and what this server has applied, in the worst room.")
 sessions = Gauge("collabkernel_sessions", "Sessions connected.")
 rooms = Gauge("collabkernel_rooms", "Rooms loaded.")
+compacted_ops = Counter("collabkernel_compacted_ops", "Operations that compaction dropped from rooms' logs.")
 rejects = Counter("collabkernel_rejects", "Edits and frames refused, by code.", ["code"])
 
 REJECT_CODES = frozenset({

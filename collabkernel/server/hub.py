@@ -28,6 +28,7 @@ from collabkernel.server.awareness_kind import AwarenessKind
 from collabkernel.server.committer import Committer
 from collabkernel.server.compaction import Compaction
 from collabkernel.server.connection import Connection
+from collabkernel.server.daily import DailyCompaction
 from collabkernel.server.document_history import DocumentHistory
 from collabkernel.server.document_kind import Bans, DocumentKind
 from collabkernel.server.drain import OVER_MS_MAX, drain
@@ -80,6 +81,7 @@ class Hub:
         limits: Limits | None = None,
         *,
         bus: Bus | None = None,
+        archive_url: str = "",
         now_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
         """Prepare; ``start`` opens.
@@ -88,6 +90,7 @@ class Hub:
             storage: The log and all else that must not be lost.
             limits: What is allowed.
             bus: Joins servers that share the storage; None for one that is alone.
+            archive_url: Where operations go that compaction drops; empty for nowhere.
             now_ms: Its clock, milliseconds since the Unix epoch.
         """
         self.storage = storage
@@ -98,7 +101,8 @@ class Hub:
         self._joins_by_actor: OrderedDict[str, TokenBucket] = OrderedDict()
         self._committer = Committer(storage, self.limits, now_ms)
         self._reader = Reader(storage)
-        leases = KeeperLeases(storage, secrets.token_hex(8), self.limits, now_ms)
+        holder = secrets.token_hex(8)
+        leases = KeeperLeases(storage, holder, self.limits, now_ms)
         self._live = LiveKind(self._reader, leases, self.limits, now_ms)
         self._bans = Bans(self.limits, now_ms)
         self.history = DocumentHistory(storage, self._reader, now_ms)
@@ -107,6 +111,8 @@ class Hub:
         """What rooms of live values were."""
         self._compaction = Compaction(storage, self.limits, now_ms, has_peers=bus is not None)
         self._compaction_task: asyncio.Task[None] | None = None
+        self._daily = DailyCompaction(storage, self._compaction, self.limits, now_ms, holder, archive_url)
+        self._daily_task: asyncio.Task[None] | None = None
         self._folding = asyncio.Lock()
         self._peers = Peers(bus) if bus is not None else None
         self._committer_task: asyncio.Task[None] | None = None
@@ -120,6 +126,7 @@ class Hub:
             await self._peers.open()
         self._committer_task = asyncio.create_task(self._committer.run(), name="committer")
         self._compaction_task = asyncio.create_task(self._compaction.run(), name="compaction")
+        self._daily_task = asyncio.create_task(self._daily.run(), name="daily compaction")
         metrics.oplog_lag.set_function(self._lag_ops)
 
     async def stop(self) -> None:
@@ -127,6 +134,9 @@ class Hub:
         self._is_stopping = True
         if self._draining is not None:
             self._draining.cancel()
+        if self._daily_task is not None:
+            self._daily_task.cancel()  # each of its steps is taken up by whoever comes next
+            await asyncio.wait([self._daily_task])
         self._compaction.stop()
         deadline_s = asyncio.get_running_loop().time() + self.limits.shutdown_ms / 1000
         runners = list(self._runner_by_room.values())

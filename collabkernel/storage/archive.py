@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from collabkernel.errors import ArchiveError
 from collabkernel.storage.base import OpRow, RoomRow
@@ -47,7 +48,8 @@ class Archive:
             ) from None
         self._fs: Any = fs
         self._parquet: Any = parquet
-        with _explained(url):
+        parts = urlsplit(url)
+        with _explained(f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if "://" in url else url, url):
             where = url if "://" in url else Path(url).absolute().as_uri()
             self._files, self._root = fs.FileSystem.from_uri(where)
 
@@ -100,11 +102,15 @@ def _table(rows: Sequence[OpRow]) -> pyarrow.Table:
 
 
 @contextmanager
-def _explained(where: str) -> Iterator[None]:
-    """Most of Arrow's errors are ValueError or OSError as well, some are its own alone."""
+def _explained(where: str, secret: str = "") -> Iterator[None]:
+    """Say what was wrong where, without a URL that may have a password in it.
+
+    Most of Arrow's errors are ValueError or OSError as well, some are its own alone.
+    """
     from pyarrow import ArrowException
 
     try:
         yield
     except (OSError, ValueError, ArrowException) as error:
-        raise ArchiveError(f"the archive {where} cannot be used: {error}") from error
+        told = str(error).replace(secret, where) if secret else str(error)
+        raise ArchiveError(f"the archive {where} cannot be used: {told}") from None

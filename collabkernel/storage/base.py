@@ -443,5 +443,8 @@ class Storage(Leases, Files, Versions, Protocol):
     async def heads(self, room_ids: Sequence[str]) -> dict[str, int]:
         """Heads of the logs of these rooms, of those that exist, in one query."""
 
+    async def size_bytes(self) -> int:
+        """What the database takes, about: on its disk with what it has free, or in memory its operations."""
+
     async def change_mark(self) -> Hashable:
         """Differs from what it was before when another server may have written something ; cheap."""

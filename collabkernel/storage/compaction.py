@@ -1,8 +1,8 @@
-"""Dropping the old end of a room's log in SQL. Over a connection."""
+"""Dropping the old end of a room's log in SQL, and what a database takes. Over a connection."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from collabkernel.errors import RoomNotFoundError
 from collabkernel.storage.base import Lease
@@ -19,6 +19,17 @@ _KEEP_COUNTER = (
     .where(sites.c.room == bindparam("room_"), sites.c.site == bindparam("site_"))
     .values(dropped_counter=bindparam("counter_"))
 )
+
+
+_SIZE = {
+    "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+    "postgresql": "SELECT pg_database_size(current_database())",
+}
+
+
+def size_bytes(connection: Connection) -> int:
+    """What the database takes on its disk."""
+    return int(connection.scalar(text(_SIZE[connection.dialect.name])) or 0)
 
 
 def drop_chunk(connection: Connection, room_id: str, upto_seq: int, lease: Lease | None) -> tuple[int, bool]:

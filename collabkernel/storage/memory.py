@@ -301,6 +301,11 @@ class MemoryStorage:
         self._check_open()
         return {room_id: room.row.seq for room_id in room_ids if (room := self._room_by_id.get(room_id))}
 
+    async def size_bytes(self) -> int:
+        """What the operations take."""
+        self._check_open()
+        return sum([len(row.payload) for room in self._room_by_id.values() for row in room.log])
+
     async def change_mark(self) -> Hashable:
         """Differs when something was written."""
         self._check_open()

@@ -227,6 +227,10 @@ class SqlStorage:
         """Heads of the logs of these rooms."""
         return await self._read(partial(log.heads, room_ids=room_ids))
 
+    async def size_bytes(self) -> int:
+        """What the database takes on its disk, with what it has free."""
+        return await self._read(compaction.size_bytes)
+
     async def change_mark(self) -> Hashable:
         """Differs when another server may have written something."""
         self._check_open()

@@ -88,6 +88,10 @@ class CollabKernelServer(ExtensionApp):
         DEFAULT_PREFIX,
         help="Before the names of all channels on Redis. Servers that share a database share it; others need another.",
     ).tag(config=True)
+    archive_url = Unicode(
+        help="A folder, or a URL such as s3://bucket/folder, into which operations of rooms are written as Parquet"
+        " files (with the extra collabkernel[archive]) before compaction drops them; see history_days. Empty for none."
+    ).tag(config=True)
     room_name_pattern = Unicode(
         ".*",
         help="A regular expression that a room's whole name must match, on top of the format's own rules"
@@ -168,10 +172,10 @@ class CollabKernelServer(ExtensionApp):
 
     def _make_hub(self, limits: Limits) -> Hub:
         if self.db_url == MEMORY_URL:
-            return Hub(MemoryStorage(), limits)
+            return Hub(MemoryStorage(), limits, archive_url=self.archive_url)
         storage = SqlStorage(self.db_url, durable=self.durable)
         bus = make_bus(storage, poll_ms=self.poll_interval_ms, redis_url=self.redis_url, redis_prefix=self.redis_prefix)
-        return Hub(storage, limits, bus=bus)
+        return Hub(storage, limits, bus=bus, archive_url=self.archive_url)
 
     def _make_lab(self, limits: Limits) -> None:
         from collabkernel_server.lab.execute_handler import EXECUTOR_SETTING, make_executor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from collabkernel.errors import LeaseLostError, LogDroppedError, RoomNotFoundError, StorageError
@@ -253,3 +255,13 @@ async def test_versions_are_thinned_to_the_bounds_that_are_given(storage: Storag
     assert (seqs[0], seqs[-1]) == (1, 9)
     await storage.save_version("plan", 9, "", b"", NOW_MS, VersionBounds(4, 0))
     assert [row.seq for row in await storage.versions("plan")] == [9]
+
+
+async def test_a_database_tells_what_it_takes(storage: Storage):
+    before = await storage.size_bytes()
+    ann = await enter(storage)
+    for _ in range(4):
+        request = ann.next(500)
+        await storage.append([replace(request, ops=tuple([(kind, bytes(500)) for kind, _ in request.ops]))])
+
+    assert await storage.size_bytes() - before >= 1_000_000

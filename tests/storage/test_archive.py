@@ -61,8 +61,9 @@ def test_what_cannot_be_used_says_why(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(ArchiveError, match="cannot be used"):
         Archive(str(tmp_path / "file")).write(ROOM, rows(1, 1))
-    with pytest.raises(ArchiveError, match="ftp"):
-        Archive("ftp://nowhere/else")
+    with pytest.raises(ArchiveError, match="ftp://nowhere/else") as raised:
+        Archive("ftp://ann:secret@nowhere/else?key=secret")
+    assert "secret" not in str(raised.value)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ArchiveError, match=r"pip install 'collabkernel\[archive\]'"):
         Archive(str(tmp_path))

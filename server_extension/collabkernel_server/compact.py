@@ -1,0 +1,216 @@
+"""The command ``collabkernel compact``: compaction of rooms' logs by hand, with a server running or not."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from collabkernel.errors import CollabKernelError
+from collabkernel.limits import Limits
+from collabkernel.server.compaction import Compaction
+from collabkernel.server.hub import wall_clock_ms
+from collabkernel.server.log_compaction import LEASE_MS, LogCompaction, Outcome, Plan, holding
+from collabkernel.storage import open_storage
+from collabkernel.storage.archive import Archive
+from collabkernel.storage.base import Lease, Storage
+from collabkernel_server.database import MEMORY_URL, default_db_url
+
+_UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+LEASE_WAIT_S = 1.5 * LEASE_MS / 1000
+"""One that was killed holds the lease for so long."""
+LEASE_LOOK_S = 0.25
+
+
+class Age(click.ParamType[int]):
+    """A time ago: a number of days, hours or minutes, as milliseconds."""
+
+    name = "AGE"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Such as ``30d``."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d{1,6})([mhd])", value)
+        if found is None:
+            self.fail(f"{value!r} is no age: write 30d, 12h or 90m", param, ctx)
+        return int(found[1]) * _UNITS_MS[found[2]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for."""
+
+    db_url: str
+    rooms: tuple[str, ...]
+    older_than_ms: int
+    archive: str
+    is_dry: bool
+    cpu_percent: int
+
+
+@click.command()
+@click.option(
+    "--db",
+    "db_url",
+    envvar="COLLABKERNEL_DB",
+    help="The database, as the server's db_url. Without it, the one that Jupyter servers of this user have by default."
+    " One with a password is better in COLLABKERNEL_DB: a command line is seen by others on the machine.",
+)
+@click.option("--room", "rooms", multiple=True, help="Only this room; may be given again.")
+@click.option(
+    "--older-than",
+    type=Age(),
+    default="30d",
+    show_default=True,
+    help="What is older goes, and of each hour of it the last state stays: 30d, 12h, 90m.",
+)
+@click.option(
+    "--archive", envvar="COLLABKERNEL_ARCHIVE", default="", help="Folder or URL for what goes, as Parquet files."
+)
+@click.option("--dry-run", "is_dry", is_flag=True, help="Tell what would go, and change nothing.")
+@click.option(
+    "--cpu-percent",
+    type=click.IntRange(1, 100),
+    default=50,
+    show_default=True,
+    help="Share of one core to work with; it rests in between.",
+)
+def compact(
+    db_url: str | None, rooms: tuple[str, ...], older_than: int, archive: str, is_dry: bool, cpu_percent: int
+) -> None:
+    """Make the logs of rooms shorter. Servers may run meanwhile.
+
+    Every room stays as it is, and can still be shown as it was at every operation that is younger, and at the end of
+    each hour of work before. What goes was folded and compared first. Interrupt it at any time: the same command goes
+    on.
+
+    \b
+    Examples:
+      collabkernel compact --dry-run
+      collabkernel compact --older-than 90d --archive /srv/archive
+      collabkernel compact --room planning --older-than 0m
+    """
+    wish = Wish(db_url or default_db_url(), rooms, older_than, archive, is_dry, cpu_percent)
+    if wish.db_url == MEMORY_URL:
+        raise click.UsageError("rooms in a server's memory have no database that could be compacted from here")
+    console = Console()
+    try:
+        has_failed = asyncio.run(_run(wish, console))
+    except CollabKernelError as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        raise click.ClickException("interrupted. What was done stays done; the same command goes on.") from None
+    if has_failed:
+        raise SystemExit(1)
+
+
+async def _run(wish: Wish, console: Console) -> bool:
+    """Do it; whether something failed."""
+    archive = Archive(wish.archive) if wish.archive and not wish.is_dry else None
+    storage = open_storage(wish.db_url)
+    await storage.open()
+    try:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
+            shown = _Shown(progress)
+            limits = replace(Limits(), compact_cpu_percent=wish.cpu_percent)
+            work = Compaction(storage, limits, wall_clock_ms, has_peers=True)
+            compaction = LogCompaction(storage, work, archive=archive, watch=shown.watch)
+            before_bytes = await storage.size_bytes()
+            await _check_rooms(storage, wish.rooms)
+            plans = await _plans(compaction, wish, shown)
+            if wish.is_dry:
+                outcomes = []
+            else:
+                async with _lease(storage, shown) as lease:
+                    outcomes = [await compaction.carry_out(plan, lease) for plan in plans]
+            after_bytes = await storage.size_bytes()
+    finally:
+        await storage.close()
+    if not plans:
+        console.print("Nothing to compact: no log has enough that is as old.")
+        return False
+    console.print(_plan_table(plans) if wish.is_dry else _outcome_table(outcomes))
+    console.print(f"The database takes {_mib(before_bytes)}" + ("." if wish.is_dry else f" -> {_mib(after_bytes)}."))
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    for outcome in failed:
+        console.print(Text(f"{outcome.room_id}: {outcome.error}", "red"), soft_wrap=True)
+    return bool(failed)
+
+
+class _Shown:
+    """How far it is, in a terminal."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task: TaskID = progress.add_task("looking at the rooms", total=None)
+
+    def say(self, what: str) -> None:
+        self._progress.update(self._task, description=what, total=None)
+
+    def watch(self, room_id: str, step: str, done: int, total: int) -> None:
+        self._progress.update(self._task, description=f"{room_id}: {step}", completed=done, total=total)
+
+
+async def _check_rooms(storage: Storage, room_ids: Sequence[str]) -> None:
+    for room_id in room_ids:
+        if await storage.head(room_id) is None:
+            raise click.ClickException(f"there is no room {room_id!r} here; without --room all are compacted")
+
+
+async def _plans(compaction: LogCompaction, wish: Wish, shown: _Shown) -> list[Plan]:
+    before_ms = max(0, wall_clock_ms() - wish.older_than_ms)
+    rooms = list(wish.rooms) or [room_id async for room_id in compaction.rooms()]
+    shown.say(f"looking at {len(rooms)} rooms")
+    plans = [await compaction.plan(room_id, before_ms, ops_min=1) for room_id in rooms]
+    return [plan for plan in plans if plan is not None]
+
+
+@asynccontextmanager
+async def _lease(storage: Storage, shown: _Shown) -> AsyncIterator[Lease]:
+    """The right to compact; one that was killed holds it for a while."""
+    holder = secrets.token_hex(8)
+    deadline_s = asyncio.get_running_loop().time() + LEASE_WAIT_S
+    while True:
+        async with holding(storage, holder) as lease:
+            if lease is not None:
+                yield lease
+                return
+        if asyncio.get_running_loop().time() > deadline_s:
+            raise click.ClickException("a server or another command compacts this database now; try again later")
+        shown.say("waiting for another compaction")
+        await asyncio.sleep(LEASE_LOOK_S)
+
+
+def _plan_table(plans: list[Plan]) -> Table:
+    table = Table("room", "would go", "would stay", title="Operations of rooms' logs")
+    for plan in plans:
+        room = plan.room
+        table.add_row(Text(room.room_id), f"{plan.ops_count:,}", f"{room.seq - plan.upto_seq:,}")
+    return table
+
+
+def _outcome_table(outcomes: list[Outcome]) -> Table:
+    table = Table("room", "operations gone", "operations left", "states kept", title="Compacted rooms")
+    for each in outcomes:
+        states = f"{each.states:,} ({_mib(each.states_bytes)})"
+        table.add_row(Text(each.room_id), f"{each.ops_dropped:,}", f"{each.ops_left:,}", states)
+    return table
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:,.1f} MiB"
+
+
+if __name__ == "__main__":
+    compact()

@@ -1,0 +1,165 @@
+"""When a server compacts, and what it leaves to others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from collabkernel import metrics
+from collabkernel.limits import Limits
+from collabkernel.server.daily import DAY_MS, FIRST_MS, DailyCompaction, is_hour_of, local_hour
+from collabkernel.server.hub import Hub
+from collabkernel.server.log_compaction import LEASE
+from collabkernel.storage.memory import MemoryStorage
+from tests.server.raw import eventually
+from tests.server.worked_rooms import MADE_EVERY_MS, ROOM, START_MS, allowance, store, worked_log
+
+LIMITS = replace(Limits(), history_days=1, compact_ops=1)
+WHOLE_MS = START_MS + 200 * MADE_EVERY_MS
+"""All of the log was made by then."""
+
+
+class World:
+    """A server with a clock of its own."""
+
+    def __init__(self, limits: Limits, archive_url: str = "") -> None:
+        self.storage = MemoryStorage()
+        self.now_ms = WHOLE_MS
+        self.hour = 3
+        self.job = DailyCompaction(
+            self.storage,
+            allowance(self.storage),
+            limits,
+            lambda: self.now_ms,
+            "one",
+            archive_url,
+            hour_of=lambda _: self.hour,
+            look_s=0.001,
+        )
+
+    async def dropped(self) -> int:
+        row = await self.storage.head(ROOM)
+        assert row is not None
+        return row.dropped_seq
+
+    async def is_compacted(self) -> bool:
+        row = await self.storage.head(ROOM)
+        assert row is not None
+        return row.dropped_seq == row.seq - 1
+
+    async def looks(self) -> None:
+        """It has looked at the clock some times."""
+        for _ in range(5):
+            await asyncio.sleep(0.002)
+
+
+def run(scenario: Callable[[World], Awaitable[None]], limits: Limits = LIMITS, archive_url: str = "") -> None:
+    async def main() -> None:
+        world = World(limits, archive_url)
+        await world.storage.open()
+        await store(world.storage, worked_log(1))
+        task = asyncio.create_task(world.job.run())
+        await scenario(world)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(main())
+
+
+def test_rooms_are_compacted_a_while_after_the_start_and_once_a_day() -> None:
+    async def scenario(world: World) -> None:
+        counted = metrics.compacted_ops.collect()[0].samples[0].value
+        await world.looks()
+        assert await world.dropped() == 0
+        world.now_ms += FIRST_MS
+        await world.looks()
+        assert await world.dropped() == 0, "the last operations are of this day"
+        world.now_ms += DAY_MS
+        await eventually(world.is_compacted)
+        assert metrics.compacted_ops.collect()[0].samples[0].value - counted == await world.dropped()
+        assert await world.storage.acquire_lease(LEASE, "two", 1) is not None, "the lease was given back"
+
+    run(scenario)
+
+
+def test_it_waits_for_its_hours() -> None:
+    async def scenario(world: World) -> None:
+        world.now_ms += FIRST_MS + DAY_MS
+        await world.looks()
+        assert await world.dropped() == 0
+        world.hour = 23
+        await eventually(world.is_compacted)
+
+    run(scenario, replace(LIMITS, compact_from_hour=22, compact_to_hour=2))
+
+
+def test_it_leaves_the_work_to_who_does_it_and_looks_again() -> None:
+    async def scenario(world: World) -> None:
+        lease = await world.storage.acquire_lease(LEASE, "two", 60_000)
+        assert lease is not None
+        world.now_ms += FIRST_MS + DAY_MS
+        await world.looks()
+        assert await world.dropped() == 0
+        await world.storage.release_lease(lease)
+        await eventually(world.is_compacted)
+
+    run(scenario)
+
+
+def test_an_archive_that_cannot_be_used_keeps_the_logs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    async def scenario(world: World) -> None:
+        world.now_ms += FIRST_MS + DAY_MS
+
+        async def is_told() -> bool:
+            return f"Room {ROOM} was not compacted" in caplog.text
+
+        await eventually(is_told)
+        assert await world.dropped() == 0
+
+    run(scenario, archive_url=str(tmp_path / "file"))
+
+
+def test_a_run_that_fails_is_tried_again_in_a_day(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(world: World) -> None:
+        world.now_ms += FIRST_MS + DAY_MS
+
+        async def is_told() -> bool:
+            return "tried again in a day" in caplog.text
+
+        await eventually(is_told)
+        assert await world.dropped() == 0
+
+    run(scenario, archive_url="ftp://nowhere")
+
+
+def test_with_no_days_the_logs_are_kept_for_ever() -> None:
+    async def main() -> None:
+        world = World(replace(LIMITS, history_days=0))
+        await asyncio.wait_for(world.job.run(), 1)
+
+    asyncio.run(main())
+
+
+def test_hours_may_go_over_midnight() -> None:
+    assert [hour for hour in range(24) if is_hour_of(hour, 22, 2)] == [0, 1, 22, 23]
+    assert [hour for hour in range(24) if is_hour_of(hour, 2, 5)] == [2, 3, 4]
+    assert all(is_hour_of(hour, 0, 24) for hour in range(24))
+    assert 0 <= local_hour(START_MS) <= 23
+
+
+def test_a_hub_ends_its_compaction_when_it_stops() -> None:
+    async def main() -> None:
+        hub = Hub(MemoryStorage())
+        await hub.start()
+        names = {task.get_name() for task in asyncio.all_tasks()}
+        assert "daily compaction" in names
+        await hub.stop()
+        assert "daily compaction" not in {task.get_name() for task in asyncio.all_tasks()}
+
+    asyncio.run(main())

@@ -1,0 +1,135 @@
+"""The command that compacts: what it tells, and what it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from click.testing import CliRunner, Result
+from collabkernel_server import compact as command
+
+from collabkernel.server.log_compaction import LEASE
+from collabkernel.storage import open_storage
+from collabkernel.storage.base import RoomRow, Storage
+from tests.server.worked_rooms import ROOM, store, worked_log
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A database with one room that was worked in."""
+    url = f"sqlite:///{tmp_path}/rooms.sqlite"
+    within(url, lambda storage: store(storage, worked_log(1)))
+    return url
+
+
+def within(url: str, work: Callable[[Storage], Coroutine[Any, Any, T]]) -> T:
+    async def main() -> T:
+        storage = open_storage(url)
+        await storage.open()
+        try:
+            return await work(storage)
+        finally:
+            await storage.close()
+
+    return asyncio.run(main())
+
+
+def room(url: str) -> RoomRow:
+    row = within(url, lambda storage: storage.head(ROOM))
+    assert row is not None
+    return row
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(command.compact, arguments, env={"COLUMNS": "200"})
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log was made long ago."""
+    monkeypatch.setattr(command, "wall_clock_ms", lambda: 2**45)
+
+
+@pytest.mark.usefixtures("later")
+def test_it_tells_what_would_go_and_then_what_went(url: str, tmp_path: Path) -> None:
+    before = room(url)
+    dry = run("--db", url, "--dry-run", "--archive", str(tmp_path / "archive"))
+    assert dry.exit_code == 0, dry.output
+    assert f"{ROOM} │ {before.seq - 1}" in dry.output
+    assert room(url) == before
+    assert not (tmp_path / "archive").exists()
+
+    done = run("--db", url, "--archive", str(tmp_path / "archive"))
+
+    assert done.exit_code == 0, done.output
+    assert "Compacted rooms" in done.output
+    assert f"{before.seq - 1}" in done.output
+    assert "The database takes" in done.output
+    assert room(url).dropped_seq == before.seq - 1
+    assert list((tmp_path / "archive").rglob("*.parquet"))
+    again = run("--db", url)
+    assert "Nothing to compact" in again.output
+
+
+def test_what_is_young_stays(url: str) -> None:
+    assert "Nothing to compact" in run("--db", url, "--older-than", "999999d").output
+    assert room(url).dropped_seq == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--db", "memory://"), "rooms in a server's memory"),
+        (("--older-than", "a month"), "is no age: write 30d"),
+        (("--room", "nowhere"), "there is no room 'nowhere' here"),
+        (("--archive", "ftp://ann:secret@nowhere"), "ftp://nowhere"),
+        (("--db", "mongodb://x"), "mongodb"),
+    ],
+)
+def test_what_is_wrong_says_what_to_do(url: str, arguments: tuple[str, ...], told: str) -> None:
+    result = run(*(() if "--db" in arguments else ("--db", url)), *arguments)
+    assert result.exit_code in (1, 2)
+    assert told in result.output
+    assert "secret" not in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.usefixtures("later")
+def test_a_room_that_cannot_be_compacted_is_told_with_the_exit_code(url: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    result = run("--db", url, "--archive", str(tmp_path / "file"))
+    assert result.exit_code == 1
+    assert "cannot be used" in result.output
+    assert room(url).dropped_seq == 0
+
+
+@pytest.mark.usefixtures("later")
+def test_it_waits_for_who_compacts_but_not_for_ever(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "LEASE_WAIT_S", 0.5)
+
+    async def take(storage: Storage, ttl_ms: int) -> None:
+        assert await storage.acquire_lease(LEASE, "another", ttl_ms)
+
+    within(url, lambda storage: take(storage, 60_000))
+    result = run("--db", url)
+    assert result.exit_code == 1
+    assert "compacts this database now" in result.output
+    assert room(url).dropped_seq == 0
+
+
+@pytest.mark.usefixtures("later")
+def test_a_lease_of_one_that_was_killed_is_waited_for(url: str) -> None:
+    async def take(storage: Storage) -> None:
+        assert await storage.acquire_lease(LEASE, "another", 1000)
+
+    within(url, take)
+    begun_s = time.monotonic()
+    assert run("--db", url).exit_code == 0
+    assert time.monotonic() - begun_s < command.LEASE_WAIT_S
+    assert room(url).dropped_seq == room(url).seq - 1
