@@ -29,6 +29,8 @@ WRITER_SITE = SITES[0]
 """The one who types; his site is the Yjs client id of the text."""
 BATCH_OPS = 2000
 START_MS = 1_790_000_000_000
+PACE_MS = 200
+"""Twice the time between two operations."""
 _CARDS = shared_container_id(ROOT, "cards", ContainerKind.LIST, None)
 _NOTES = shared_container_id(ROOT, "notes", ContainerKind.TEXT, None)
 
@@ -44,11 +46,12 @@ class AuthoredOp(NamedTuple):
 class Board:
     """Authors operations one after the other on a tree of its own."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, start_ms: int = START_MS, pace_ms: int = PACE_MS) -> None:
+        self._pace_ms = pace_ms
         self._rng = random.Random(seed)
         self._tree = LiveTree(client_id=WRITER_SITE)
         self._counter_by_site = dict.fromkeys(SITES, 0)
-        self._hlc = START_MS << 16
+        self._hlc = start_ms << 16
         self._authors: list[Callable[[], Op]] = [self._set_key, self._insert, self._set_card, self._move, self._delete]
 
     def ops(self, count: int) -> Iterator[AuthoredOp]:
@@ -64,7 +67,7 @@ class Board:
 
     def _author(self, site: int, op: Op) -> AuthoredOp:
         self._counter_by_site[site] += 1
-        self._hlc += self._rng.randrange(1, 200) << 16
+        self._hlc += self._rng.randrange(1, self._pace_ms) << 16
         authored = AuthoredOp(OpId(site, self._counter_by_site[site]), Stamp(self._hlc, site), op)
         self._tree.apply(*authored)
         return authored
@@ -107,14 +110,16 @@ class Board:
         return cards.element_at(self._rng.randrange(len(cards))) if len(cards) else None
 
 
-async def store_log(storage: Storage, room: str, ops_count: int, seed: int = 1) -> None:
+async def store_log(
+    storage: Storage, room: str, ops_count: int, seed: int = 1, start_ms: int = START_MS, pace_ms: int = PACE_MS
+) -> None:
     """Write a room with a log of ``ops_count`` envelopes of one operation, and no snapshot."""
-    await storage.create_room(room, START_MS)
+    await storage.create_room(room, start_ms)
     for site in SITES:
-        await storage.new_site(room, site, f"author {site}", 2, bytes(32), START_MS)
+        await storage.new_site(room, site, f"author {site}", 2, bytes(32), start_ms)
     batch: list[AppendRequest] = []
     base = 0
-    for seq, (op_id, stamp, op) in enumerate(Board(seed).ops(ops_count), 1):
+    for seq, (op_id, stamp, op) in enumerate(Board(seed, start_ms, pace_ms).ops(ops_count), 1):
         encoded = ((op_kind(op), encode_op(op)),)
         actor = f"author {op_id.site}"
         batch.append(AppendRequest(room, op_id.site, 1, op_id.counter, base, stamp.hlc, actor, encoded))

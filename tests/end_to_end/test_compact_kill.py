@@ -1,0 +1,138 @@
+"""kill -9 of a compaction at random moments: the room is the same after each, and the next run goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from pyarrow import parquet
+
+from collabkernel.limits import Limits
+from collabkernel.server.log_compaction import LEASE
+from collabkernel.server.reader import Reader
+from collabkernel.server.room_history import RoomHistory
+from collabkernel.storage import open_storage
+from collabkernel.storage.base import OpRow, RoomRow, Storage
+from tests.benchmarks.room_log import store_log
+from tests.bounds import HANG_S
+
+T = TypeVar("T")
+
+ROOM = "board"
+START_MS = 1_700_000_000_000
+PACE_MS = 10_000
+"""An hour is 720 operations."""
+LOOKED_AT = 3
+"""Kept states that are compared after each kill."""
+
+
+def within(path: Path, work: Callable[[Storage], Coroutine[Any, Any, T]]) -> T:
+    async def main() -> T:
+        storage = open_storage(f"sqlite:///{path}")
+        await storage.open()
+        try:
+            return await work(storage)
+        finally:
+            await storage.close()
+
+    return asyncio.run(main())
+
+
+async def state_of(storage: Storage) -> dict[str, bytes]:
+    fold, _ = await Reader(storage).load(ROOM)
+    return fold.to_parts()
+
+
+async def row_of(storage: Storage) -> RoomRow:
+    row = await storage.head(ROOM)
+    assert row is not None
+    return row
+
+
+async def log_of(storage: Storage) -> list[OpRow]:
+    row = await row_of(storage)
+    return [each async for rows in storage.read_ops(ROOM, row.dropped_seq) for each in rows]
+
+
+async def kept_of(storage: Storage, seqs: list[int]) -> dict[int, bytes]:
+    history = RoomHistory(storage, Reader(storage), Limits())
+    return {seq: await history.state_at(ROOM, seq=seq) for seq in seqs}
+
+
+class Compacting:
+    """A process of the command."""
+
+    def __init__(self, path: Path, archive: Path) -> None:
+        self._path = path
+        command = [sys.executable, "-m", "collabkernel_server.compact", "--db", f"sqlite:///{path}"]
+        command += ["--older-than", "0m", "--archive", str(archive), "--cpu-percent", "100"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def has_begun(self) -> bool:
+        """Whether it is over, or holds the lease."""
+        with contextlib.closing(sqlite3.connect(self._path)) as database:
+            found = database.execute("SELECT expires_ms FROM leases WHERE name = ?", (LEASE,)).fetchone()
+        return self.process.poll() is not None or (found is not None and found[0] > 0)
+
+    def kill(self) -> bool:
+        """Whether that met it alive; its lease would expire by itself."""
+        was_alive = self.process.poll() is None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate()
+        with contextlib.closing(sqlite3.connect(self._path)) as database, database:
+            database.execute("UPDATE leases SET expires_ms = 0 WHERE name = ?", (LEASE,))
+        return was_alive
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize(("kills", "ops"), [(3, 8_000), pytest.param(20, 200_000, marks=pytest.mark.long)])
+def test_a_compaction_that_is_killed_harms_nothing_and_goes_on(tmp_path: Path, kills: int, ops: int) -> None:
+    rng = random.Random(int(os.environ.get("COLLABKERNEL_KILL_SEED", "1")))
+    path, whole, archive = tmp_path / "rooms.sqlite", tmp_path / "whole.sqlite", tmp_path / "archive"
+    within(path, lambda storage: store_log(storage, ROOM, ops, start_ms=START_MS, pace_ms=PACE_MS))
+    shutil.copy(path, whole)
+    expected, log = within(whole, state_of), within(whole, log_of)
+
+    run_s, met = ops / 10_000, 0
+    for _ in range(kills):
+        compacting = Compacting(path, archive)
+        deadline_s = time.monotonic() + HANG_S
+        while not compacting.has_begun():
+            assert time.monotonic() < deadline_s
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, run_s))
+        met += compacting.kill()
+        row = within(path, row_of)
+        assert within(path, state_of) == expected
+        assert within(path, log_of) == log[row.dropped_seq :]
+        seqs = [each.seq for each in within(path, lambda storage: storage.versions(ROOM))]
+        asked = rng.sample(seqs, min(LOOKED_AT, len(seqs)))
+        assert within(path, lambda storage, asked=asked: kept_of(storage, asked)) == within(
+            whole, lambda storage, asked=asked: kept_of(storage, asked)
+        )
+        if row.dropped_seq == ops - 1:
+            break
+
+    last = Compacting(path, archive)
+    output = last.process.communicate(timeout=HANG_S + 10 * run_s)[0]
+    assert last.process.returncode == 0, output
+    assert met > 0, "no kill met it at work"
+    assert within(path, state_of) == expected
+    assert within(path, row_of).dropped_seq == ops - 1
+    assert within(path, log_of) == log[-1:]
+    stored = [
+        OpRow(**row) for file in sorted(archive.rglob("*.parquet")) for row in parquet.read_table(file).to_pylist()
+    ]
+    assert stored == log[:-1]
