@@ -32,7 +32,7 @@ from collabkernel.errors import CompactionError, LeaseLostError, RoomNotFoundErr
 from collabkernel.limits import VERSIONS_BYTES
 from collabkernel.room.fold import Fold
 from collabkernel.room.names import is_room_name
-from collabkernel.server.compaction import DROP_S, DROP_S_PER_ROW, Compaction
+from collabkernel.server.compaction import Compaction
 from collabkernel.storage.archive import Archive
 from collabkernel.storage.base import Lease, OpRow, RoomRow, SnapshotRow, Storage, VersionBounds, VersionRow
 from collabkernel.storage.compression import compress, decompress
@@ -56,8 +56,6 @@ KEPT_BYTES_MIN = 256 << 10
 """... or this, where the log was short."""
 PIECE_ROWS = 500
 """Operations that are folded at once, in about 10 ms of a thread; then it rests."""
-DROP_ROWS = 1000
-"""Operations that are dropped at once: others' appends wait for it, some 20 ms."""
 WORTH_SHARE = 8
 """A log is compacted when at least this fraction of it goes: all of it is folded for the check."""
 ROOMS_LISTED = 1000
@@ -337,15 +335,20 @@ class LogCompaction:
 
     async def _drop(self, plan: Plan, lease: Lease) -> None:
         """Drop what is kept otherwise by now."""
-        room_id, seq = plan.room.room_id, plan.room.dropped_seq
+        room_id = plan.room.room_id
+
+        async def rest(took_s: float) -> None:
+            """The database worked as long as that, or a lock was waited for: that calls for rest as well."""
+            self._work.spend(took_s)
+            row = await self._storage.head(room_id)
+            if row is not None:
+                self._watch(room_id, "drop", row.dropped_seq - plan.room.dropped_seq, plan.ops_count)
+            async with self._work.turn():
+                pass
+
         await self._check_same(plan)
         await self._storage.latest_snapshot(room_id)  # it raises when the snapshot is damaged
-        while seq < plan.upto_seq:
-            seq = min(seq + DROP_ROWS, plan.upto_seq)
-            async with self._work.turn():
-                count = await self._storage.drop_ops(room_id, seq, lease)
-                self._work.spend(DROP_S + count * DROP_S_PER_ROW)
-            self._watch(room_id, "drop", seq - plan.room.dropped_seq, plan.ops_count)
+        await self._storage.drop_ops(room_id, plan.upto_seq, lease, rest)
 
     async def _check_same(self, plan: Plan) -> None:
         """Leave a room alone that was made anew under the same name."""

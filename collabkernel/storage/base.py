@@ -6,7 +6,7 @@ Numbers fit SQL's signed 64-bit integers: sites are 32-bit, counters and seqs 53
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -200,6 +200,10 @@ class OriginRow(NamedTuple):
     seq: int
     hlc: int
     actor: str
+
+
+Rest = Callable[[float], Awaitable[None]]
+"""Awaited between the transactions of long work, with the seconds that the last one took, so that others go on."""
 
 
 class Leases(Protocol):
@@ -427,12 +431,12 @@ class Storage(Leases, Files, Versions, Protocol):
     async def delete_room(self, room_id: str) -> bool:
         """Delete a room with all that belongs to it; False when it was not there."""
 
-    async def drop_ops(self, room_id: str, upto_seq: int, lease: Lease | None = None) -> int:
+    async def drop_ops(self, room_id: str, upto_seq: int, lease: Lease | None = None, rest: Rest | None = None) -> int:
         """Drop the log up to a seq; return how many operations went. The newest snapshot must be there or later.
 
         The operation at that snapshot's seq stays, so that who is there can resume. The sites' last counters stay: a
         resend of what was dropped is answered as stored. Space on the disk is given back or used again. A long log goes
-        in several transactions, and an interrupted call has dropped less.
+        in several transactions, and an interrupted call has dropped less. Between them ``rest`` is awaited.
 
         Raises:
             RoomNotFoundError: If the room does not exist.

@@ -11,8 +11,8 @@ from collabkernel.storage.log import lock_room
 from collabkernel.storage.rules import horizon_of
 from collabkernel.storage.tables import ops, rooms, sites
 
-CHUNK_ROWS = 2000
-"""Operations dropped in one transaction: other rooms' appends wait for it some tens of milliseconds."""
+CHUNK_ROWS = 500
+"""Operations dropped in one transaction: other rooms' appends wait for it some 10 ms."""
 
 _KEEP_COUNTER = (
     update(sites)

@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from collabkernel.errors import StorageError
+from collabkernel.storage.base import Rest
 from collabkernel.storage.failures import missing_driver, unknown_kind
 from collabkernel.storage.statements import Statements
 
@@ -44,8 +45,8 @@ class Database(Protocol):
     async def append(self, work: Callable[[Statements], T]) -> T:
         """Run the append in such a transaction: to its end, whatever becomes of the caller."""
 
-    async def tidy(self) -> None:
-        """Give back what a large deletion has freed; skipped when others are in the way."""
+    async def tidy(self, rest: Rest | None = None) -> None:
+        """Give back what a large deletion has freed; skipped when others are in the way. It rests between two steps."""
 
     async def change_mark(self) -> Hashable:
         """Differs from what it was before when another server may have committed something since."""

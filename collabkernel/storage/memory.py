@@ -22,6 +22,7 @@ from collabkernel.storage.base import (
     OpRow,
     OriginRow,
     Refusal,
+    Rest,
     RoomRow,
     SaveRow,
     SiteRow,
@@ -290,8 +291,9 @@ class MemoryStorage:
         self._check_open()
         return self._room_by_id.pop(room_id, None) is not None
 
-    async def drop_ops(self, room_id: str, upto_seq: int, lease: Lease | None = None) -> int:
-        """Drop the log up to a seq."""
+    async def drop_ops(self, room_id: str, upto_seq: int, lease: Lease | None = None, rest: Rest | None = None) -> int:
+        """Drop the log up to a seq, at once."""
+        del rest
         self._check_newest(lease)
         room = self._existing(room_id)
         return room.drop(horizon_of(room_id, upto_seq, room.row.snapshot_seq))

@@ -11,6 +11,7 @@ from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from collabkernel.storage.base import Rest
 from collabkernel.storage.statements import AlchemyStatements, Statements
 
 CONNECTIONS = 10
@@ -80,8 +81,9 @@ class PostgresDatabase:
         task.add_done_callback(self._appends.discard)
         return await asyncio.shield(task)
 
-    async def tidy(self) -> None:
+    async def tidy(self, rest: Rest | None = None) -> None:
         """Nothing: the server's autovacuum does it."""
+        del rest
 
     async def change_mark(self) -> Hashable:
         """Which transactions are visible."""

@@ -27,6 +27,7 @@ from collabkernel.storage.base import (
     OpRow,
     OriginRow,
     Refusal,
+    Rest,
     RoomRow,
     SaveRow,
     SiteRow,
@@ -211,16 +212,19 @@ class SqlStorage:
         """Delete a room with all that belongs to it; False when it was not there."""
         return await self._write(partial(_delete_room, room_id=room_id), is_long=True)
 
-    async def drop_ops(self, room_id: str, upto_seq: int, lease: Lease | None = None) -> int:
+    async def drop_ops(self, room_id: str, upto_seq: int, lease: Lease | None = None, rest: Rest | None = None) -> int:
         """Drop the log up to a seq, in several transactions; an interrupted one has dropped less."""
         dropped, is_done = 0, False
         drop = partial(compaction.drop_chunk, room_id=room_id, upto_seq=upto_seq, lease=lease)
         while not is_done:
+            begun_s = time.monotonic()
             gone, is_done = await self._write(drop, is_long=True)
             dropped += gone
+            if rest is not None:
+                await rest(time.monotonic() - begun_s)
         if dropped:
             with self._explained():
-                await self._database.tidy()
+                await self._database.tidy(rest)
         return dropped
 
     async def heads(self, room_ids: Sequence[str]) -> dict[str, int]:

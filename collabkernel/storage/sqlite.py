@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
+from collabkernel.storage.base import Rest
 from collabkernel.storage.failures import is_locked
 from collabkernel.storage.statements import SqliteStatements, Statements, wrapped
 from collabkernel.storage.work_thread import WorkThread
@@ -120,10 +121,13 @@ class SqliteDatabase:
         assert self._statements is not None, "open() has connected"
         return self._statements.transact(work)
 
-    async def tidy(self) -> None:
+    async def tidy(self, rest: Rest | None = None) -> None:
         """Give free pages back, in a file that was made for it, and fold the write-ahead log into the file."""
+        begun_s = time.monotonic()
         while await self._writing(self._give_back):
-            pass
+            if rest is not None:
+                await rest(time.monotonic() - begun_s)
+            begun_s = time.monotonic()
         await self._writing(self._checkpoint)
 
     async def change_mark(self) -> Hashable:

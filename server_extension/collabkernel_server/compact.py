@@ -81,7 +81,7 @@ class Wish:
 @click.option(
     "--cpu-percent",
     type=click.IntRange(1, 100),
-    default=50,
+    default=10,
     show_default=True,
     help="Share of one core to work with; it rests in between.",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from collabkernel.crdt.ids import ROOT, OpId, Stamp
@@ -31,6 +31,8 @@ BATCH_OPS = 2000
 START_MS = 1_790_000_000_000
 PACE_MS = 200
 """Twice the time between two operations."""
+WEIGHTS = (40, 25, 10, 5, 5)
+"""How often a key is set, and a card inserted, set, moved and deleted."""
 _CARDS = shared_container_id(ROOT, "cards", ContainerKind.LIST, None)
 _NOTES = shared_container_id(ROOT, "notes", ContainerKind.TEXT, None)
 
@@ -46,8 +48,11 @@ class AuthoredOp(NamedTuple):
 class Board:
     """Authors operations one after the other on a tree of its own."""
 
-    def __init__(self, seed: int, start_ms: int = START_MS, pace_ms: int = PACE_MS) -> None:
+    def __init__(
+        self, seed: int, start_ms: int = START_MS, pace_ms: int = PACE_MS, weights: Sequence[int] = WEIGHTS
+    ) -> None:
         self._pace_ms = pace_ms
+        self._weights = weights
         self._rng = random.Random(seed)
         self._tree = LiveTree(client_id=WRITER_SITE)
         self._counter_by_site = dict.fromkeys(SITES, 0)
@@ -62,7 +67,7 @@ class Board:
             if self._rng.random() < 0.15:
                 yield self._author(WRITER_SITE, self._type())
             else:
-                (author,) = self._rng.choices(self._authors, (40, 25, 10, 5, 5))
+                (author,) = self._rng.choices(self._authors, self._weights)
                 yield self._author(self._rng.choice(SITES), author())
 
     def _author(self, site: int, op: Op) -> AuthoredOp:
@@ -111,7 +116,13 @@ class Board:
 
 
 async def store_log(
-    storage: Storage, room: str, ops_count: int, seed: int = 1, start_ms: int = START_MS, pace_ms: int = PACE_MS
+    storage: Storage,
+    room: str,
+    ops_count: int,
+    seed: int = 1,
+    start_ms: int = START_MS,
+    pace_ms: int = PACE_MS,
+    weights: Sequence[int] = WEIGHTS,
 ) -> None:
     """Write a room with a log of ``ops_count`` envelopes of one operation, and no snapshot."""
     await storage.create_room(room, start_ms)
@@ -119,7 +130,7 @@ async def store_log(
         await storage.new_site(room, site, f"author {site}", 2, bytes(32), start_ms)
     batch: list[AppendRequest] = []
     base = 0
-    for seq, (op_id, stamp, op) in enumerate(Board(seed, start_ms, pace_ms).ops(ops_count), 1):
+    for seq, (op_id, stamp, op) in enumerate(Board(seed, start_ms, pace_ms, weights).ops(ops_count), 1):
         encoded = ((op_kind(op), encode_op(op)),)
         actor = f"author {op_id.site}"
         batch.append(AppendRequest(room, op_id.site, 1, op_id.counter, base, stamp.hlc, actor, encoded))
