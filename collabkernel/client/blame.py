@@ -18,7 +18,8 @@ class Blame:
     actor: str | None
     """Who inserted it, or split it off; None if the server does not know."""
     seq: int | None
-    """Of that operation: ``room.at(seq)`` is the room as it was then. None until it is saved."""
+    """Of that operation: ``room.at(seq)`` is the room as it was then. None until it is saved, and when compaction has
+    dropped it from the log."""
     time_ms: int | None
     """When that was, by its author's clock, milliseconds since the Unix epoch."""
     runs: tuple[tuple[str | None, str], ...]
@@ -26,7 +27,7 @@ class Blame:
 
     def __str__(self) -> str:
         runs = " ".join(f"[{actor or '?'}] {text}" for actor, text in self.runs)
-        return f"{self.block.id} ({self.actor or '?'}, {'not saved' if self.seq is None else self.seq}): {runs}"
+        return f"{self.block.id} ({self.actor or '?'}, {'not in the log' if self.seq is None else self.seq}): {runs}"
 
 
 def blame_of(

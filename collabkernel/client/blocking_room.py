@@ -192,7 +192,8 @@ class BlockingRoom(QueuedRoom):
         """The room as it was, read-only: up to and with a seq of its log, or before what was made after a time.
 
         Raises:
-            InvalidValueError: The log is not as long.
+            InvalidValueError: The log is not as long, or was compacted and no longer goes back as far: the message
+                names the nearest seqs that can be shown. A time gives the last state that was kept and made by then.
             CollabKernelError: The server does not answer, or it would cost it too much.
         """
         state = self._thread.run(self._connector.past(when_of(when)))

@@ -54,6 +54,9 @@ KEPT_BYTES_PER_OP = 5
 100 and more in a database. So they take a twentieth of what the log took, but for the one where it begins ..."""
 KEPT_BYTES_MIN = 256 << 10
 """... or this, where the log was short."""
+CHEAP_STATE_BYTES = 32 << 10
+"""A state up to this size, compressed, is kept at the end of every hour, though another goes for it. To encode a
+larger one takes its time: it is kept when the log has paid for it."""
 PIECE_ROWS = 500
 """Operations that are folded at once, in about 10 ms of a thread; then it rests."""
 WORTH_SHARE = 8
@@ -118,6 +121,13 @@ class HourlyStates:
         for each in gone:
             self._data_by_seq.pop(each, None)
 
+    def can_pay(self, seq: int) -> bool:
+        """Whether one more, as large as the last, is cheap, or may be had for a log up to there."""
+        if not self._rows or self._rows[-1].size_bytes <= CHEAP_STATE_BYTES:
+            return True
+        size_bytes = sum([row.size_bytes for row in self._rows]) + self._rows[-1].size_bytes
+        return size_bytes <= bounds_at(seq).bytes_max
+
     def new(self) -> list[tuple[VersionRow, bytes]]:
         """Those that the room has not, oldest first, with their compressed bytes."""
         return [(row, self._data_by_seq[row.seq]) for row in self._rows if row.seq in self._data_by_seq]
@@ -159,10 +169,11 @@ class _Walk:
         self.states = HourlyStates(kept)
         self._kept_seq = fold.seq
 
-    def is_hour_over(self, following: OpRow) -> bool:
+    def is_to_be_kept(self, following: OpRow) -> bool:
         """Whether the state is the last of its hour, and not kept yet."""
         fold = self.fold
-        return fold.seq > self._kept_seq and hour_of(following.hlc) > hour_of(fold.hlc)
+        is_last = fold.seq > self._kept_seq and hour_of(following.hlc) > hour_of(fold.hlc)
+        return is_last and self.states.can_pay(fold.seq)
 
     def keep(self) -> str:
         """Keep the state, and go on from what is kept; what its bytes hash to."""
@@ -300,7 +311,7 @@ class LogCompaction:
         async for rows in self._storage.read_ops(room_id, start, end):
             at = 0
             while at < len(rows):
-                if walk.fold.seq < plan.upto_seq and walk.is_hour_over(rows[at]):
+                if walk.fold.seq < plan.upto_seq and walk.is_to_be_kept(rows[at]):
                     await self._turn(walk.keep)
                 until = piece_end(rows, at, walk.fold.hlc, stops)
                 await self._turn(partial(walk.fold.apply_rows, rows[at:until]))

@@ -17,6 +17,7 @@ from collabkernel.errors import CompactionError, LeaseLostError, RoomNotFoundErr
 from collabkernel.limits import Limits
 from collabkernel.room.fold import Fold
 from collabkernel.server.log_compaction import (
+    CHEAP_STATE_BYTES,
     KEPT_STATES,
     LEASE,
     HourlyStates,
@@ -412,6 +413,19 @@ def test_kept_states_take_a_share_of_what_their_log_took() -> None:
     assert large[-1] == (VersionRow(100_000, "", 100_000, 100_000), b"x" * 100_000)
     (one,) = states_of([7], size=10**9).new()
     assert one[0].seq == 7, "where the log is to begin there is always one"
+
+
+def test_large_states_are_kept_when_their_log_has_paid_for_them() -> None:
+    states = HourlyStates([])
+    assert states.can_pay(1)
+    states.add(1, 1, bytes(CHEAP_STATE_BYTES))
+    assert states.can_pay(2)
+    states.add(2, 2, bytes(10 * CHEAP_STATE_BYTES))
+    assert not states.can_pay(3)
+    paid = next(seq for seq in range(3, 10**6) if states.can_pay(seq))
+    states.add(paid, paid, bytes(10 * CHEAP_STATE_BYTES))
+    assert [row.seq for row, _ in states.new()] == [2, paid]
+    assert not states.can_pay(paid + 1)
 
 
 def test_rows_are_folded_together_up_to_an_hour_or_a_stop() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -16,6 +18,7 @@ from collabkernel.server.log_compaction import LEASE
 from collabkernel.storage import open_storage
 from collabkernel.storage.base import RoomRow, Storage
 from tests.server.worked_rooms import ROOM, store, worked_log
+from tests.server_extension.running_server import RunningServer
 
 T = TypeVar("T")
 
@@ -133,3 +136,35 @@ def test_a_lease_of_one_that_was_killed_is_waited_for(url: str) -> None:
     assert run("--db", url).exit_code == 0
     assert time.monotonic() - begun_s < command.LEASE_WAIT_S
     assert room(url).dropped_seq == room(url).seq - 1
+
+
+def test_a_running_server_and_who_is_there_notice_nothing(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path)
+    try:
+        with server.join("board") as member:
+            for n in range(1, 6):
+                member.put("n", n)
+                member.receive(lambda message: message.acks)
+            arguments = [
+                "--db",
+                f"sqlite:///{tmp_path}/data/collabkernel/rooms.sqlite",
+                "--older-than",
+                "0m",
+                "--room",
+                "board",
+            ]
+            module = [sys.executable, "-m", "collabkernel_server.compact"]
+            done = subprocess.run([*module, *arguments], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "│ 4 " in done.stdout
+
+            member.put("n", 6)
+            member.receive(lambda message: message.acks)
+        room = server.request("GET", "collabkernel/api/rooms/board").json
+        assert (room["seq"], room["state"]) == (6, {"n": 6})
+        assert server.request("GET", "collabkernel/api/rooms/board/past?seq=4").status == 200
+        refused = server.request("GET", "collabkernel/api/rooms/board/past?seq=2")
+        assert (refused.status, refused.json["code"]) == (400, "not-kept")
+        assert "The nearest: 4" in refused.json["message"]
+    finally:
+        server.stop()
