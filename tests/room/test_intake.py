@@ -6,11 +6,19 @@ import pytest
 
 from collabkernel.crdt.ids import ROOT, OpId
 from collabkernel.crdt.text import TextRope
-from collabkernel.document.operations import ContainerKind, Envelope, MapSet, NewContainer, TextEdit
+from collabkernel.document.operations import (
+    ContainerKind,
+    Envelope,
+    MapSet,
+    NewContainer,
+    TextEdit,
+    shared_container_id,
+)
 from collabkernel.limits import Limits
 from collabkernel.room.effects import Append, FindEnvelope, ReadMissing, Refuse, TellState
-from collabkernel.room.events import BusLost, MissingRead, OpsStored, StateAsked
-from collabkernel.storage.base import Appended, NotAppended, OpRow
+from collabkernel.room.events import BusLost, MissingRead, OpsStored, SiteGranted, StateAsked
+from collabkernel.storage.base import Appended, NotAppended, OpRow, SiteRow
+from collabkernel.wire.messages import Hello, Resume, SessionKind
 from collabkernel.wire.ops import encode_op, op_kind
 from tests.room.drive import HLC0, Driver, envelope
 
@@ -252,6 +260,55 @@ def test_what_another_server_has_stamped_otherwise_starts_the_room_again() -> No
     world.feed(MissingRead(tuple([row._replace(hlc=row.hlc + 5) for row in rows])))
 
     assert world.unloaded.startswith("room-reset")
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_own_text_that_comes_back_from_the_log_is_typed_once(cut: int) -> None:
+    world = Driver(answers_log=False)
+    ann = world.join()
+    site, text = 101, shared_container_id(ROOT, "notes", ContainerKind.TEXT, None)
+    rope = TextRope(site)
+    typed = [TextEdit(text, rope.insert(0, "word")), TextEdit(text, rope.insert(4, "s"))]
+    world.submit(ann, envelope(1, MapSet(ROOT, "notes", NewContainer(ContainerKind.TEXT, shared=True)), *typed))
+    world.submit(ann, envelope(4, TextEdit(text, rope.insert(0, "The "))))
+    requests = [request for append in world.pending for request in append.requests]
+    rows = [
+        OpRow(0, own.site, own.counter + i, own.counter, 0, own.hlc + i, own.actor, *op)
+        for own in requests
+        for i, op in enumerate(own.ops)
+    ]
+    rows = [row._replace(seq=seq) for seq, row in enumerate(rows, 1)]
+
+    world.feed(BusLost())
+    world.feed(MissingRead(tuple(rows[: 1 + cut])))
+    world.feed(BusLost())
+    world.feed(MissingRead(tuple(rows[1 + cut :])))
+    world.feed(OpsStored(tuple([Appended(own.counter, own.hlc) for own in requests])))
+
+    assert world.acks(ann) == [(1, 1), (4, 4)]
+    assert world.shown(ann) == [1, 2 + cut, 4]
+    assert world.state.tree.to_json() == {"notes": "The words"}
+
+
+def test_what_a_site_stored_elsewhere_is_applied_though_more_of_it_is_in_flight_here() -> None:
+    world = Driver(answers_log=False)
+    ann = world.open("ann")
+    row = SiteRow("board", 101, "ann", 1, 2, b"h" * 32, last_counter=1)
+    world.send(ann, Hello(SessionKind.SCRIPT, "test 1", Resume(101, b"s" * 16, 0, None)))
+    world.catch_up(world.feed(SiteGranted(ann, row, b"", log_agrees=True)))
+    world.submit(ann, envelope(2))
+    own = world.pending[-1].requests[0]
+    rows = (
+        stored_elsewhere(1)._replace(site=own.site, counter=1, first_counter=1),
+        OpRow(2, own.site, 2, 2, 0, own.hlc, own.actor, *own.ops[0]),
+        stored_elsewhere(3)._replace(site=own.site, counter=3, first_counter=3),
+    )
+
+    world.feed(BusLost())
+    world.feed(MissingRead(rows))
+
+    assert world.shown(ann) == [1, 2, 3]
+    assert world.state.tree.to_json() == {"k": 2, "other-1": 1, "other-3": 3}
 
 
 def test_what_is_told_while_the_log_is_read_is_read_after_that() -> None:
