@@ -81,9 +81,9 @@ class Wish:
 @click.option(
     "--cpu-percent",
     type=click.IntRange(1, 100),
-    default=10,
+    default=5,
     show_default=True,
-    help="Share of one core to work with; it rests in between.",
+    help="Share of one core to work with; it rests in between, so that others wait for it no longer than for an edit.",
 )
 def compact(
     db_url: str | None, rooms: tuple[str, ...], older_than: int, archive: str, is_dry: bool, cpu_percent: int
