@@ -167,6 +167,8 @@ class MissingRead:
     rows: tuple[OpRow, ...]
     is_cut: bool = False
     """More may follow."""
+    is_dropped: bool = False
+    """The log no longer has what follows."""
 
 
 @dataclass(frozen=True, slots=True)

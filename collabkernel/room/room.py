@@ -303,6 +303,8 @@ class Room:
 
     def _on_missing(self, event: MissingRead, now_ms: int) -> None:
         self._reading.ended(event.is_cut)
+        if event.is_dropped:  # answers that wait for it would wait for ever
+            raise RoomResetError("room-reset", "this server was behind; the room is loaded again")
         if self._intake.is_missing and not (event.rows or self._reading.is_log_longer):
             raise RoomResetError("room-reset", "the log has a gap")
         self._take_foreign([Shown(*item) for item in zip(*envelopes_of_rows(event.rows), strict=True)], now_ms)

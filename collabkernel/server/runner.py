@@ -304,7 +304,7 @@ class Runner:
         except LogDroppedError as error:  # another server compacts it, and this one has missed much
             log.info("Room %s is loaded again: %s", self.room_id, error)
             self.stop("room-reset", "this server was behind; the room is loaded again")
-            self.post(MissingRead(()))
+            self.post(MissingRead((), is_dropped=True))
             return
         if await self.kind.made_ms(self.room_id) == self._made_ms:
             self.post(MissingRead(tuple(rows), is_cut=len(rows) >= GAP_ROWS))

@@ -353,6 +353,20 @@ def test_a_stretch_of_the_log_that_was_cut_is_read_on() -> None:
     assert not any(isinstance(effect, ReadMissing) for effect in world.feed(MissingRead((stored_elsewhere(2),))))
 
 
+def test_a_log_that_was_dropped_ends_the_room_though_answers_wait_for_it() -> None:
+    world = Driver(answers_log=False)
+    ann = world.join()
+    world.submit(ann, envelope(1))
+    world.submit(ann, envelope(2))
+    world.feed(OpsStored((Appended(3, HLC0 + 1),)))
+    world.feed(BusLost())  # there is reason to read again
+
+    world.feed(MissingRead((), is_dropped=True))
+
+    assert world.unloaded
+    assert world.acks(ann) == []
+
+
 def test_a_log_with_a_hole_ends_the_room() -> None:
     world = Driver(answers_log=False)
     ann = world.join()
