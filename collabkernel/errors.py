@@ -33,6 +33,7 @@
     │       ├── RateError             rate
     │       └── TooManyError          too-many
     ├── StorageError                  storage-error        the world
+    │   ├── DegradedError             degraded              nobody's; it is asked again
     │   ├── RoomNotFoundError         room-not-found
     │   ├── LogDroppedError           log-dropped           read a snapshot instead
     │   ├── LeaseLostError            lease-lost            somebody else does it by now
@@ -292,6 +293,14 @@ class StorageError(CollabKernelError):
     """The database did not do what was asked; nothing was acknowledged."""
 
     code = "storage-error"
+
+
+class DegradedError(StorageError):
+    """The database does not answer, which may pass: a connection that broke, a full disk, another's lock."""
+
+    code = "degraded"
+    retry_after_ms = 2000
+    """Who was not let in comes back after this: some tries of the server to reach its database."""
 
 
 class RoomNotFoundError(StorageError):

@@ -1,4 +1,4 @@
-"""Says what is wrong with a database, and what to do about it. Decides by error codes, never by texts."""
+"""Says what is wrong with a database, whether it may pass, and what to do. Decides by error codes, never by texts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from collabkernel.errors import StorageError
+from collabkernel.errors import DegradedError, StorageError
 
 DATABASE_ERRORS = (SQLAlchemyError, OSError)
 """What SQLAlchemy, and asyncpg before it is connected, raise when the database fails."""
@@ -23,6 +23,11 @@ _SQLITE_ADVICE = {
     sqlite3.SQLITE_CORRUPT: "the file is damaged; restore it from a backup",
     sqlite3.SQLITE_NOTADB: "this file is no SQLite database; choose another path",
 }
+_SQLITE_PASSING = frozenset({
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+})  # fmt: skip
+"""The file is whole, and takes what is asked once somebody has seen to its disk or let go of a lock."""
 _POSTGRES_ADVICE = {
     "28": "the server refused this user; check the name and password in the URL",
     "3F": "this user has no schema; create one, or set its search_path",
@@ -34,15 +39,33 @@ _POSTGRES_ADVICE = {
     "57P": "the server is shutting down or starting; retry",
     "08": "the connection broke; retry",
 }
+_POSTGRES_PASSING = ("08", "25006", "40", "53", "57", "58")
+"""Of PostgreSQL's SQLSTATEs (its manual, appendix A) the classes that say nothing about what was asked: the connection,
+a standby, a transaction that lost against another, resources, an operator's intervention, the system below it."""
+_POSTGRES_FINAL = frozenset({"57P04"})
+"""... but for a database that was dropped."""
 
 
 def explain(error: Exception, url: URL) -> StorageError:
-    """The error to raise for a database's error."""
+    """The error to raise for a database's error: a ``DegradedError`` when the same may go well later."""
     shown = url.render_as_string(hide_password=True)
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     advice = _advice(cause, url)
     detail = str(cause).strip() or type(cause).__name__
-    return StorageError(f"{shown}: {advice} ({detail})" if advice else f"{shown}: {detail}")
+    kind = DegradedError if _may_pass(error, cause, url) else StorageError
+    return kind(f"{shown}: {advice} ({detail})" if advice else f"{shown}: {detail}")
+
+
+def _may_pass(error: Exception, cause: BaseException, url: URL) -> bool:
+    code = _sqlite_code(cause)
+    if code is not None:
+        return code in _SQLITE_PASSING
+    sqlstate = getattr(cause, "sqlstate", None)
+    if isinstance(sqlstate, str):
+        return sqlstate.startswith(_POSTGRES_PASSING) and sqlstate not in _POSTGRES_FINAL
+    if isinstance(error, DBAPIError):  # asyncpg says of a connection that is closed no more than that
+        return error.connection_invalidated
+    return isinstance(cause, PoolTimeoutError) or (isinstance(cause, OSError) and url.get_backend_name() != "sqlite")
 
 
 def is_locked(error: Exception) -> bool:

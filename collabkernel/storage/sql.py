@@ -13,7 +13,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, delete
 
 from collabkernel import metrics
-from collabkernel.errors import ClosedError, LogDroppedError, StorageError
+from collabkernel.errors import ClosedError, DegradedError, LogDroppedError, StorageError
 from collabkernel.limits import COUNTER_MAX, FILE_BASE_BYTES
 from collabkernel.storage import compaction, files, leases, log, roster, saves, schema, snapshots, versions
 from collabkernel.storage.append import AppendPlan, storable_refusal
@@ -44,7 +44,8 @@ from collabkernel.storage.statements import Statements
 from collabkernel.storage.tables import rooms
 
 RETRY_S = 10.0
-"""A failed batch is retried room by room for this long; rooms whose turn does not come fail with it."""
+"""A failed batch is retried room by room for this long, and until the database does not answer; rooms whose turn does
+not come fail with it."""
 _COMPRESS_IN_THREAD_BYTES = 64 << 10
 """Below, compressing takes less than handing it to a thread and back."""
 _SAVE_ATTEMPTS = 5
@@ -351,13 +352,13 @@ class SqlStorage:
         for indices in indices_by_room.values():
             attempt = _Attempt([failed.batch[i] for i in indices])
             try:
-                if failures and time.monotonic() > deadline_s:
+                if failures and (isinstance(failures[-1], DegradedError) or time.monotonic() > deadline_s):
                     raise failures[-1]
                 await self._append(attempt)
             except StorageError as error:
                 failures.append(error)
                 for i in indices:
-                    answers[i] = NotAppended(error.code, str(error))
+                    answers[i] = NotAppended(StorageError.code, str(error))
             else:
                 for i, answer in zip(indices, attempt.answers, strict=True):
                     answers[i] = failed.own(i, answer)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from collabkernel.errors import StorageError
+from collabkernel.errors import DegradedError, StorageError
 from collabkernel.storage import failures, sqlite
 from collabkernel.storage.database import Database, parse_url
 from collabkernel.storage.sql import SqlStorage
@@ -18,9 +18,10 @@ from tests.contract.authors import enter
 pytestmark = pytest.mark.anyio
 
 
-async def failure_of_opening(url: str) -> str:
+async def failure_of_opening(url: str, *, may_pass: bool = False) -> str:
     with pytest.raises(StorageError) as raised:
         await SqlStorage(url).open()
+    assert isinstance(raised.value, DegradedError) is may_pass, raised.value
     return str(raised.value)
 
 
@@ -52,7 +53,7 @@ async def test_a_write_lock_that_another_process_keeps(tmp_path: Path, monkeypat
     other.execute("BEGIN IMMEDIATE")
 
     request = ann.next()
-    with pytest.raises(StorageError, match="another process has held the write lock for too long"):
+    with pytest.raises(DegradedError, match="another process has held the write lock for too long"):
         await storage.append([request])
     assert (await storage.head("plan")).seq == 0, "readers do not wait for it"
 
@@ -74,10 +75,11 @@ def test_a_full_disk(tmp_path: Path):
     error = failures.explain(full.value, parse_url(f"sqlite:///{tmp_path}/small.db"))
 
     assert "the disk is full; free some space, nothing acknowledged was lost" in str(error)
+    assert isinstance(error, DegradedError)
 
 
 async def test_a_postgres_server_that_is_not_there(tmp_path: Path):
-    refused = await failure_of_opening(f"postgresql://ann:secret@/rooms?host={tmp_path}")
+    refused = await failure_of_opening(f"postgresql://ann:secret@/rooms?host={tmp_path}", may_pass=True)
 
     assert "cannot reach the database; check that it runs" in refused
     assert "secret" not in refused
@@ -102,3 +104,24 @@ async def test_a_postgres_user_who_may_nothing(postgres_url: str, postgres: Data
     refused = await failure_of_opening(postgres_url.replace("postgres:@", "reader:@"))
 
     assert "this user may not do that; grant it CREATE" in refused
+
+
+@pytest.mark.parametrize(
+    ("code", "may_pass"),
+    [
+        ("08006", True),
+        ("57P03", True),
+        ("53100", True),
+        ("40001", True),
+        ("25006", True),
+        ("57P04", False),
+        ("23505", False),
+    ],
+)
+def test_what_may_pass_of_postgres_is_told_by_its_code(code: str, may_pass: bool):
+    """What asyncpg raises has its code as ``sqlstate``; these come from servers that a test cannot bring about."""
+    cause = type("PostgresError", (Exception,), {"sqlstate": code})("it says so")
+
+    error = failures.explain(DBAPIError("a statement", None, cause), parse_url("postgresql://ann:secret@host/rooms"))
+
+    assert isinstance(error, DegradedError) is may_pass
