@@ -151,6 +151,12 @@ class Limits:
     """Operations in one commit, so that one commit stays in the tens of milliseconds."""
     commit_batch_bytes: int = 8 << 20
     """... and about this much of their contents."""
+    storage_slow_ms: int = 5000
+    """A commit that takes longer is told to everybody as a database that does not answer, until it does."""
+    storage_retry_min_ms: int = 250
+    """A database that does not answer is asked again after this, at first ..."""
+    storage_retry_max_ms: int = 5000
+    """... and no less often than this: one question of a server, however many rooms wait. It doubles in between."""
     commit_tick_ms: int = 20
     """The longest that an append waits for others to share its commit."""
     flush_tick_min_ms: int = 0

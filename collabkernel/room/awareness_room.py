@@ -16,6 +16,8 @@ from collabkernel.room.document_session import DocumentSession
 from collabkernel.room.effects import CountReject, Effect, Send, TellState, Unload
 from collabkernel.room.events import (
     BusLost,
+    DatabaseBack,
+    DatabaseLost,
     EphemeralPublished,
     Event,
     FrameReceived,
@@ -88,8 +90,8 @@ class AwarenessRoom:
                 self._alarm.rang()
             case EphemeralPublished():
                 return audience.hear_peer(event, now_ms)
-            case BusLost():
-                pass
+            case BusLost() | DatabaseLost() | DatabaseBack():
+                pass  # nothing of it is in a log
             case _:
                 raise AssertionError(f"a room of awareness asks for no {type(event).__name__}")
         return []

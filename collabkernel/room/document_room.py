@@ -15,6 +15,7 @@ from collabkernel.crdt.yjs.document import YDocument
 from collabkernel.crdt.yjs.text_edits import edits_text
 from collabkernel.errors import (
     CollabKernelError,
+    DegradedError,
     InvalidYjsUpdateError,
     LimitError,
     MalformedFrameError,
@@ -27,6 +28,7 @@ from collabkernel.errors import (
 from collabkernel.limits import Limits
 from collabkernel.room.alarm import Alarm
 from collabkernel.room.audience import Audience
+from collabkernel.room.degraded import Degraded
 from collabkernel.room.document_doubts import Doubts
 from collabkernel.room.document_fanout import DocumentFanOut
 from collabkernel.room.document_intake import UNACCEPTABLE, DocumentIntake
@@ -46,6 +48,8 @@ from collabkernel.room.events import (
     AppendFailed,
     AskFailed,
     BusLost,
+    DatabaseBack,
+    DatabaseLost,
     EphemeralPublished,
     Event,
     FrameReceived,
@@ -118,6 +122,10 @@ class DocumentRoom:
         self._stale = StalePages()
         self._has_asked_site = False
         self._reading = LogReading()
+        self._degraded = Degraded()
+        """While the log does not answer, what it was asked waits, and updates are dropped until it has answered."""
+        self._unanswered: set[int] = set()
+        """Sessions that have said a step 1 meanwhile: the state would hold what is not stored."""
         self._stop: StopAsked | None = None
         self._leaving = Leaving()
         self._is_ended = False
@@ -189,8 +197,14 @@ class DocumentRoom:
                 self._read_missing()
             case MissingRead():
                 self._on_missing(event, now_ms)
-            case AppendFailed() | AskFailed():
+            case AppendFailed():
                 raise RoomResetError("storage-error", event.reason)
+            case AskFailed():
+                raise RoomResetError(event.code, event.reason)
+            case DatabaseLost():
+                self._degraded.begin()
+            case DatabaseBack():
+                self._degraded.back()
             case SnapshotSaved():
                 self._snapshots.saved(event.seq)
             case StateAsked():
@@ -247,6 +261,10 @@ class DocumentRoom:
 
     def _on_message(self, session: DocumentSession, message: YMessage, now_ms: int) -> None:
         match message:
+            case SyncUpdate() if self._degraded.is_on:
+                self._effects.append(CountReject(DegradedError.code))  # asked for again, by a step 1
+            case SyncStep1() if self._degraded.is_on and not self._log.is_settled:
+                self._unanswered.add(session.id)
             case SyncUpdate() | SyncStep1() if self._doubts.holds(session):
                 self._doubt(session, message, now_ms)
             case SyncUpdate():
@@ -409,18 +427,29 @@ class DocumentRoom:
     # -- time
 
     def _run_due(self, now_ms: int) -> None:
+        if self._degraded.end(self._log.is_settled):
+            self._make_up(now_ms)
         self._flush(now_ms)
         for session_id in self._leaving.take(self._fanout.stored_count):
             if (session := self._sessions.get(session_id)) is not None:
                 self._effects += self._audience.close(session, ServerDrainingError.code, self._leaving.reason, now_ms)
         self._effects += self._audience.run_due(now_ms)
-        if self._snapshots.is_due(self.head, now_ms, self.size_bytes):
+        if self._snapshots.is_due(self.head, now_ms, self.size_bytes) and not self._degraded.is_on:
             self._write_snapshot(now_ms)
         idle_due_ms = self._end_if_due(now_ms)
         if not self._is_ended:
-            snapshot_due_ms = self._snapshots.due_ms(self.head, self.size_bytes)
+            snapshot_due_ms = None if self._degraded.is_on else self._snapshots.due_ms(self.head, self.size_bytes)
             times_ms = (self._fanout.due_ms(), self._audience.due_ms(), snapshot_due_ms, idle_due_ms)
             self._effects += self._alarm.set(*times_ms)
+
+    def _make_up(self, now_ms: int) -> None:
+        """Ask for what was dropped, and answer who asked: with everything, since Yjs takes what it has for nothing."""
+        unanswered, self._unanswered = self._unanswered, set()
+        for session in self._sessions:
+            if session.is_writer:
+                self._ask_for_missing(session)
+            if session.id in unanswered:
+                self._on_step_1(session, SyncStep1(y_protocol.EMPTY_VECTOR), now_ms)
 
     def _flush(self, now_ms: int) -> None:
         due_ms = self._fanout.due_ms()
@@ -438,7 +467,7 @@ class DocumentRoom:
     def _end_if_due(self, now_ms: int) -> int | None:
         """End the room when it was asked to or nobody is here; return when that is due."""
         if self._stop is not None:
-            if self._log.is_settled:
+            if self._log.is_settled or self._degraded.is_on:  # then its authors have what is not stored
                 self._effects += self._fanout.send(self._sessions, now_ms)
                 self._end(self._stop.code, self._stop.reason)
             return None

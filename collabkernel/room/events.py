@@ -89,6 +89,8 @@ class AskFailed:
     code: str = "storage-error"
     retry_after_ms: int = 200
     """About what loading a room takes."""
+    was_tried: bool = True
+    """False when the database was not asked at all, since it does not answer: then nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,16 @@ class AppendFailed:
     """The database took none of an ``Append``."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseLost:
+    """The database does not answer. What was asked of it waits, and is asked again when it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseBack:
+    """The database answers again; what waits is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +257,8 @@ Event = (
     | AskFailed
     | OpsStored
     | AppendFailed
+    | DatabaseLost
+    | DatabaseBack
     | EnvelopeFound
     | RefusalStored
     | CatchUpRead

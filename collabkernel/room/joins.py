@@ -132,10 +132,11 @@ class Joins:
     def ask_failed(self, event: AskFailed, now_ms: int) -> list[Effect]:
         """The log did not answer for one session: he comes back, and so does who has the site that he asked for.
 
-        The epoch of that site may have been raised all the same.
+        The epoch of that site may have been raised all the same, if the log was asked.
         """
         site, effects = self._resume_answered(event.session_id)
-        for session in (self.by_id.get(event.session_id), self.by_site.get(site)):
+        holder = self.by_site.get(site) if event.was_tried else None
+        for session in (self.by_id.get(event.session_id), holder):
             if session is not None:
                 effects += self.end(session, Bye(event.code, event.reason, event.retry_after_ms), now_ms)
         return effects

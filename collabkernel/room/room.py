@@ -3,7 +3,8 @@
 The life of an envelope here: it is admitted (``intake``: limits, order, applied to the tree), handed to the log
 (``Append``), and when it is stored acknowledged to its author at once and shown to everybody at the next flush
 (``fanout``). Nothing that is not stored is ever sent. When the log did not take what the tree already has, the room
-ends (``Unload``) and is loaded again from the log; its sessions are told to come back (docs/decisions/0002).
+ends (``Unload``) and is loaded again from the log; its sessions are told to come back (docs/decisions/0002). While the
+log does not answer at all, what it was asked waits, and the room goes on without it (``degraded``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collabkernel.errors import RateError, RemoteProtocolError, RoomResetError, 
 from collabkernel.limits import Limits
 from collabkernel.room.alarm import Alarm
 from collabkernel.room.broadcasts import Broadcasts
+from collabkernel.room.degraded import Degraded, put_off, told
 from collabkernel.room.effects import (
     CountReject,
     Effect,
@@ -29,6 +31,8 @@ from collabkernel.room.events import (
     AskFailed,
     BusLost,
     CatchUpRead,
+    DatabaseBack,
+    DatabaseLost,
     EnvelopeFound,
     EphemeralPublished,
     Event,
@@ -115,6 +119,7 @@ class Room:
         self._keeper = Keeper(state, seq, hlc, limits, now_ms)
         self._state_requests: list[int] = []
         self._alarm = Alarm()
+        self._degraded = Degraded()
         self._stop: StopAsked | None = None
         self._leaving = Leaving()
         self._is_ended = False
@@ -170,6 +175,9 @@ class Room:
                 self._joins.drop(event.session_id, now_ms)
             case SiteGranted():
                 self._effects += self._joins.site_granted(event, now_ms)
+                session = self._joins.by_id.get(event.session_id)
+                if self._degraded.is_on and session is not None:  # he was let in just before
+                    self._effects += told((session,), is_on=True)
             case AskFailed():
                 self._effects += self._joins.ask_failed(event, now_ms)
             case SessionBlocked():
@@ -192,6 +200,11 @@ class Room:
                 self._on_refusal(event)
             case AppendFailed():
                 raise RoomResetError("storage-error", event.reason)
+            case DatabaseLost():
+                if self._degraded.begin():
+                    self._effects += told(self._joins.by_site.values(), is_on=True)
+            case DatabaseBack():
+                self._degraded.back()
             case SnapshotSaved():
                 self._snapshots.saved(event.seq)
             case KeepingAnswered():
@@ -224,6 +237,8 @@ class Room:
             self._on_viewport(session, message, wait_ms, now_ms)
         elif not session.is_live:
             self._effects += notice(session, RemoteProtocolError("say Hello first, and wait for Welcome"))
+        elif isinstance(message, messages.Submit) and self._degraded.is_on:
+            self._effects += put_off(session, message)
         elif isinstance(message, messages.Submit):
             self._effects += self._intake.submit(session, message, wait_ms, now_ms)
         elif wait_ms:
@@ -370,11 +385,13 @@ class Room:
             due_ms = board.due_ms()
             if due_ms is not None and due_ms <= now_ms:
                 self._effects += board.send(sessions, now_ms)
+        if self._degraded.end(self._intake.is_settled):
+            self._effects += told(sessions, is_on=False)
         if self._state_requests and self._intake.is_settled:
             self._tell_state()
         self._let_leave(now_ms)
         laggard_due_ms = self._close_laggards(now_ms)
-        if self._snapshots.is_due(self.head, now_ms):
+        if self._snapshots.is_due(self.head, now_ms) and not self._degraded.is_on:
             self._write_snapshot(now_ms)
         keeper_due_ms = self._keep(now_ms)
         idle_due_ms = self._end_if_due(now_ms)
@@ -385,7 +402,7 @@ class Room:
     def _keep(self, now_ms: int) -> int | None:
         """Let the keeper mend what is due; return when more will be."""
         keeper = self._keeper
-        if self._stop is not None:
+        if self._stop is not None or self._degraded.is_on:
             return None
         due_ms = keeper.due_ms()
         if due_ms is not None and due_ms <= now_ms:
@@ -424,7 +441,7 @@ class Room:
     def _end_if_due(self, now_ms: int) -> int | None:
         """End the room when it was asked to or nobody is here; return when that is due."""
         if self._stop is not None:
-            if self._intake.is_settled:
+            if self._intake.is_settled or self._degraded.is_on:  # then its authors have what is not stored
                 self._effects += self._fanout.send(self._joins.by_site.values(), now_ms)
                 self._end(Bye(self._stop.code, self._stop.reason, self._stop.retry_after_ms))
             return None

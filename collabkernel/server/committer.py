@@ -7,6 +7,11 @@ a resent envelope) stands in one line with its room's appends, so it sees all th
 Rooms take turns. In a round every room has its appends committed, and one thing of another kind done: one that floods
 its own line keeps nobody else waiting. When an envelope was not stored, its line is *broken*: the room will start again
 from the log, and what it has asked for since was admitted on top of that envelope and must not be stored without it.
+
+While the database does not answer (``outage.py``), all of that stays in its place, but for those who want a site: they
+are told to come back. What was asked and not answered may be stored all the same, and is asked again: the storage reads
+the log before it writes, and answers what is there. That is also how the database is tried: by what waits for it, once
+for the whole server; by a row of its own when nothing does.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from typing import NamedTuple
 
 from collabkernel import metrics
 from collabkernel.crdt.ids import OpId
-from collabkernel.errors import RoomNotFoundError, StorageError, TooManyError
+from collabkernel.errors import DegradedError, RoomNotFoundError, StorageError, TooManyError
 from collabkernel.limits import SITE_MAX, Limits
 from collabkernel.room.effects import Append, FindEnvelope, GrantSite, Refuse
 from collabkernel.room.events import (
@@ -36,6 +41,7 @@ from collabkernel.room.events import (
 )
 from collabkernel.room.keeper import KEEPER_SITE
 from collabkernel.server.flag import Flag
+from collabkernel.server.outage import AWAY, Outage
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended, Refusal, SiteRow, Storage
 
 log = logging.getLogger(__name__)
@@ -52,6 +58,8 @@ FINDS_AT_ONCE = 32
 LINES_AT_ONCE = 64
 """Lines that have something done in one round, beside the appends of all."""
 BROKEN = "an envelope before this was not stored"
+PROBE_LEASE_MS = 1
+"""Of the lease that is taken to see whether the database takes a row; nobody else wants it."""
 
 
 class Asked(NamedTuple):
@@ -64,7 +72,7 @@ class Asked(NamedTuple):
 class Line:
     """Part of what one loaded room wants of the log, in the order it asked."""
 
-    __slots__ = ("answer", "asked", "is_broken", "is_waiting", "room_id", "sites_free")
+    __slots__ = ("answer", "asked", "is_broken", "is_closed", "is_waiting", "room_id", "sites_free")
 
     def __init__(self, room_id: str, answer: Callable[[Event], None]) -> None:
         self.room_id = room_id
@@ -72,10 +80,22 @@ class Line:
         self.asked: list[Asked] = []
         self.is_broken = False
         """An envelope of it was not stored."""
+        self.is_closed = False
+        """Its room is gone, and its authors have what was not stored."""
         self.is_waiting = False
         """The committer has it among those with something in them."""
         self.sites_free = 0
         """Sites that may be entered before the log is asked again how many."""
+
+    def put_back(self, asked: Sequence[Asked]) -> None:
+        """What was not answered waits, before all that was asked after it."""
+        if not self.is_closed:
+            self.asked[:0] = asked
+
+    def close(self) -> None:
+        """Forget what was not answered."""
+        self.is_closed = True
+        self.asked.clear()
 
     def next_append(self) -> Append | None:
         """The first thing asked, if it is an append."""
@@ -96,45 +116,105 @@ class RoomLines:
         is_join = isinstance(job, GrantSite) and job.resume is None
         self._ask(self._joins if is_join else self._work, job)
 
+    def close(self) -> None:
+        """The room is gone: what it has asked and was not answered is not stored any more."""
+        self._work.close()
+        self._joins.close()
+
 
 class Committer:
     """The one writer of a server. Start ``run`` in a task of its own."""
 
-    def __init__(self, storage: Storage, limits: Limits, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, storage: Storage, limits: Limits, now_ms: Callable[[], int], outage: Outage | None = None
+    ) -> None:
         self._storage = storage
         self._limits = limits
         self._now_ms = now_ms
+        self._outage = outage or Outage(limits, now_ms)
+        self._outage.on_suspected = self._on_suspected
+        self._probe_name = f"probe:{secrets.token_hex(8)}"
         self._lines: deque[Line] = deque()
         """Those with something in them, who has waited longest first."""
         self._wake = Flag()
-        self._is_stopping = False
+        self._stopped = asyncio.Event()
 
     def lines(self, room_id: str, answer: Callable[[Event], None]) -> RoomLines:
         """Open the lines of a room that was just loaded; ``answer`` is called with each outcome."""
         return RoomLines(Line(room_id, answer), Line(room_id, answer), self._ask)
 
     def _ask(self, line: Line, job: Job) -> None:
+        if isinstance(job, GrantSite) and self._outage.is_on:
+            line.answer(_turned_away(job))
+            return
         line.asked.append(Asked(job, self._now_ms()))
         if not line.is_waiting:
             line.is_waiting = True
             self._lines.append(line)
         self._wake.set()
 
+    def _on_suspected(self) -> None:
+        self._wake.set()
+
     def stop(self) -> None:
-        """End ``run`` once all that was asked is done."""
-        self._is_stopping = True
+        """End ``run`` once all that was asked is done; at once if the database does not answer."""
+        self._stopped.set()
         self._wake.set()
 
     async def run(self) -> None:
         """Do the work, until ``stop``."""
+        slow_s = self._limits.storage_slow_ms / 1000
+        slow = f"A commit takes over {slow_s:g} s."
         while True:
-            if not self._lines:
-                if self._is_stopping:
+            if self._outage.is_on and not await self._is_retry_due():
+                return
+            if not self._lines and not self._outage.is_on and not self._outage.is_suspected:
+                if self._stopped.is_set():
                     return
                 self._wake.clear()
                 await self._wake.wait()
                 continue
+            watch = asyncio.get_running_loop().call_later(slow_s, self._outage.begin, slow)
+            try:
+                if self._outage.is_on or self._outage.is_suspected:
+                    await self._ask_again()
+                else:
+                    await self._round()
+            finally:
+                watch.cancel()
+
+    # -- a database that does not answer
+
+    async def _is_retry_due(self) -> bool:
+        """Send away who wants a site, and wait; False when the server stops meanwhile."""
+        for line in self._lines:
+            waiting = [asked for asked in line.asked if not isinstance(asked.job, GrantSite)]
+            refused = [asked.job for asked in line.asked if isinstance(asked.job, GrantSite)]
+            line.asked[:] = waiting
+            for job in refused:
+                line.answer(_turned_away(job))
+        try:
+            await asyncio.wait_for(self._stopped.wait(), self._outage.next_retry_ms() / 1000)
+        except TimeoutError:
+            return True
+        return False
+
+    async def _ask_again(self) -> None:
+        """Try what waits for the database; if nothing does, a row of our own."""
+        if any(line.next_append() and not line.is_broken for line in self._lines):
             await self._round()
+            return
+        try:
+            await self._storage.acquire_lease(self._probe_name, self._probe_name, PROBE_LEASE_MS)
+        except Exception as error:
+            # Whatever is wrong with it, it takes no edits. What is no DegradedError needs a person, who reads the log.
+            if not isinstance(error, DegradedError):
+                log.exception("The database takes no row")
+            self._outage.begin(str(error))
+        else:
+            self._outage.end()
+
+    # -- its work
 
     async def _round(self) -> None:
         lines = list(self._lines)
@@ -143,7 +223,7 @@ class Committer:
         if taken:
             await self._commit(taken)
         ready = [line for line in lines if line.asked and line.next_append() is None][:LINES_AT_ONCE]
-        if ready:
+        if ready and not self._outage.is_on:
             await asyncio.gather(*[self._serve(line) for line in ready])
         had_turn = {*ready, *[line for line, _, _ in taken]}
         self._lines.extendleft(reversed([line for line in lines if line.asked and line not in had_turn]))
@@ -175,6 +255,11 @@ class Committer:
         batch: list[AppendRequest] = [request for _, job, _ in taken for request in job.requests]
         try:
             outcomes = await self._storage.append(batch)
+        except DegradedError as error:
+            for line, job, asked_ms in reversed(taken):
+                line.put_back([Asked(job, asked_ms)])
+            self._outage.begin(str(error))
+            return
         except StorageError as error:
             log.exception("The log took none of %d envelopes", len(batch))
             _break_all(taken, str(error))
@@ -199,23 +284,35 @@ class Committer:
             line.is_broken = line.is_broken or any(isinstance(outcome, NotAppended) for outcome in answers)
             line.answer(OpsStored(tuple(answers)))
             start = end
+        self._outage.end()  # behind the answers: who hears of it has had them
 
     async def _serve(self, line: Line) -> None:
         """Do the first thing in a line; of look-ups several."""
-        jobs = [line.asked.pop(0).job]
-        while isinstance(jobs[0], FindEnvelope) and line.asked and len(jobs) < FINDS_AT_ONCE:
+        asked = [line.asked.pop(0)]
+        while isinstance(asked[0].job, FindEnvelope) and line.asked and len(asked) < FINDS_AT_ONCE:
             if not isinstance(line.asked[0].job, FindEnvelope):
                 break
-            jobs.append(line.asked.pop(0).job)
+            asked.append(line.asked.pop(0))
         if line.is_broken:
             line.answer(AppendFailed(BROKEN))
             return
-        for event in await asyncio.gather(*[self._outcome_or_fault(line, job) for job in jobs]):
+        events = await asyncio.gather(*[self._outcome_or_fault(line, each.job) for each in asked])
+        for i, event in enumerate(events):
+            if event is None:
+                line.put_back(asked[i:])
+                return
             line.answer(event)
 
-    async def _outcome_or_fault(self, line: Line, job: Job) -> Event:
+    async def _outcome_or_fault(self, line: Line, job: Job) -> Event | None:
+        """The answer; None when the database does not answer, and it is to be asked again."""
         try:
             return await self._outcome(line, job)
+        except DegradedError as error:
+            if isinstance(job, GrantSite):
+                self._outage.suspect()
+                return AskFailed(job.session_id, str(error), error.code, error.retry_after_ms or 0)
+            self._outage.begin(str(error))
+            return None
         except TooManyError as error:
             assert isinstance(job, GrantSite)
             return AskFailed(job.session_id, str(error), error.code, error.retry_after_ms or 0)
@@ -287,6 +384,11 @@ def _break_all(taken: Sequence[tuple[Line, Append, int]], reason: str) -> None:
     for line, _, _ in taken:
         line.is_broken = True
         line.answer(AppendFailed(reason))
+
+
+def _turned_away(job: GrantSite) -> AskFailed:
+    """The answer to who wants a site while the database does not answer."""
+    return AskFailed(job.session_id, AWAY, DegradedError.code, DegradedError.retry_after_ms, was_tried=False)
 
 
 def _stored_ops(job: Append, outcomes: Sequence[Appended | NotAppended]) -> int:

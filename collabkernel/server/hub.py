@@ -34,6 +34,7 @@ from collabkernel.server.document_kind import Bans, DocumentKind
 from collabkernel.server.drain import OVER_MS_MAX, drain
 from collabkernel.server.keeper_leases import KeeperLeases
 from collabkernel.server.kinds import LiveKind, RoomKind
+from collabkernel.server.outage import Outage
 from collabkernel.server.peers import Peers
 from collabkernel.server.reader import Reader
 from collabkernel.server.room_history import RoomHistory
@@ -99,7 +100,8 @@ class Hub:
         self._runner_by_room: dict[str, Runner] = {}
         self._session_ids = itertools.count(1)
         self._joins_by_actor: OrderedDict[str, TokenBucket] = OrderedDict()
-        self._committer = Committer(storage, self.limits, now_ms)
+        self._outage = Outage(self.limits, now_ms)
+        self._committer = Committer(storage, self.limits, now_ms, self._outage)
         self._reader = Reader(storage)
         holder = secrets.token_hex(8)
         leases = KeeperLeases(storage, holder, self.limits, now_ms)
@@ -192,15 +194,18 @@ class Hub:
                 too many connections.
             RoomNotFoundError: There is no such room, and a reader may not make one.
             ServerDrainingError: It takes no sessions any more.
-            StorageError: The database does not answer.
+            DegradedError: The database does not answer: he would need a site of it.
+            StorageError: It refuses, for good.
         """
         check_room_name(room_id)
         self._meter_join(principal)
         self._check_sessions_of(principal)
+        self._outage.check()
         if self._live_runner(room_id) is None:
             self._check_rooms_count()
-            if await self.storage.head(room_id) is None:
-                await self._make_room(room_id, principal)
+            with self._outage.noticed():
+                if await self.storage.head(room_id) is None:
+                    await self._make_room(room_id, principal)
         return self._enter(self._runner(room_id, self._live), principal, transport)
 
     async def open_document(
@@ -212,13 +217,16 @@ class Hub:
             BannedError: He sent what could have broken it, lately.
             TooManyError: As ``open_session``.
             RoomNotFoundError: It was not seeded.
-            StorageError: The database does not answer.
+            DegradedError: The database does not answer, and the document is not here.
+            StorageError: It refuses, for good.
         """
         self.check_ban(document_id, principal.actor)
         self._meter_join(principal)
         if self._live_runner(document_id) is None:
+            self._outage.check()
             self._check_rooms_count()
-            row = await self.storage.head(document_id)
+            with self._outage.noticed():
+                row = await self.storage.head(document_id)
             if row is None or row.seq == 0:
                 raise RoomNotFoundError(document_id)
         kind = DocumentKind(
@@ -327,7 +335,9 @@ class Hub:
         runner = self._live_runner(room_id)
         if runner is None:
             self._check_rooms_count()
-            runner = Runner(room_id, kind, self.limits, self._committer, self._peers, self._now_ms, self._on_end)
+            runner = Runner(
+                room_id, kind, self.limits, self._committer, self._peers, self._outage, self._now_ms, self._on_end
+            )
             self._runner_by_room[room_id] = runner
         return runner
 
@@ -410,6 +420,7 @@ class Hub:
         await self._delete(document_id)
 
     async def _delete(self, room_id: str) -> None:
+        self._outage.check()
         runner = self._runner_by_room.get(room_id)
         if runner is not None:
             runner.stop("room-deleted", "this room was deleted")
@@ -426,4 +437,5 @@ class Hub:
             "sessions": sum([runner.sessions_count for runner in self._runner_by_room.values()]),
             "is_durable": self.storage.is_durable,
             "status": "draining" if self._draining is not None else "serving",
+            "degraded_since_ms": self._outage.since_ms,
         }

@@ -6,12 +6,12 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from collabkernel import metrics
 from collabkernel.bus.base import Subscription
-from collabkernel.errors import InvalidYjsUpdateError, LogDroppedError, RoomNotFoundError, StorageError
+from collabkernel.errors import DegradedError, InvalidYjsUpdateError, LogDroppedError, RoomNotFoundError, StorageError
 from collabkernel.limits import Limits
 from collabkernel.room.effects import (
     Append,
@@ -51,11 +51,15 @@ from collabkernel.room.events import (
 from collabkernel.server.committer import Committer
 from collabkernel.server.inbox import Inbox, Worked
 from collabkernel.server.kinds import LoadedRoom, RoomKind
+from collabkernel.server.outage import Outage
 from collabkernel.server.peers import Peers
 from collabkernel.server.reader import GAP_ROWS
 from collabkernel.server.transport import Transport
+from collabkernel.storage.base import OpRow
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Runner:
@@ -68,6 +72,7 @@ class Runner:
         limits: Limits,
         committer: Committer,
         peers: Peers | None,
+        outage: Outage,
         now_ms: Callable[[], int],
         on_end: Callable[[Runner], None],
     ) -> None:
@@ -77,6 +82,7 @@ class Runner:
         self._limits = limits
         self._log = committer.lines(room_id, self.post)
         self._peers = peers
+        self._outage = outage
         self._subscription: Subscription | None = None
         self._now_ms = now_ms
         self._on_end = on_end
@@ -93,6 +99,7 @@ class Runner:
         self._under_way: set[asyncio.Task[None]] = set()
         self._keeping: Keeping | None = None
         self._is_ended = False
+        outage.watch(self.post)
         self.task = asyncio.create_task(self._run(), name=f"room {room_id}")
 
     @property
@@ -188,6 +195,9 @@ class Runner:
                 await self._live(tasks)
                 for task in self._under_way:
                     task.cancel()
+        except* DegradedError as errors:
+            self._outage.suspect()
+            self._end(DegradedError.code, str(errors.exceptions[0]))
         except* StorageError as errors:
             log.exception("Room %s cannot be read", self.room_id)
             self._end("storage-error", str(errors.exceptions[0]))
@@ -196,6 +206,8 @@ class Runner:
             log.exception("Room %s failed", self.room_id)
             self._end("room-failed", "the room failed and is loaded again; what was acknowledged is safe")
         finally:
+            self._outage.unwatch(self.post)
+            self._log.close()
             if self._keeping is not None:
                 await self.kind.give_keeping(self.room_id, self._keeping)
             if self._peers is not None and self._subscription is not None:
@@ -288,10 +300,19 @@ class Runner:
         delay_s = max(0, at_ms - self._now_ms()) / 1000
         self._timer = asyncio.get_running_loop().call_later(delay_s, self.post, Ticked())
 
+    async def _read(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the database; once more if it did not answer, when it does."""
+        try:
+            return await ask()
+        except DegradedError:
+            self._outage.suspect()
+            await self._outage.answered()
+        return await ask()
+
     async def _read_catch_up(self, effect: ReadCatchUp) -> None:
         room_id, session_id = self.room_id, effect.session_id
         try:
-            found = await self.kind.catch_up(room_id, effect)
+            found = await self._read(lambda: self.kind.catch_up(room_id, effect))
         except StorageError as error:
             log.exception("A session of room %s could not be caught up", room_id)
             self.post(AskFailed(session_id, str(error)))
@@ -300,21 +321,24 @@ class Runner:
 
     async def _read_missing(self, effect: ReadMissing) -> None:
         try:
-            rows = await self.kind.rows_after(self.room_id, effect.after_seq)
+            rows, made_ms = await self._read(lambda: self._rows_after(effect.after_seq))
         except LogDroppedError as error:  # another server compacts it, and this one has missed much
             log.info("Room %s is loaded again: %s", self.room_id, error)
             self.stop("room-reset", "this server was behind; the room is loaded again")
             self.post(MissingRead((), is_dropped=True))
             return
-        if await self.kind.made_ms(self.room_id) == self._made_ms:
+        if made_ms == self._made_ms:
             self.post(MissingRead(tuple(rows), is_cut=len(rows) >= GAP_ROWS))
         else:  # what was read may be of another room by that name
             self.stop("room-deleted", "this room was deleted")
             self.post(MissingRead(()))
 
+    async def _rows_after(self, seq: int) -> tuple[Sequence[OpRow], int | None]:
+        return await self.kind.rows_after(self.room_id, seq), await self.kind.made_ms(self.room_id)
+
     async def _ask_keeping(self) -> None:
         try:
-            keeping = await self.kind.take_keeping(self.room_id)
+            keeping = await self._read(lambda: self.kind.take_keeping(self.room_id))
         except StorageError:
             log.exception("Room %s has no keeper for now; it is tried again", self.room_id)
             keeping = None
@@ -324,7 +348,7 @@ class Runner:
     async def _write_snapshot(self, effect: WriteSnapshot) -> None:
         started_ms = self._now_ms()
         try:
-            await self.kind.write_snapshot(self.room_id, effect.seq, started_ms)
+            await self._read(lambda: self.kind.write_snapshot(self.room_id, effect.seq, started_ms))
         except (StorageError, InvalidYjsUpdateError):
             log.exception("Room %s has no new snapshot; the log has everything, and it is tried again", self.room_id)
             self.post(SnapshotSaved(0))

@@ -24,6 +24,7 @@ CLOSE_CODES: dict[str, int] = {
     "idle": 1001,
     "slow-consumer": 1013,
     "storage-error": 1013,
+    "degraded": 1013,
     "room-reset": 1013,
     "room-failed": 1013,
     "fenced": 1013,

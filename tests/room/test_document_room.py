@@ -9,7 +9,16 @@ import pytest
 from collabkernel.crdt.yjs.parse import encode_vector
 from collabkernel.limits import Limits
 from collabkernel.room.effects import Publish, ReadMissing, Send, WakeAt, WriteSnapshot
-from collabkernel.room.events import BusLost, OpsPublished, SessionBlocked, SessionDrained, SnapshotSaved, StopAsked
+from collabkernel.room.events import (
+    BusLost,
+    DatabaseBack,
+    DatabaseLost,
+    OpsPublished,
+    SessionBlocked,
+    SessionDrained,
+    SnapshotSaved,
+    StopAsked,
+)
 from collabkernel.wire import y_protocol
 from collabkernel.wire.messages import Role
 from tests.room.document_drive import T0_MS, DocumentDriver, Page
@@ -70,6 +79,75 @@ def test_what_the_log_refused_is_seen_by_nobody():
     assert driver.unloaded.startswith("storage-error")
     assert driver.closed == {ann: "storage-error", bob: "storage-error"}
     assert driver.page(bob).text == ""
+
+
+def test_while_the_database_does_not_answer_edits_are_dropped_and_asked_for_afterwards():
+    driver = DocumentDriver(answers_log=False)
+    ann, bob = driver.join("ann"), driver.join("bob")
+    driver.type(ann, "in flight, ")
+    driver.feed(DatabaseLost())
+    driver.type(ann, "dropped, ")
+    driver.page(ann).asked.clear()
+    driver.show(bob, 102, 1, {"cursor": 3})
+    driver.pass_ms(60_000)
+
+    assert driver.closed == {}
+    assert driver.rejects() == ["degraded"]
+    assert (driver.updates(ann), driver.page(bob).text) == ([], ""), "nothing is shown, nor echoed, that is not stored"
+    assert driver.awareness[ann][102] == {"cursor": 3}
+
+    driver.feed(DatabaseBack())
+    assert driver.page(ann).asked == [], "what is in flight comes first"
+    driver.answer_log()
+    (vector,) = driver.page(ann).asked
+    driver.say(ann, y_protocol.encode_step_2(driver.page(ann).doc.get_update(vector)))
+    driver.answer_log()
+    driver.pass_ms(100)
+
+    assert driver.page(bob).text == "in flight, dropped, "
+    assert len(driver.rows) == 2, "nothing is stored twice"
+
+
+def test_a_reader_is_not_asked_for_edits_when_the_database_is_back():
+    driver = DocumentDriver()
+    reader = driver.join("eve", Role.READER)
+    driver.feed(DatabaseLost())
+    driver.feed(DatabaseBack())
+    assert driver.page(reader).asked == []
+
+
+def test_who_comes_while_the_database_does_not_answer_is_shown_what_is_stored_and_no_more():
+    driver = DocumentDriver(answers_log=False)
+    ann = driver.join("ann")
+    driver.type(ann, "stored")
+    driver.answer_log()
+    driver.feed(DatabaseLost())
+    bob = driver.join("bob")
+    assert driver.page(bob).text == "stored"
+
+    driver.feed(DatabaseBack())
+    driver.type(ann, ", in flight")
+    driver.feed(DatabaseLost())
+    eve = driver.join("eve")
+    for _ in range(100):
+        driver.step_1(eve)
+    assert (driver.page(eve).text, driver.page(eve).step_2s) == ("", 0)
+    driver.feed(DatabaseBack())
+    driver.answer_log()
+    assert (driver.page(eve).text, driver.page(eve).step_2s) == ("stored, in flight", 1)
+
+
+def test_a_document_whose_log_is_long_does_not_spin_while_the_database_does_not_answer():
+    driver = DocumentDriver(limits=replace(Limits(), snapshot_log_bytes=1, snapshot_log_interval_ms=10))
+    driver.type(driver.join("ann"), "hello")
+    driver.feed(DatabaseLost())
+    woken = [effect for effect in driver.pass_ms(1000) if isinstance(effect, WakeAt)]
+    assert not [effect for effect in woken if effect.at_ms <= driver.now_ms]
+    driver.effects.clear()
+
+    driver.feed(DatabaseBack())
+
+    assert [effect for effect in driver.effects if isinstance(effect, WriteSnapshot)]
 
 
 def test_a_newcomer_is_greeted_with_a_step_1_and_everybodys_awareness():
