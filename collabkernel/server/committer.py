@@ -22,6 +22,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -193,11 +194,9 @@ class Committer:
             line.asked[:] = waiting
             for job in refused:
                 line.answer(_turned_away(job))
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._stopped.wait(), self._outage.next_retry_ms() / 1000)
-        except TimeoutError:
-            return True
-        return False
+        return not self._stopped.is_set()  # asked of the event itself: a wait of 0 s ends before it has looked
 
     async def _ask_again(self) -> None:
         """Try what waits for the database; if nothing does, a row of our own."""
@@ -224,7 +223,8 @@ class Committer:
             await self._commit(taken)
         ready = [line for line in lines if line.asked and line.next_append() is None][:LINES_AT_ONCE]
         if ready and not self._outage.is_on:
-            await asyncio.gather(*[self._serve(line) for line in ready])
+            # Taken before anything is waited for, in which a room may end and its line be emptied.
+            await asyncio.gather(*[self._serve(line, _take_other(line)) for line in ready])
         had_turn = {*ready, *[line for line, _, _ in taken]}
         self._lines.extendleft(reversed([line for line in lines if line.asked and line not in had_turn]))
         for line in lines:
@@ -286,13 +286,8 @@ class Committer:
             start = end
         self._outage.end()  # behind the answers: who hears of it has had them
 
-    async def _serve(self, line: Line) -> None:
-        """Do the first thing in a line; of look-ups several."""
-        asked = [line.asked.pop(0)]
-        while isinstance(asked[0].job, FindEnvelope) and line.asked and len(asked) < FINDS_AT_ONCE:
-            if not isinstance(line.asked[0].job, FindEnvelope):
-                break
-            asked.append(line.asked.pop(0))
+    async def _serve(self, line: Line, asked: Sequence[Asked]) -> None:
+        """Do what was taken from a line."""
         if line.is_broken:
             line.answer(AppendFailed(BROKEN))
             return
@@ -378,6 +373,16 @@ class Committer:
             return True
         known = await self._storage.op_at(room_id, through)
         return known is not None and (known.site, known.counter) == through_op
+
+
+def _take_other(line: Line) -> list[Asked]:
+    """The first thing in a line, which is no append; of look-ups several."""
+    taken = [line.asked.pop(0)]
+    while isinstance(taken[0].job, FindEnvelope) and line.asked and len(taken) < FINDS_AT_ONCE:
+        if not isinstance(line.asked[0].job, FindEnvelope):
+            break
+        taken.append(line.asked.pop(0))
+    return taken
 
 
 def _break_all(taken: Sequence[tuple[Line, Append, int]], reason: str) -> None:

@@ -281,3 +281,24 @@ def test_a_room_has_no_more_sites_than_its_limit() -> None:
         assert (refused.session_id, refused.code) == (2, "too-many")
 
     asyncio.run(check())
+
+
+def test_a_room_that_ends_just_as_its_turn_comes_ends_alone() -> None:
+    """Its line was looked at, then emptied, then taken from: the committer ended, and every room with it."""
+
+    async def main() -> None:
+        storage = MemoryStorage()
+        granted = await with_site(storage)
+        assert granted.site is not None
+        committer = Committer(storage, Limits(), lambda: 5)
+        answers: list[Event] = []
+        ending, board = committer.lines("board", answers.append), committer.lines("board", answers.append)
+        ending.ask(FindEnvelope(1, granted.site.site, 1))
+        asyncio.get_running_loop().call_soon(ending.close)
+        asyncio.get_running_loop().call_soon(board.ask, append(granted, 1))
+        asyncio.get_running_loop().call_later(0.01, committer.stop)
+        await committer.run()
+
+        assert answers[-1:] == [OpsStored((Appended(1, 1 << 40),))]
+
+    asyncio.run(main())

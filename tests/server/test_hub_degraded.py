@@ -245,7 +245,8 @@ def test_a_commit_that_takes_too_long_is_told_and_is_over_when_it_is_done() -> N
     run(scenario, Hub(storage, replace(LIMITS, storage_slow_ms=20)))
 
 
-def test_a_server_stops_without_its_database() -> None:
+@pytest.mark.parametrize("retry_ms", [0, 20])
+def test_a_server_stops_without_its_database(retry_ms: int) -> None:
     storage = CutStorage()
     clients: list[RawClient] = []
 
@@ -256,7 +257,7 @@ def test_a_server_stops_without_its_database() -> None:
         await ann.submit(1, MapSet(ROOT, "k", 1))
         await told(ann, True)
 
-    run(scenario, Hub(storage, LIMITS))
+    run(scenario, Hub(storage, replace(LIMITS, storage_retry_min_ms=retry_ms, storage_retry_max_ms=retry_ms)))
     assert clients[0].bye == "server-stopping"
     assert clients[0].acks == {}
 

@@ -11,10 +11,20 @@ from typing import TypeVar
 from collabkernel.crdt.ids import ROOT, OpId
 from collabkernel.document.live_tree import LiveTree
 from collabkernel.document.operations import Envelope, MapSet, Op
-from collabkernel.errors import CollabKernelError, StorageError
+from collabkernel.errors import CollabKernelError, DegradedError, StorageError
 from collabkernel.limits import Limits
 from collabkernel.server.hub import Hub, wall_clock_ms
-from collabkernel.storage.base import Appended, AppendRequest, NotAppended, OpRow, Refusal, SiteRow, SnapshotRow
+from collabkernel.storage.base import (
+    Appended,
+    AppendRequest,
+    Lease,
+    NotAppended,
+    OpRow,
+    Refusal,
+    RoomRow,
+    SiteRow,
+    SnapshotRow,
+)
 from collabkernel.storage.memory import MemoryStorage
 from collabkernel.wire.messages import Hello, Resume, Resync, SessionKind, Submit
 from collabkernel.wire.state import decode_state
@@ -34,6 +44,8 @@ LIMITS = replace(
     snapshot_min_interval_ms=0,
     ring_bytes=2000,
     catch_up_ops=20,
+    storage_retry_min_ms=0,
+    storage_retry_max_ms=0,
 )
 
 
@@ -44,12 +56,25 @@ class FaultyStorage(MemoryStorage):
         super().__init__()
         self.rng = rng
         self.fault_odds = 0.0
+        self.is_away = False
+        """Nothing is answered; what was under way may be done all the same."""
 
     async def _fail_or_wait(self) -> None:
         for _ in range(self.rng.randrange(4)):
             await asyncio.sleep(0)
+        if self.is_away:
+            raise DegradedError("the disk is away")
         if self.rng.random() < self.fault_odds:
-            raise StorageError("the disk is away")
+            raise self.rng.choice((StorageError, DegradedError))("the disk has failed")
+
+    async def acquire_lease(self, name: str, holder: str, ttl_ms: int) -> Lease | None:
+        await self._fail_or_wait()
+        return await super().acquire_lease(name, holder, ttl_ms)
+
+    async def head(self, room_id: str) -> RoomRow | None:
+        if self.is_away:
+            raise DegradedError("the disk is away")
+        return await super().head(room_id)
 
     async def append(self, batch: Sequence[AppendRequest]) -> list[Appended | NotAppended]:
         await self._fail_or_wait()

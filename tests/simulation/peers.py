@@ -21,7 +21,7 @@ from tests.simulation.ledger import Ledger, Typed
 from tests.simulation.room_server import RoomServer
 
 BODY = document_id("body")
-FINE_BYES = {"server-stopping", "room-reset", "storage-error", "superseded", "idle", "slow-consumer"}
+FINE_BYES = {"server-stopping", "room-reset", "storage-error", "superseded", "idle", "slow-consumer", "degraded"}
 
 
 class Listener(Protocol):

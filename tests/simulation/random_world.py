@@ -189,7 +189,8 @@ class World:
         hours = (self.clockwork.now_ms - START_MS) / 3_600_000
         return (
             f"{self.ops_made} operations in {hours:.2f} hours by {len(self.writers)} replicas: {dict(edits)}\n"
-            f"{dict(self.happened)}, {self.server.starts} starts of the server, {self.server.resets} failed appends\n"
+            f"{dict(self.happened)}, {self.server.starts} starts of the server, {self.server.resets} failed appends, "
+            f"{self.server.outages} outages of its database\n"
             f"{self.ledger.typed_count} characters typed, {sum(each.discarded for each in self.writers)} edits lost "
             f"against others', {len(blocks.blocks) if blocks else 0} blocks"
         )
@@ -207,6 +208,7 @@ class World:
         for author in self.authors:
             self._edit_again(author)
         self.clockwork.after(self.rng.randint(3_000, 8_000), self._crash)
+        self.clockwork.after(self.rng.randint(1_000, 3_000), self._lose_database)
         self.clockwork.soon(TROUBLE_MS, self._trouble)
         while (made := self.ops_made) < ops:
             assert self.clockwork.step()
@@ -235,12 +237,16 @@ class World:
             "stalled socket": (3, rng.choice((writer, reader)).stall),
             "clock set": (1, lambda: setattr(writer, "skew_ms", rng.randint(-30_000, 30_000))),
             "crash": (0.5, self._crash),
+            "database away": (1, self._lose_database),
             "scroll": (10, lambda: reader.look(self._somewhere())),
         }
         (name,) = rng.choices(list(troubles), [odds for odds, _ in troubles.values()])
         troubles[name][1]()
         self.happened[name] += 1
         self.clockwork.soon(TROUBLE_MS, self._trouble)
+
+    def _lose_database(self) -> None:
+        self.server.lose_database(self.rng.randint(50, 20_000))
 
     def _crash(self) -> None:
         self.server.crash(self.rng.randint(0, 3_000))

@@ -2,6 +2,7 @@
 
 The shell does what ``server/runner.py`` and ``server/committer.py`` do, with the delays, failures and site numbers of
 one seed instead of a database's and a machine's: effects are carried out, what depends on the log stands in one line.
+While the database is away, what was asked waits, and is asked again when it is back.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from hashlib import sha256
 from typing import Any, Protocol, TypeVar, cast
 
+from collabkernel.errors import DegradedError
 from collabkernel.limits import SITE_MAX, Limits
 from collabkernel.room.effects import (
     Append,
@@ -31,6 +33,8 @@ from collabkernel.room.events import (
     AppendFailed,
     AskFailed,
     CatchUpRead,
+    DatabaseBack,
+    DatabaseLost,
     EnvelopeFound,
     Event,
     FrameReceived,
@@ -89,6 +93,8 @@ class RoomServer:
         self.fault_odds = 0.0
         """Of a job of the log: to fail, before or after it was done."""
         self.starts = 0
+        self.outages = 0
+        """Times that a room was told that its database is away."""
         self.resets = 0
         """Rooms that ended because an append failed."""
         self.rejected: list[str] = []
@@ -99,6 +105,12 @@ class RoomServer:
         self._kind = LiveKind(Reader(self.storage), leases, limits, lambda: self._now_ms)
         self._room: LoadedRoom | None = None
         self._is_down = False
+        self._is_away = False
+        """The database answers nothing ..."""
+        self._is_known = False
+        """... and this server has noticed."""
+        self._put_off: list[Callable[[], None]] = []
+        """Reads that wait for it."""
         self._sockets: dict[int, Socket] = {}
         self._sessions_count = 0
         self._skew_ms = 0
@@ -138,8 +150,37 @@ class RoomServer:
     def _come_back(self) -> None:
         self._is_down = False
 
+    def lose_database(self, away_ms: int) -> None:
+        """The database answers nothing for a while; of what is under way it may be the answer alone that is lost."""
+        if not self._is_away:
+            self._is_away = True
+            self.clockwork.after(away_ms, self._find_database)
+
+    def _find_database(self) -> None:
+        self._is_away = False
+        if self._is_known:
+            self._is_known = False
+            self.feed(DatabaseBack())
+            put_off, self._put_off = self._put_off, []
+            for read in put_off:
+                read()
+            self._ask_next()
+
+    def _notice(self) -> None:
+        """Something was not answered: tell the room, and send away who wants a site."""
+        if self._is_known:
+            return
+        self._is_known = True
+        self.outages += 1
+        wanting = [job for job in self._asked if isinstance(job, GrantSite)]
+        self._asked = [job for job in self._asked if not isinstance(job, GrantSite)]
+        self.feed(DatabaseLost())
+        for job in wanting:
+            self.feed(_turned_away(job))
+
     def _end(self, code: str) -> None:
         self._room, self._asked, self._is_asking, self._timer = None, [], False, None
+        self._is_known, self._put_off = False, []
         sockets, self._sockets = self._sockets, {}
         for socket in sockets.values():
             socket.hang_up(code)
@@ -153,7 +194,7 @@ class RoomServer:
 
     def open(self, actor: str, socket: Socket) -> int | None:
         """A client has connected; None while nobody answers."""
-        if self._is_down:
+        if self._is_down or self._is_known or (self._is_away and self._room is None):
             return None
         if self._room is None:
             self._load()
@@ -188,6 +229,10 @@ class RoomServer:
         def do() -> None:
             if self._room is not room:
                 return
+            if self._is_away:
+                self._notice()
+                self._put_off.append(do)
+                return
             event = what()
             self.clockwork.soon(mean_ms, lambda: self.feed(event) if event and self._room is room else None)
 
@@ -199,6 +244,9 @@ class RoomServer:
                 for session_id in effect.session_ids:
                     if session_id in self._sockets:
                         self._sockets[session_id].put(effect.frame)
+            case GrantSite() if self._is_known:
+                room = self._room
+                self.clockwork.soon(1, lambda: self.feed(_turned_away(effect)) if self._room is room else None)
             case Append() | Refuse() | FindEnvelope() | GrantSite():
                 self._asked.append(effect)
                 self._ask_next()
@@ -236,13 +284,15 @@ class RoomServer:
     # -- the log: one thing after the other
 
     def _ask_next(self) -> None:
-        if self._is_asking or not self._asked:
+        if self._is_asking or self._is_known or not self._asked:
             return
         self._is_asking = True
         room, job = self._room, self._asked.pop(0)
 
         def do() -> None:
-            if self._room is room:
+            if self._room is room and self._is_away:
+                self._lose(job)
+            elif self._room is room:
                 event = self._outcome_or_fault(job)
                 self.clockwork.soon(5, lambda: answer(event))
 
@@ -253,6 +303,17 @@ class RoomServer:
                 self._ask_next()
 
         self.clockwork.soon(5, do)
+
+    def _lose(self, job: Job) -> None:
+        """A job was not answered; the first of an outage may have been done."""
+        if not self._is_known and self.rng.random() < 0.5:
+            at_once(self._outcome(job))
+        self._is_asking = False
+        if isinstance(job, GrantSite):
+            self.feed(AskFailed(job.session_id, "away", DegradedError.code, DegradedError.retry_after_ms))
+        else:
+            self._asked.insert(0, job)
+        self._notice()
 
     def _outcome_or_fault(self, job: Job) -> Event:
         roll = self.rng.random()
@@ -292,6 +353,10 @@ class RoomServer:
         at = await self.storage.op_at(ROOM, resume.through) if resume.through else None
         log_agrees = not resume.through or (at is not None and (at.site, at.counter) == resume.through_op)
         return SiteGranted(job.session_id, row, b"", log_agrees)
+
+
+def _turned_away(job: GrantSite) -> Event:
+    return AskFailed(job.session_id, "away", DegradedError.code, DegradedError.retry_after_ms, was_tried=False)
 
 
 def _fault(job: Job) -> Event:

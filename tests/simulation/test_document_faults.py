@@ -25,8 +25,12 @@ LIMITS = replace(
     snapshot_ops=15,
     snapshot_min_interval_ms=0,
     document_bytes_per_s=1 << 30,
+    storage_retry_min_ms=0,
+    storage_retry_max_ms=0,
 )
 STEPS = 300
+AWAY_STEP = 50
+"""From here on every history has its database away for a while."""
 
 
 class Shared:
@@ -63,16 +67,22 @@ async def simulate(seed: int) -> None:
     await hubs[0].seed_document(ROOM, _seed(), "ann")
     clients = [SimulatedClient(f"user {n}", 100 + n, rng) for n in range(5)]
     storage.fault_odds, bus.fault_odds = 0.02, 0.3
+    was_noticed = False
     for step in range(STEPS):
+        if step % 25 == 0:
+            storage.is_away = step == AWAY_STEP or rng.random() < 0.2
         await rng.choice(clients).step(hubs)
         await breathe(rng.randrange(5))
+        was_noticed = was_noticed or any(hub.info()["degraded_since_ms"] is not None for hub in hubs)
         if step % 100 == 99:  # a server is started anew
             await hubs[0].stop()
             hubs[0] = hub_on(storage, bus)
             await hubs[0].start()
     storage.fault_odds = bus.fault_odds = 0.0
+    storage.is_away = False
     shown = [client.echoed.get_update() for client in clients]
     await _settle(clients, hubs)
+    assert was_noticed
     _check(clients, shown, seed)
     for client in clients:
         await client.cut()

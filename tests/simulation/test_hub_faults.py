@@ -11,15 +11,20 @@ import random
 
 import pytest
 
+from collabkernel.errors import DegradedError
 from collabkernel.server.hub import Hub
 from collabkernel.server.reader import Reader
 from collabkernel.storage.base import OpRow
 from tests.bounds import HANG_S
-from tests.server.raw import join
+from tests.server.raw import enter, join
 from tests.simulation.hub_world import LIMITS, ROOM, Author, FaultyStorage
 
 AUTHORS = 4
 STEPS = 250
+TURNS = 8
+"""Of the loop between two steps, below this: an append takes about ten."""
+AWAY_STEP = 100
+"""From here on every history has its database away for a while, and somebody finds out."""
 SEEDS = [os.environ["COLLABKERNEL_SIMULATION_SEED"]] if "COLLABKERNEL_SIMULATION_SEED" in os.environ else range(12)
 
 
@@ -29,10 +34,19 @@ async def live_through(seed: str) -> None:
     hub = Hub(storage, LIMITS)
     await hub.start()
     authors = [Author(hub, f"author-{n}", random.Random(f"{seed}:{n}")) for n in range(AUTHORS)]
+    was_degraded = False
     for step in range(STEPS):
-        storage.fault_odds = rng.choice((0.0, 0.0, 0.05)) if step % 25 == 0 else storage.fault_odds
+        if step % 25 == 0:
+            storage.fault_odds = rng.choice((0.0, 0.0, 0.05))
+            storage.is_away = step == AWAY_STEP or rng.random() < 0.2
+        if step == AWAY_STEP:
+            with pytest.raises(DegradedError):
+                await enter(hub, "elsewhere")
         await rng.choice(authors).step()
-    storage.fault_odds = 0.0
+        for _ in range(rng.randrange(TURNS)):  # otherwise the hub has hardly a turn in between
+            await asyncio.sleep(0)
+        was_degraded = was_degraded or hub.info()["degraded_since_ms"] is not None
+    storage.fault_odds, storage.is_away = 0.0, False
     async with asyncio.timeout(HANG_S):
         await asyncio.gather(*[author.settle() for author in authors])
         reader = await join(hub, ROOM, "reader")
@@ -47,6 +61,7 @@ async def live_through(seed: str) -> None:
     for author in authors:
         assert author.tree.to_json() == fold.state.tree.to_json(), f"{author.name} sees something else than the log"
     assert not fold.skipped
+    assert was_degraded, "nobody noticed that the database was away"
     await hub.stop()
 
 

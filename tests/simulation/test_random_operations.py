@@ -52,6 +52,7 @@ def test_all_replicas_are_the_log_and_no_block_or_letter_is_lost(seed: str):
     world = live_through(seed, OPS, snapshot_ops=100)
 
     assert world.server.starts > 1
+    assert world.server.outages
     assert world.ops_made >= OPS
 
 
