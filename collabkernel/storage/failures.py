@@ -36,6 +36,7 @@ _POSTGRES_ADVICE = {
     "53100": "the server's disk is full; free some space, nothing acknowledged was lost",
     "53300": "the server has no connection left; raise its max_connections",
     "25006": "the server is read-only: it is a standby; connect to the primary",
+    "55P03": "another server has held a lock for too long; look what hangs there (pg_stat_activity)",
     "57P": "the server is shutting down or starting; retry",
     "08": "the connection broke; retry",
 }

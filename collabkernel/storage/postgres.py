@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Connection, event, text
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from collabkernel.storage.base import Rest
 from collabkernel.storage.statements import AlchemyStatements, Statements
@@ -22,9 +25,14 @@ ANSWER_S = 10.0
 and behind a network that swallows what is sent TCP would wait for a quarter of an hour."""
 LONG_S = 600.0
 """... but for those that delete a room, drop what was compacted, or bring the schema up to date."""
+LOCK_TIMEOUT_MS = 8_000
+"""Another server's transaction takes milliseconds. Who waits longer for its lock is told that the lock is held, which
+is one room's trouble, before he would take it for a database that does not answer."""
 IDLE_IN_TRANSACTION_MS = 5_000
 """The server ends a transaction whose client says nothing for so long: one that stands still, or has lost its network,
 must not keep the others from the rooms that it has locked."""
+
+_MADE_S = "made_s"
 
 T = TypeVar("T")
 
@@ -36,6 +44,7 @@ class PostgresDatabase:
         self.url = url
         settings = {
             "application_name": "collabkernel",
+            "lock_timeout": str(LOCK_TIMEOUT_MS),
             "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
         }
         if not durable:
@@ -46,6 +55,11 @@ class PostgresDatabase:
             pool_timeout=POOL_TIMEOUT_S,
             connect_args={"server_settings": settings, "timeout": ANSWER_S},
         )
+        self._silent_s = 0.0
+        """When last no answer came: who connected before that is not asked again."""
+        event.listen(self._writer.sync_engine, "connect", _note_age)
+        event.listen(self._writer.sync_engine, "checkout", self._check_age)
+        event.listen(self._writer.sync_engine, "close", self._close_dead)
         self._appends: set[asyncio.Task[Any]] = set()
         # A snapshot's manifest and blobs are read by two statements, which must see the same moment.
         self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
@@ -71,7 +85,7 @@ class PostgresDatabase:
 
     async def write(self, work: Callable[[Connection], T], *, is_long: bool = False) -> T:
         """Run a function in a transaction; never twice, since what was lost may be the answer to its commit."""
-        async with _within(LONG_S if is_long else ANSWER_S), self._writer.begin() as connection:
+        async with self._within(LONG_S if is_long else ANSWER_S), self._writer.begin() as connection:
             return await connection.run_sync(work)
 
     async def append(self, work: Callable[[Statements], T]) -> T:
@@ -90,17 +104,35 @@ class PostgresDatabase:
         return await self.read(_visible_transactions)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
-        async with _within(ANSWER_S), self._reader.connect() as connection:
+        async with self._within(ANSWER_S), self._reader.connect() as connection:
             return await connection.run_sync(work)
 
+    @asynccontextmanager
+    async def _within(self, seconds: float) -> AsyncIterator[None]:
+        began_s = time.monotonic()
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError as error:
+            self._silent_s = max(self._silent_s, began_s)
+            raise TimeoutError(f"no answer in {seconds:g} s") from error
 
-@asynccontextmanager
-async def _within(seconds: float) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise TimeoutError(f"no answer in {seconds:g} s") from error
+    def _is_dead(self, record: ConnectionPoolEntry) -> bool:
+        return float(record.info.get(_MADE_S, math.inf)) < self._silent_s
+
+    def _check_age(self, _dbapi: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        """Take no connection that is as old as one that did not answer: each would be waited for."""
+        if self._is_dead(record):
+            raise InvalidatePoolError
+
+    def _close_dead(self, dbapi: Any, record: ConnectionPoolEntry) -> None:
+        """Take no leave of the dead: nobody would say Bye."""
+        if self._is_dead(record):
+            dbapi.driver_connection.terminate()
+
+
+def _note_age(_dbapi: object, record: ConnectionPoolEntry) -> None:
+    record.info[_MADE_S] = time.monotonic()
 
 
 def _visible_transactions(connection: Connection) -> str:

@@ -28,6 +28,8 @@ class Line:
         self._target = target
         self._delay_s = 0.0
         self._is_swallowing = self._is_cut = False
+        self._era = 0
+        """Connections of an earlier one pass nothing for ever."""
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -50,12 +52,14 @@ class Line:
         self._is_cut = True
         self._ask(self._break_all())
 
-    def heal(self) -> None:
-        """Be as at first. Connections of which something was swallowed break."""
+    def heal(self, *, is_told: bool = True) -> None:
+        """Be as at first. Connections of which something was swallowed break, or are dead without being told so."""
         had_lost, self._is_swallowing = self._is_swallowing, False
         self._delay_s, self._is_cut = 0.0, False
-        if had_lost:
+        if had_lost and is_told:
             self._ask(self._break_all())
+        elif had_lost:
+            self._era += 1
 
     def close(self) -> None:
         """End."""
@@ -102,11 +106,12 @@ class Line:
             self._drop(writer)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        era = self._era
         with contextlib.suppress(OSError):
             while data := await reader.read(READ_BYTES):
                 if self._delay_s:
                     await asyncio.sleep(self._delay_s)
-                if not self._is_swallowing:
+                if not self._is_swallowing and era == self._era:
                     writer.write(data)
                     await writer.drain()
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from collabkernel.errors import StorageError
+from collabkernel.errors import DegradedError, StorageError
 from collabkernel.storage import postgres as driver
 from collabkernel.storage.base import Appended
 from collabkernel.storage.database import Database
@@ -129,6 +129,66 @@ async def stand_still(url: str, work: Callable[[Connection], None]) -> None:
     """A transaction of a server that has this loop."""
     async with opened(url) as database:
         await database.write(work)
+
+
+async def test_a_line_that_is_cut_is_told_at_once_and_an_append_goes_on_when_it_heals(
+    storage: SqlStorage, behind_a_line: tuple[SqlStorage, Line]
+):
+    far, line = behind_a_line
+    ann = await enter(far)
+    await far.append([ann.next()])
+    line.cut()
+    request = ann.next()
+    with pytest.raises(DegradedError, match=r"cannot reach the database|connection"):
+        await far.append([request])
+    with pytest.raises(DegradedError):
+        await far.head("plan")
+    line.heal()
+    assert await far.append([request]) == [Appended(2, HLC)]
+    assert [row.counter for row in await whole_log(storage)] == [1, 2]
+
+
+async def test_when_one_connection_is_dead_no_other_of_before_is_waited_for(
+    storage: SqlStorage, behind_a_line: tuple[SqlStorage, Line]
+):
+    far, line = behind_a_line
+    ann = await enter(far)
+    await asyncio.gather(*[far.head("plan") for _ in range(8)])  # so many connections are open
+    line.swallow()
+    request = ann.next()
+    with pytest.raises(DegradedError):
+        await far.append([request])
+    line.heal(is_told=False)
+    assert await far.append([request]) == [Appended(1, HLC)]
+    assert (await far.head("plan")).seq == 1
+    assert [row.counter for row in await whole_log(storage)] == [1]
+
+
+async def test_a_lock_that_another_server_keeps_is_the_trouble_of_one_room(
+    storage: SqlStorage, postgres: Database, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(driver, "LOCK_TIMEOUT_MS", 500)
+    ann = await enter(storage)
+    impatient = SqlStorage(postgres_url)
+    await impatient.open()
+    is_locked, may_end = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with postgres._writer.begin() as connection:  # a transaction that hangs; no function of ours does
+            await connection.execute(text("SELECT seq FROM rooms FOR UPDATE"))
+            is_locked.set()
+            await may_end.wait()
+
+    holding = asyncio.create_task(hold())
+    await is_locked.wait()
+    request = ann.next()
+    with pytest.raises(StorageError, match="has held a lock for too long") as caught:
+        await impatient.append([request])
+    assert not isinstance(caught.value, DegradedError)
+    may_end.set()
+    await holding
+    assert await impatient.append([request]) == [Appended(1, HLC)]
+    await impatient.close()
 
 
 async def test_the_servers_own_setting_says_what_is_durable(storage: SqlStorage, postgres: Database, postgres_url: str):
