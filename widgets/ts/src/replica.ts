@@ -114,6 +114,7 @@ export class Replica {
 
   private onWelcome(welcome: Welcome, nowMs: number, out: Notification[]): void {
     this.welcome = welcome;
+    this.isDegraded = false;
     this.clock.setServerTime(welcome.serverTimeMs, nowMs);
     this.presence.clear();
     this.wasRefusedResume = false;
@@ -188,7 +189,10 @@ export class Replica {
     if (message.presence.length > 0) this.onPresence(message.presence.flatMap(({ entries }) => entries), out);
     for (const event of message.events) out.push({ kind: "event", event });
     for (const { code, reason, retryAfterMs } of message.notices) this.onNotice(code, reason, nowMs + retryAfterMs, out);
-    if (message.degraded) this.isDegraded = message.degraded.on;
+    if (message.degraded) {
+      this.isDegraded = message.degraded.on;
+      if (!this.isDegraded) this.pending.startOver(); // what was on its way when it began was never read
+    }
     if (message.through > this.through) this.through = message.through;
     this.noteCaughtUp(out);
     if (message.bye) this.onBye(message.bye.code, message.bye.reason, message.bye.retryAfterMs, out);

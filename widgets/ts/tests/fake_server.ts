@@ -37,6 +37,8 @@ export class FakeServer {
   role: Role = Role.WRITER;
   /** Refuse for now the next so many envelopes. */
   ratedCount = 0;
+  /** Read no envelope: the database is away. */
+  isAway = false;
   /** Lower every stamp by this, as for a client whose clock is ahead. */
   lowerBy = 0n;
   /** Whether a snapshot is of the log's head; else of nothing, and all operations follow. */
@@ -196,6 +198,7 @@ export class FakeSession {
   private onEnvelope(sent: Envelope): void {
     const { server } = this;
     const site = server.sites.get(this.site) as Site;
+    if (server.isAway) return;
     if (sent.counter < site.nextCounter) {
       const stored = server.log.find((each) => each.site === this.site && each.envelope.counter === sent.counter);
       const code = site.refusals.get(sent.counter);

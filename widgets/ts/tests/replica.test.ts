@@ -360,6 +360,49 @@ describe("the connection", () => {
     room.close();
   });
 
+  it("sends nothing while the server is degraded, and then what it has kept", async () => {
+    const server = new FakeServer();
+    const { room, dialer } = await join(server);
+    dialer.last?.send({ degraded: { on: true } });
+    room.root.set("kept here", 1);
+    await settle();
+    expect(room.status).toMatchObject({ state: "live", isDegraded: true, pendingCount: 1 });
+    expect(server.head).toBe(0);
+
+    dialer.last?.send({ degraded: { on: false } });
+    await settle();
+    expect(room.status).toMatchObject({ isDegraded: false, pendingCount: 0 });
+    expect(server.tree.toJSON()).toEqual({ "kept here": 1 });
+    room.close();
+  });
+
+  it("sends again what was on its way when the server became degraded, and was never read", async () => {
+    const server = new FakeServer();
+    const { room, dialer } = await join(server);
+    server.isAway = true;
+    room.root.set("on its way", 1);
+    await settle();
+    dialer.last?.send({ degraded: { on: true } });
+    server.isAway = false;
+    dialer.last?.send({ degraded: { on: false } });
+    await settle();
+    expect(room.status.pendingCount).toBe(0);
+    expect(server.tree.toJSON()).toEqual({ "on its way": 1 });
+    room.close();
+  });
+
+  it("takes a welcome on a new connection for the end of it", async () => {
+    const server = new FakeServer();
+    const { room, dialer } = await join(server);
+    dialer.last?.send({ degraded: { on: true } });
+    room.root.set("kept here", 1);
+    dialer.last?.close("the server restarts");
+    await pause(600);
+    expect(room.status).toMatchObject({ state: "live", isDegraded: false, pendingCount: 0 });
+    expect(server.tree.toJSON()).toEqual({ "kept here": 1 });
+    room.close();
+  });
+
   it("begins its counters anew when the server was restored from a backup", async () => {
     const server = new FakeServer();
     const { room, dialer } = await join(server);
