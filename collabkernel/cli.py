@@ -32,6 +32,10 @@ COMMANDS_GROUP = "collabkernel.commands"
 TIMEOUT_S = 10.0
 DRAIN_LOOK_S = 0.5
 """Between two looks at how many sessions are left."""
+DEGRADED = (
+    "The server's database does not answer, and these are the rooms in its memory. Edits wait at their authors and are "
+    "stored when it is back; see the server's log."
+)
 SHOWN_CHARS = 200
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -247,6 +251,9 @@ def rooms(url: str | None, token: str | None, as_json: bool) -> None:
         click.echo(json.dumps(listed, indent=2))
         return
     console = Console()
+    if not listed and server.get("info").get("degraded_since_ms"):
+        console.print(DEGRADED, markup=False)
+        return
     if not listed:
         console.print(
             f"No rooms yet on {server.url}. Make one in a notebook: collabkernel.connect('planning')", markup=False
@@ -258,9 +265,11 @@ def rooms(url: str | None, token: str | None, as_json: bool) -> None:
             Text(_printable(str(room["room"]))),
             str(room["sessions"] or ""),
             f"{room['seq']:,}",
-            _when(room["updated_ms"]),
+            "degraded" if room.get("is_degraded") else _when(room["updated_ms"]),
         )
     console.print(table)
+    if any(room.get("is_degraded") for room in listed):
+        console.print(DEGRADED, markup=False)
 
 
 def _all_rooms(server: Server) -> Iterator[dict[str, Any]]:

@@ -264,9 +264,10 @@ class Connection:
                         raise ClosedError(f"edits were not saved: {self.error or 'the room is closed'}")
                     await self._moved.wait()
         except TimeoutError:
+            trouble = "the server's database does not answer" if self._room.replica.is_degraded else self.error
             raise TimeoutError(
                 f"edits were not acknowledged in {timeout_s} s and stay queued"
-                + (f"; last trouble: {self.error}" if self.error else "")
+                + (f"; last trouble: {trouble}" if trouble else "")
             ) from None
         refused = self._room.take_refused()
         if refused is not None:

@@ -55,7 +55,7 @@ from collabkernel.wire.messages import Event, Presence, ServerMessage
 log = logging.getLogger("collabkernel")
 
 Status = Literal["connecting", "live", "reconnecting", "offline", "closed"]
-SyncStatus = Literal["saved", "buffered", "saving", "offline"]
+SyncStatus = Literal["saved", "buffered", "saving", "degraded", "offline"]
 R = TypeVar("R", bound=LiveObject)
 Listener = Callable[..., object]
 Others = list[Other]
@@ -473,13 +473,16 @@ class RoomBase:
     def sync_status(self) -> SyncStatus:
         """``saved`` (all edits are durable), ``saving``, or ``offline`` (edits wait for a connection).
 
+        ``degraded`` instead of ``saving`` while the server's database does not answer: edits wait here, for long maybe.
         ``buffered`` instead of ``saved`` where the server's operator has relaxed durability: all edits are stored, but
         a power cut at the server may still take the newest.
         """
         with self._lock:
             if self.replica.is_saved:
                 return "buffered" if self.replica.is_buffered else "saved"
-        return "saving" if self._status == "live" else "offline"
+            if self._status != "live":
+                return "offline"
+            return "degraded" if self.replica.is_degraded else "saving"
 
     def set_status(self, status: Status) -> None:
         if status != self._status:

@@ -39,6 +39,7 @@ NOTHING = y_protocol.encode_step_2(y_protocol.EMPTY_UPDATE)
 class AwarenessRoom:
     """Who is where. ``handle_all`` is its only door."""
 
+    head = 0
     lag_ops = 0
     size_bytes = 0
 

@@ -381,10 +381,15 @@ class Hub:
         return {"room": room_id, "seq": fold.seq, "state": plain, "sessions": sessions}
 
     async def list_rooms(self, limit: int = 1000, after: str = "") -> list[dict[str, Any]]:
-        """Rooms of live values by name after ``after``, at most ``limit``."""
+        """Rooms of live values by name after ``after``, at most ``limit``; those in memory without the database."""
+        if self._outage.is_on:
+            runners = sorted(self._runner_by_room.items())
+            here = [runner for name, runner in runners if name > after and is_room_name(name)]
+            return [self._describe_degraded(runner) for runner in here[:limit]]
         rooms: list[RoomRow] = []
         while len(rooms) < limit:
-            rows = await self.storage.list_rooms(limit, after)
+            with self._outage.noticed():
+                rows = await self.storage.list_rooms(limit, after)
             rooms += [row for row in rows if is_room_name(row.room_id)]
             if len(rows) < limit:
                 break
@@ -399,7 +404,19 @@ class Hub:
             "created_ms": row.created_ms,
             "updated_ms": row.updated_ms,
             "is_loaded": runner is not None,
+            "is_degraded": False,
             "sessions": runner.sessions_count if runner is not None else 0,
+        }
+
+    def _describe_degraded(self, runner: Runner) -> dict[str, Any]:
+        return {
+            "room": runner.room_id,
+            "seq": runner.head,
+            "created_ms": runner.made_ms,
+            "updated_ms": None,  # the database knows
+            "is_loaded": True,
+            "is_degraded": True,
+            "sessions": runner.sessions_count,
         }
 
     async def delete_room(self, room_id: str) -> None:

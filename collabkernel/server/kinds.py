@@ -33,6 +33,10 @@ class LoadedRoom(Protocol):
     """A room in memory: a plain function of its past."""
 
     @property
+    def head(self) -> int:
+        """The last stored seq; 0 where nothing is stored."""
+
+    @property
     def lag_ops(self) -> int:
         """Operations that the log is known to have and this room has not applied."""
 

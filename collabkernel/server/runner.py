@@ -103,6 +103,16 @@ class Runner:
         self.task = asyncio.create_task(self._run(), name=f"room {room_id}")
 
     @property
+    def head(self) -> int:
+        """The last stored seq; 0 while the room is loaded."""
+        return self._room.head if self._room is not None else 0
+
+    @property
+    def made_ms(self) -> int | None:
+        """When the room was made, milliseconds since the Unix epoch; None while it is loaded."""
+        return self._made_ms
+
+    @property
     def lag_ops(self) -> int:
         """Operations that the log is known to have and this room has not applied."""
         return self._room.lag_ops if self._room is not None else 0

@@ -48,6 +48,22 @@ def test_it_says_who_and_how_it_is(room):
     assert (room.me.actor, room.me.name, room.me.site) == ("user101", "User 101", 101)
 
 
+def test_it_says_when_the_servers_database_does_not_answer(room):
+    room.set_status("live")
+    with room.lock:
+        room.receive_message(ServerMessage(degraded=True))
+    assert room.sync_status == "saved"
+    room.root.a = 1
+    assert room.sync_status == "degraded"
+    assert room.frames_to_send() == []
+
+    with room.lock:
+        room.receive_message(ServerMessage(degraded=False))
+
+    assert room.sync_status == "saving"
+    assert len(room.frames_to_send()) == 1
+
+
 @pytest.mark.parametrize(("is_buffered", "status"), [(True, "buffered"), (False, "saved")])
 def test_it_says_when_the_server_stores_without_being_safe_from_a_power_cut(room, is_buffered, status):
     room.set_status("live")

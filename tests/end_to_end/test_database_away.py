@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import collabkernel
 from collabkernel.client.async_room import AsyncRoom
@@ -67,7 +71,18 @@ async def edit_while_it_is_away(
     assert f"bob {n}" not in list(ann.list("log"))
     assert not ann.replica.is_saved
     assert not bob.replica.is_saved
+    assert (ann.sync_status, bob.sync_status) == ("degraded", "degraded")
+    with pytest.raises(TimeoutError, match="database does not answer"):
+        await ann.flush(0.01)
     assert await stored(storage) == before
+
+
+async def listed(server: RunningServer) -> str:
+    """What ``collabkernel rooms`` says."""
+    command = [sys.executable, "-m", "collabkernel.cli", "rooms", "--url", server.base_url, "--token", server.token]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=HANG_S)
+    assert done.returncode == 0, done.stderr
+    return str(done.stdout)
 
 
 async def live_through(url: str, folder: Path) -> RunningServer:
@@ -90,11 +105,13 @@ async def live_through(url: str, folder: Path) -> RunningServer:
                 bye = (await asyncio.to_thread(refused.receive, lambda message: message.bye)).bye
                 assert bye is not None
                 assert (bye.code, bye.retry_after_ms) == ("degraded", 2000)
+                assert "database does not answer" in await listed(server)
 
                 await line.mend()
                 await asyncio.gather(ann.flush(HANG_S), bob.flush(HANG_S))
                 await until(lambda: ann.replica.through == bob.replica.through, "the rest of the log")
             assert not await is_degraded(server)
+            assert "degraded" not in await listed(server)
             wanted = Counter(["first", *[f"{name} {n}" for n in range(TURNS) for name in ("ann", "bob")]])
             assert Counter(list(ann.list("log"))) == wanted, "each edit is there once"
             assert str(bob.text("notes")) == "<2><1><0>"

@@ -150,6 +150,11 @@ def test_one_probe_for_the_server_and_one_line_of_log_for_each_change(caplog: py
         before = storage.asked
         await eventually(lambda: _is(storage.asked >= before + 5))
         assert hub.info()["degraded_since_ms"]
+        rooms = await hub.list_rooms(limit=2, after="room-1")
+        assert [(room["room"], room["sessions"], room["is_degraded"]) for room in rooms] == [
+            ("room-10", 1, True),
+            ("room-11", 1, True),
+        ]
         storage.is_cut = False
         for client in clients:
             await told(client, False)

@@ -7,8 +7,8 @@ import logging
 from dataclasses import replace
 
 import pytest
+from prometheus_client import REGISTRY
 
-from collabkernel import metrics
 from collabkernel.errors import DegradedError, StorageError
 from collabkernel.limits import Limits
 from collabkernel.room.events import DatabaseBack, DatabaseLost, Event
@@ -34,13 +34,13 @@ def test_rooms_and_the_log_are_told_once_when_it_begins_and_once_when_it_ends(ca
         outage.begin("refused")
         outage.begin("refused")
         outage.watch(told[1].append)
-        assert metrics.degraded._value.get() == 1
+        assert REGISTRY.get_sample_value("collabkernel_degraded") == 1
         clock.now_ms = 12_340
         outage.end()
         outage.end()
 
     assert told == [[DatabaseLost(), DatabaseBack()]] * 2
-    assert metrics.degraded._value.get() == 0
+    assert REGISTRY.get_sample_value("collabkernel_degraded") == 0
     begun, ended = [record.getMessage() for record in caplog.records]
     assert "refused" in begun
     assert "12.3 s" in ended
