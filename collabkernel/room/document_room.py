@@ -124,8 +124,8 @@ class DocumentRoom:
         self._reading = LogReading()
         self._degraded = Degraded()
         """While the log does not answer, what it was asked waits, and updates are dropped until it has answered."""
-        self._unanswered: set[int] = set()
-        """Sessions that have said a step 1 meanwhile: the state would hold what is not stored."""
+        self._unanswered: dict[int, list[SyncStep1]] = {}
+        """By session: steps 1 to answer then, since the state holds what is not stored, or lacks what was dropped."""
         self._stop: StopAsked | None = None
         self._leaving = Leaving()
         self._is_ended = False
@@ -263,8 +263,8 @@ class DocumentRoom:
         match message:
             case SyncUpdate() if self._degraded.is_on:
                 self._effects.append(CountReject(DegradedError.code))  # asked for again, by a step 1
-            case SyncStep1() if self._degraded.is_on and not self._log.is_settled:
-                self._unanswered.add(session.id)
+            case SyncStep1() if self._degraded.is_on and (session.principal.is_service or not self._log.is_settled):
+                self._put_off(session, message)
             case SyncUpdate() | SyncStep1() if self._doubts.holds(session):
                 self._doubt(session, message, now_ms)
             case SyncUpdate():
@@ -443,13 +443,22 @@ class DocumentRoom:
             self._effects += self._alarm.set(*times_ms)
 
     def _make_up(self, now_ms: int) -> None:
-        """Ask for what was dropped, and answer who asked: with everything, since Yjs takes what it has for nothing."""
-        unanswered, self._unanswered = self._unanswered, set()
+        """Ask for what was dropped, and answer who asked."""
+        unanswered, self._unanswered = self._unanswered, {}
         for session in self._sessions:
             if session.is_writer:
                 self._ask_for_missing(session)
-            if session.id in unanswered:
-                self._on_step_1(session, SyncStep1(y_protocol.EMPTY_VECTOR), now_ms)
+            for step_1 in unanswered.get(session.id, ()):
+                self._on_step_1(session, step_1, now_ms)
+
+    def _put_off(self, session: DocumentSession, step_1: SyncStep1) -> None:
+        """Answer a step 1 later. The server's own clients count their answers, and look what is in each; of others one
+        is kept, and answered with everything: Yjs takes what it has for nothing."""
+        waiting = self._unanswered.setdefault(session.id, [])
+        if session.principal.is_service:
+            waiting.append(step_1)
+        elif not waiting:
+            waiting.append(SyncStep1(y_protocol.EMPTY_VECTOR))
 
     def _flush(self, now_ms: int) -> None:
         due_ms = self._fanout.due_ms()

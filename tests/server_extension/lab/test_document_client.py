@@ -22,6 +22,9 @@ from collabkernel.storage.base import Appended, AppendRequest, NotAppended
 from collabkernel.storage.memory import MemoryStorage
 from collabkernel.wire.messages import Role
 from tests.bounds import HANG_S
+from tests.server.raw import eventually
+from tests.server.test_hub_degraded import LIMITS as QUICK
+from tests.server.test_hub_degraded import CutStorage
 
 DEFAULTS = Limits()
 DOCUMENT = "text:file:plan"
@@ -359,3 +362,35 @@ def test_one_that_rests_is_told_when_its_room_began_anew() -> None:
             await client.stop()
 
     run(test())
+
+
+def test_what_is_edited_while_the_database_is_away_is_flushed_when_it_is_back() -> None:
+    """It was dropped, and the answer to the client's step 1 said that it had been refused."""
+
+    async def test() -> None:
+        storage = CutStorage()
+        hub = Hub(storage, QUICK)
+        await hub.start()
+        await hub.seed_document(DOCUMENT, seed(), "ann")
+        async with member(hub) as ann, member(hub) as bob:
+            storage.is_cut = True
+            ann.document.set("plan B")
+            await eventually(lambda: _is(hub.info()["degraded_since_ms"]))
+            ann.document.set("plan C")
+            flushes = [asyncio.create_task(ann.flush()) for _ in range(3)]
+            await eventually(lambda: _is(storage.asked > 5))
+            assert not any(flush.done() for flush in flushes)
+            assert bob.document.get() == "plan"
+
+            storage.is_cut = False
+            async with asyncio.timeout(HANG_S):
+                await asyncio.gather(*flushes)
+                await bob.synced()
+            assert bob.document.get() == "plan C"
+        await hub.stop()
+
+    run(test())
+
+
+async def _is(what: object) -> bool:
+    return bool(what)
