@@ -256,8 +256,7 @@ class Committer:
         try:
             outcomes = await self._storage.append(batch)
         except DegradedError as error:
-            for line, job, asked_ms in reversed(taken):
-                line.put_back([Asked(job, asked_ms)])
+            _put_back(taken)
             self._outage.begin(str(error))
             return
         except StorageError as error:
@@ -274,17 +273,32 @@ class Committer:
             for line in lines:
                 await self._commit([item for item in taken if item[0] is line])
             return
+        unanswered = self._answer(taken, outcomes)
+        if unanswered:  # it went away in between
+            _put_back(unanswered)
+            self._outage.begin("It answered for some rooms, and not for others.")
+        else:
+            self._outage.end()  # behind the answers: who hears of it has had them
+
+    def _answer(
+        self, taken: Sequence[tuple[Line, Append, int]], outcomes: Sequence[Appended | NotAppended]
+    ) -> list[tuple[Line, Append, int]]:
+        """Tell rooms what became of their appends; returns those that were not answered."""
         now_ms = self._now_ms()
         start = 0
+        unanswered = []
         for line, job, asked_ms in taken:
             end = start + len(job.requests)
-            metrics.storage_op_rtt_ms.observe(now_ms - asked_ms)
             answers = outcomes[start:end]
+            start = end
+            if any(isinstance(outcome, NotAppended) and outcome.code == DegradedError.code for outcome in answers):
+                unanswered.append((line, job, asked_ms))
+                continue
+            metrics.storage_op_rtt_ms.observe(now_ms - asked_ms)
             metrics.count_stored(line.room_id, _stored_ops(job, answers))
             line.is_broken = line.is_broken or any(isinstance(outcome, NotAppended) for outcome in answers)
             line.answer(OpsStored(tuple(answers)))
-            start = end
-        self._outage.end()  # behind the answers: who hears of it has had them
+        return unanswered
 
     async def _serve(self, line: Line, asked: Sequence[Asked]) -> None:
         """Do what was taken from a line."""
@@ -383,6 +397,12 @@ def _take_other(line: Line) -> list[Asked]:
             break
         taken.append(line.asked.pop(0))
     return taken
+
+
+def _put_back(taken: Sequence[tuple[Line, Append, int]]) -> None:
+    """Each line has what it asked in the order it asked."""
+    for line, job, asked_ms in reversed(taken):
+        line.put_back([Asked(job, asked_ms)])
 
 
 def _break_all(taken: Sequence[tuple[Line, Append, int]], reason: str) -> None:

@@ -75,7 +75,7 @@ class NotAppended:
     code: str
     """``fenced`` (site resumed elsewhere, closed or unknown), ``counter-gap``, ``room-not-found`` (deleted),
     ``invalid-operation`` (a number or text that no database takes, or no operations), ``storage-error`` (this room
-    alone failed), or the code of the stored refusal of this very envelope."""
+    alone failed), ``degraded`` (not answered: ask again), or the code of the stored refusal of this very envelope."""
     reason: str
 
 
@@ -338,7 +338,8 @@ class Storage(Leases, Files, Versions, Protocol):
         A room's ``seq`` rises by the number of operations, without gaps; a site's counters continue. A request whose
         (site, counter) is in the log is answered from it. When the commit's outcome is unknown, the log is read before
         anything is tried again. If the batch fails as a whole it is retried room by room, and a room that still fails
-        raises ``StorageError`` only if all failed; otherwise its requests are ``NotAppended("storage-error", ...)``.
+        raises ``StorageError`` only if all failed; otherwise its requests are ``NotAppended("storage-error", ...)``,
+        or ``degraded`` if the database did not answer: then the rooms behind it are not tried either.
         After a refused envelope the later ones of its site in the same batch are counter gaps.
         """
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
-from collabkernel.errors import StorageError
+from collabkernel.errors import DegradedError, StorageError
 from collabkernel.limits import Limits
 from collabkernel.room.effects import Append, FindEnvelope, GrantSite, Refuse
 from collabkernel.room.events import (
@@ -21,6 +22,7 @@ from collabkernel.server.committer import Committer
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended, Refusal, Storage
 from collabkernel.storage.memory import MemoryStorage
 from collabkernel.wire.messages import Resume
+from tests.bounds import HANG_S
 
 
 class CountingStorage(MemoryStorage):
@@ -300,5 +302,133 @@ def test_a_room_that_ends_just_as_its_turn_comes_ends_alone() -> None:
         await committer.run()
 
         assert answers[-1:] == [OpsStored((Appended(1, 1 << 40),))]
+
+    asyncio.run(main())
+
+
+class AwayStorage(MemoryStorage):
+    """A real storage that does not answer so many times, for some rooms or for all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unanswered = 0
+        self.away_room: str | None = None
+        """It alone is not answered; None: nobody is."""
+        self.asked: list[str] = []
+
+    async def append(self, batch: Sequence[AppendRequest]) -> list[Appended | NotAppended]:
+        self.asked.append("append")
+        if not self.unanswered:
+            return await super().append(batch)
+        self.unanswered -= 1
+        if self.away_room is None:
+            raise DegradedError("away")
+        there = [request for request in batch if request.room_id != self.away_room]
+        answers = iter(await super().append(there) if there else [])
+        return [
+            NotAppended("degraded", "away") if request.room_id == self.away_room else next(answers) for request in batch
+        ]
+
+    async def find_envelope(self, room_id: str, site: int, counter: int) -> Appended | Refusal | None:
+        self.asked.append("find")
+        return await super().find_envelope(room_id, site, counter)
+
+    async def new_site(self, room_id: str, site: int, actor: str, kind: int, secret_hash: bytes, now_ms: int) -> bool:
+        self.asked.append("site")
+        return await super().new_site(room_id, site, actor, kind, secret_hash, now_ms)
+
+
+async def commit_all(committer: Committer, answers: list[Event], count: int) -> None:
+    """Run a committer until so many answers are there."""
+    running = asyncio.create_task(committer.run())
+    async with asyncio.timeout(HANG_S):
+        while len(answers) < count:  # noqa: ASYNC110  # an answer has no event here
+            await asyncio.sleep(0)
+    committer.stop()
+    await running
+
+
+QUICK = replace(Limits(), storage_retry_min_ms=1, storage_retry_max_ms=1)
+
+
+def test_what_was_not_answered_is_asked_again_in_its_order_and_nothing_else_meanwhile() -> None:
+    async def main() -> None:
+        storage = AwayStorage()
+        granted = await with_site(storage)
+        assert granted.site is not None
+        site = granted.site.site
+        storage.unanswered = 3
+        storage.asked.clear()
+        committer = Committer(storage, QUICK, lambda: 5)
+        answers: list[Event] = []
+        board, other = committer.lines("board", answers.append), committer.lines("board", answers.append)
+        for counter in (1, 2, 3):
+            board.ask(append(granted, counter))
+        board.ask(FindEnvelope(1, site, 2))
+        other.ask(FindEnvelope(2, site, 1))
+        await commit_all(committer, answers, 5)
+
+        assert storage.asked[:4] == ["append"] * 4
+        found = [event for event in answers if isinstance(event, EnvelopeFound)]
+        assert [event for event in answers if event not in found] == [
+            OpsStored((Appended(seq, 1 << 40),)) for seq in (1, 2, 3)
+        ]
+        assert {event.session_id: event.found for event in found} == {
+            1: Appended(2, 1 << 40, duplicate=True),
+            2: Appended(1, 1 << 40, duplicate=True),
+        }
+
+    asyncio.run(main())
+
+
+def test_who_wants_a_site_of_a_database_that_is_away_is_told_so_and_it_is_not_asked() -> None:
+    async def main() -> None:
+        storage = AwayStorage()
+        granted = await with_site(storage)
+        assert granted.site is not None
+        storage.unanswered = 1
+        storage.asked.clear()
+        committer = Committer(storage, QUICK, lambda: 5)
+        answers: list[Event] = []
+
+        def answer(event: Event) -> None:
+            answers.append(event)
+            if isinstance(event, AskFailed) and event.session_id == 7:
+                lines.ask(GrantSite(8, "bob", 1, None))
+
+        lines = committer.lines("board", answer)
+        lines.ask(append(granted, 1))
+        lines.ask(GrantSite(7, "ann", 1, Resume(granted.site.site, granted.secret, 0, None)))
+        await commit_all(committer, answers, 3)
+
+        refused = [event for event in answers if isinstance(event, AskFailed)]
+        assert [(event.session_id, event.code, event.was_tried) for event in refused] == [
+            (7, "degraded", False),
+            (8, "degraded", False),
+        ]
+        assert storage.asked == ["append", "append"]
+
+    asyncio.run(main())
+
+
+def test_a_room_that_was_not_answered_while_others_were_is_asked_for_again() -> None:
+    async def main() -> None:
+        storage = AwayStorage()
+        granted = await with_site(storage)
+        assert granted.site is not None
+        await storage.create_room("far", 0)
+        assert await storage.new_site("far", 7, "bob", 1, b"h" * 32, 0)
+        storage.unanswered, storage.away_room = 2, "far"
+        committer = Committer(storage, QUICK, lambda: 5)
+        near: list[Event] = []
+        far: list[Event] = []
+        far_lines, near_lines = committer.lines("far", far.append), committer.lines("board", near.append)
+        for counter in (1, 2):
+            far_lines.ask(Append((AppendRequest("far", 7, 1, counter, 0, 1 << 40, "bob", ((3, b"x"),)),)))
+        near_lines.ask(append(granted, 1))
+        await commit_all(committer, far, 2)
+
+        assert near == [OpsStored((Appended(1, 1 << 40),))]
+        assert far == [OpsStored((Appended(1, 1 << 40),)), OpsStored((Appended(2, 1 << 40),))]
 
     asyncio.run(main())

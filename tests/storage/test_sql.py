@@ -22,7 +22,10 @@ pytestmark = pytest.mark.anyio
 
 
 class FaultyDatabase:
-    """A database whose next writes fail: before anything is done, or after the commit, when the answer is lost."""
+    """A database whose next writes fail: before anything is done, or after the commit, when the answer is lost.
+
+    ``away`` is the first of these by an error that may pass.
+    """
 
     def __init__(self, real: Any) -> None:
         self._real = real
@@ -41,6 +44,8 @@ class FaultyDatabase:
         fault = self.faults.pop(0) if self.faults else None
         if fault == "before":
             raise OperationalError("BEGIN", None, Exception("the connection was lost"))
+        if fault == "away":
+            raise OperationalError("BEGIN", None, Exception("it is away"), connection_invalidated=True)
         answer = await run(work)
         if fault == "after":
             raise OperationalError("COMMIT", None, Exception("the connection was lost"))
@@ -129,6 +134,17 @@ async def test_a_room_that_fails_fails_alone(storage: SqlStorage, path: Path):
     assert answers[1].code == "storage-error"
     assert "a bad room" in answers[1].reason
     assert await whole_log(storage, "bad") == []
+
+
+async def test_once_the_database_does_not_answer_no_other_room_is_tried(storage: SqlStorage, faults: list[str]):
+    ann, bob, eve = await enter(storage), await enter(storage, "notes"), await enter(storage, "ideas")
+    faults += ["before", "", "away", "a try too many"]
+
+    answers = await storage.append([ann.next(), bob.next(), eve.next()])
+
+    assert answers[0] == Appended(1, HLC)
+    assert [answer.code for answer in answers[1:]] == ["degraded", "degraded"]
+    assert faults == ["a try too many"]
 
 
 async def test_the_bad_room_alone_raises(storage: SqlStorage, path: Path):
