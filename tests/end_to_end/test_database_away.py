@@ -20,7 +20,7 @@ from collabkernel.storage.sql import SqlStorage
 from collabkernel.wire.state import encode_state
 from tests.bounds import HANG_S
 from tests.contract.databases import running_postgres
-from tests.database_line import DatabaseLine
+from tests.contract.line import Line
 from tests.server_extension.running_server import RunningServer
 
 ROOM = "away"
@@ -50,12 +50,10 @@ async def is_degraded(server: RunningServer) -> bool:
     return answer.json["degraded_since_ms"] is not None
 
 
-async def edit_while_it_is_away(
-    line: DatabaseLine, storage: SqlStorage, ann: AsyncRoom, bob: AsyncRoom, n: int
-) -> None:
+async def edit_while_it_is_away(line: Line, storage: SqlStorage, ann: AsyncRoom, bob: AsyncRoom, n: int) -> None:
     """Cut the line, edit at both ends, and see that nothing is shown or acknowledged that is not stored."""
     before = await stored(storage)
-    await line.cut()
+    line.cut()
     ann.list("log").append(f"ann {n}")
     await until(lambda: ann.replica.is_degraded and bob.replica.is_degraded, "Degraded")
     bob.list("log").append(f"bob {n}")
@@ -88,37 +86,42 @@ async def listed(server: RunningServer) -> str:
 async def live_through(url: str, folder: Path) -> RunningServer:
     direct = SqlStorage(url)
     await direct.open()
-    async with DatabaseLine(url) as line:
-        options = [f"--CollabKernelServer.db_url={line.url}", "--CollabKernelServer.storage_retry_max_ms=500"]
-        server = await asyncio.to_thread(RunningServer, folder, *options)
-        at = {"url": server.base_url, "token": server.token, "limits": LIMITS}
-        async with (
-            collabkernel.aio.connect(ROOM, **at) as ann,
-            collabkernel.aio.connect(ROOM, **at) as bob,
-        ):
-            ann.list("log").append("first")
-            await ann.flush()
-            for n in range(TURNS):
-                await edit_while_it_is_away(line, direct, ann, bob, n)
-                assert await is_degraded(server)
-                refused = await asyncio.to_thread(server.open, ROOM)
-                bye = (await asyncio.to_thread(refused.receive, lambda message: message.bye)).bye
-                assert bye is not None
-                assert (bye.code, bye.retry_after_ms) == ("degraded", 2000)
-                assert "database does not answer" in await listed(server)
+    socket = Path(url.partition("host=")[2]) / ".s.PGSQL.5432"
+    line = Line(lambda: socket)
+    options = [
+        f"--CollabKernelServer.db_url=postgresql://postgres:@127.0.0.1:{line.port}/postgres",
+        "--CollabKernelServer.storage_retry_max_ms=500",
+    ]
+    server = await asyncio.to_thread(RunningServer, folder, *options)
+    at = {"url": server.base_url, "token": server.token, "limits": LIMITS}
+    async with (
+        collabkernel.aio.connect(ROOM, **at) as ann,
+        collabkernel.aio.connect(ROOM, **at) as bob,
+    ):
+        ann.list("log").append("first")
+        await ann.flush()
+        for n in range(TURNS):
+            await edit_while_it_is_away(line, direct, ann, bob, n)
+            assert await is_degraded(server)
+            refused = await asyncio.to_thread(server.open, ROOM)
+            bye = (await asyncio.to_thread(refused.receive, lambda message: message.bye)).bye
+            assert bye is not None
+            assert (bye.code, bye.retry_after_ms) == ("degraded", 2000)
+            assert "database does not answer" in await listed(server)
 
-                await line.mend()
-                await asyncio.gather(ann.flush(HANG_S), bob.flush(HANG_S))
-                await until(lambda: ann.replica.through == bob.replica.through, "the rest of the log")
-            assert not await is_degraded(server)
-            assert "degraded" not in await listed(server)
-            wanted = Counter(["first", *[f"{name} {n}" for n in range(TURNS) for name in ("ann", "bob")]])
-            assert Counter(list(ann.list("log"))) == wanted, "each edit is there once"
-            assert str(bob.text("notes")) == "<2><1><0>"
-            assert _bytes(ann) == _bytes(bob)
-        ids = await stored(direct)
-        assert len(ids) == len(set(ids))
-        assert await asyncio.to_thread(server.stop) <= server.stop_s_max  # the line is in this loop
+            line.heal()
+            await asyncio.gather(ann.flush(HANG_S), bob.flush(HANG_S))
+            await until(lambda: ann.replica.through == bob.replica.through, "the rest of the log")
+        assert not await is_degraded(server)
+        assert "degraded" not in await listed(server)
+        wanted = Counter(["first", *[f"{name} {n}" for n in range(TURNS) for name in ("ann", "bob")]])
+        assert Counter(list(ann.list("log"))) == wanted, "each edit is there once"
+        assert str(bob.text("notes")) == "<2><1><0>"
+        assert _bytes(ann) == _bytes(bob)
+    ids = await stored(direct)
+    assert len(ids) == len(set(ids))
+    assert await asyncio.to_thread(server.stop) <= server.stop_s_max
+    line.close()
     await direct.close()
     return server
 
