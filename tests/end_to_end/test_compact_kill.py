@@ -34,6 +34,12 @@ ROOM = "board"
 START_MS = 1_700_000_000_000
 PACE_MS = 10_000
 """An hour is 720 operations."""
+LEASED = f"SELECT coalesce(max(expires_ms), 0) FROM leases WHERE name = '{LEASE}'"
+KEPT = "SELECT count(*) FROM versions"
+DROPPED = "SELECT dropped_seq FROM rooms"
+STEPS = ("check", "keep", "drop")
+CHECK_S = 5e-5
+"""What the check takes an operation, about."""
 LOOKED_AT = 3
 """Kept states that are compared after each kill."""
 
@@ -80,11 +86,13 @@ class Compacting:
         command += ["--older-than", "0m", "--archive", str(archive), "--cpu-percent", "100"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
-    def has_begun(self) -> bool:
-        """Whether it is over, or holds the lease."""
+    def wait_for(self, asked: str, more_than: int) -> None:
+        """Wait until a number in the database is higher, or the process is over."""
+        deadline_s = time.monotonic() + HANG_S
         with contextlib.closing(sqlite3.connect(self._path)) as database:
-            found = database.execute("SELECT expires_ms FROM leases WHERE name = ?", (LEASE,)).fetchone()
-        return self.process.poll() is not None or (found is not None and found[0] > 0)
+            while self.process.poll() is None and database.execute(asked).fetchone()[0] <= more_than:
+                assert time.monotonic() < deadline_s, f"never over {more_than}: {asked}"
+                time.sleep(0.001)
 
     def kill(self) -> bool:
         """Whether that met it alive; its lease would expire by itself."""
@@ -97,7 +105,7 @@ class Compacting:
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize(("kills", "ops"), [(3, 8_000), pytest.param(20, 200_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("kills", "ops"), [(3, 8_000), pytest.param(20, 100_000, marks=pytest.mark.long)])
 def test_a_compaction_that_is_killed_harms_nothing_and_goes_on(tmp_path: Path, kills: int, ops: int) -> None:
     rng = random.Random(int(os.environ.get("COLLABKERNEL_KILL_SEED", "1")))
     path, whole, archive = tmp_path / "rooms.sqlite", tmp_path / "whole.sqlite", tmp_path / "archive"
@@ -105,16 +113,21 @@ def test_a_compaction_that_is_killed_harms_nothing_and_goes_on(tmp_path: Path, k
     shutil.copy(path, whole)
     expected, log = within(whole, state_of), within(whole, log_of)
 
-    run_s, met = ops / 10_000, 0
-    for _ in range(kills):
+    met = partly_dropped = kept_count = 0
+    for kill in range(kills):
+        row = within(path, row_of)
         compacting = Compacting(path, archive)
-        deadline_s = time.monotonic() + HANG_S
-        while not compacting.has_begun():
-            assert time.monotonic() < deadline_s
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0, run_s))
+        compacting.wait_for(LEASED, 0)
+        match STEPS[kill * len(STEPS) // kills]:
+            case "check":
+                time.sleep(rng.uniform(0, ops * CHECK_S))
+            case "keep":
+                compacting.wait_for(KEPT, kept_count + rng.randrange(3))
+            case "drop":
+                compacting.wait_for(DROPPED, row.dropped_seq + rng.randrange((ops - row.dropped_seq) // 2))
         met += compacting.kill()
         row = within(path, row_of)
+        partly_dropped += 0 < row.dropped_seq < ops - 1
         assert within(path, state_of) == expected
         assert within(path, log_of) == log[row.dropped_seq :]
         seqs = [each.seq for each in within(path, lambda storage: storage.versions(ROOM))]
@@ -122,13 +135,15 @@ def test_a_compaction_that_is_killed_harms_nothing_and_goes_on(tmp_path: Path, k
         assert within(path, lambda storage, asked=asked: kept_of(storage, asked)) == within(
             whole, lambda storage, asked=asked: kept_of(storage, asked)
         )
+        kept_count = len(seqs)
         if row.dropped_seq == ops - 1:
             break
 
     last = Compacting(path, archive)
-    output = last.process.communicate(timeout=HANG_S + 10 * run_s)[0]
+    output = last.process.communicate(timeout=HANG_S + ops / 1000)[0]
     assert last.process.returncode == 0, output
     assert met > 0, "no kill met it at work"
+    assert partly_dropped, "no kill met it at the drop"
     assert within(path, state_of) == expected
     assert within(path, row_of).dropped_seq == ops - 1
     assert within(path, log_of) == log[-1:]
