@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from collabkernel.storage.base import Rest
-from collabkernel.storage.statements import AlchemyStatements, Statements
+from collabkernel.storage.postgres_statements import PostgresStatements
+from collabkernel.storage.statements import Compiler, Statements
 
 CONNECTIONS = 10
 POOL_TIMEOUT_S = 30.0
@@ -60,6 +61,7 @@ class PostgresDatabase:
         event.listen(self._writer.sync_engine, "connect", _note_age)
         event.listen(self._writer.sync_engine, "checkout", self._check_age)
         event.listen(self._writer.sync_engine, "close", self._close_dead)
+        self._compiler = Compiler(self._writer.dialect)
         self._appends: set[asyncio.Task[Any]] = set()
         # A snapshot's manifest and blobs are read by two statements, which must see the same moment.
         self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
@@ -90,10 +92,14 @@ class PostgresDatabase:
 
     async def append(self, work: Callable[[Statements], T]) -> T:
         """Run the append in such a transaction, to its end."""
-        task = asyncio.create_task(self.write(lambda connection: work(AlchemyStatements(connection))))
+        task = asyncio.create_task(self._append(work))
         self._appends.add(task)
         task.add_done_callback(self._appends.discard)
         return await asyncio.shield(task)
+
+    async def _append(self, work: Callable[[Statements], T]) -> T:
+        async with self._within(ANSWER_S), self._writer.connect() as connection:
+            return await connection.run_sync(lambda on: PostgresStatements(on, self._compiler).transact(work))
 
     async def tidy(self, rest: Rest | None = None) -> None:
         """Nothing: the server's autovacuum does it."""

@@ -1,4 +1,4 @@
-"""Statements of one transaction. The append runs its few through this: on SQLite, as the driver takes them.
+"""Statements of one transaction. The append runs its few through this, as the driver takes them.
 
 SQLAlchemy takes 50 to 80 us for a statement and 130 for an empty transaction, sqlite3 itself 10: an append of one
 operation took 0.85 ms of the processor with it, and everybody's edits wait for it.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import Connection, Executable
+from sqlalchemy import Connection, Dialect, Executable
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -50,28 +50,47 @@ class AlchemyStatements:
         self._connection.execute(statement, parameters)
 
 
-class _Compiled(NamedTuple):
+class Compiled(NamedTuple):
+    """A statement as a driver takes it."""
+
     text: str
     pick: Callable[[Parameters], Sequence[object]]
-    """The values of the parameters, in the order of their question marks."""
+    """The values of the parameters, in the order of their places."""
     constants: Parameters
     """Those that are written in the statement itself."""
 
     def values(self, parameters: Parameters) -> Sequence[object]:
+        """What goes to the places."""
         return self.pick({**self.constants, **parameters} if self.constants else parameters)
 
 
-class SqliteStatements:
-    """``Statements`` on SQLite's driver: each is compiled once, and values are the driver's own: a boolean is a number.
+class Compiler:
+    """Compiles each statement once. They are known by identity: pass those that are made once."""
 
-    Statements are known by identity: pass those that are made once.
-    """
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._compiled: dict[Executable, Compiled] = {}
+
+    def __call__(self, statement: Executable) -> Compiled:
+        """The statement as the driver takes it."""
+        found = self._compiled.get(statement)
+        if found is None:
+            compiled = statement.compile(dialect=self._dialect)  # type: ignore[attr-defined]  # of every statement
+            assert isinstance(compiled, SQLCompiler)
+            constants = {name: value for name, value in compiled.params.items() if value is not None}
+            found = Compiled(compiled.string, _picker(compiled.positiontup or ()), constants)
+            self._compiled[statement] = found
+        return found
+
+
+class SqliteStatements:
+    """``Statements`` on SQLite's driver. Values are the driver's own: a boolean is a number."""
 
     dialect = "sqlite"
 
     def __init__(self, driver: sqlite3.Connection) -> None:
         self._driver = driver
-        self._compiled: dict[Executable, _Compiled] = {}
+        self._compile = Compiler(sqlite.dialect())
 
     def transact(self, work: Callable[[Statements], T]) -> T:
         """Run ``work`` in a write transaction, committed at its end, rolled back when something fails."""
@@ -112,16 +131,6 @@ class SqliteStatements:
         except sqlite3.Error as error:
             raise wrapped(compiled.text, error) from error
 
-    def _compile(self, statement: Executable) -> _Compiled:
-        found = self._compiled.get(statement)
-        if found is None:
-            compiled = statement.compile(dialect=sqlite.dialect())  # type: ignore[attr-defined]  # of every statement
-            assert isinstance(compiled, SQLCompiler)
-            constants = {name: value for name, value in compiled.params.items() if value is not None}
-            found = _Compiled(compiled.string, _picker(compiled.positiontup or ()), constants)
-            self._compiled[statement] = found
-        return found
-
 
 def _picker(names: Sequence[str]) -> Callable[[Parameters], Sequence[object]]:
     if len(names) > 1:
@@ -129,6 +138,6 @@ def _picker(names: Sequence[str]) -> Callable[[Parameters], Sequence[object]]:
     return lambda parameters: [parameters[name] for name in names]
 
 
-def wrapped(text: str, error: sqlite3.Error) -> DBAPIError:
+def wrapped(text: str, error: Exception) -> DBAPIError:
     """An error of the driver, as SQLAlchemy tells it."""
     return DBAPIError(text, None, error)
