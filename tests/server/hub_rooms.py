@@ -11,6 +11,7 @@ from collabkernel.client.actors import Authors
 from collabkernel.client.async_room import AsyncRoom
 from collabkernel.client.past import When
 from collabkernel.client.replica import Replica
+from collabkernel.client.servers import Servers
 from collabkernel.client.transport import LinkError
 from collabkernel.crdt.ids import OpId
 from collabkernel.errors import InvalidValueError
@@ -66,9 +67,8 @@ class _HubSide:
 class HubConnector:
     """Opens lines to one room of a hub, unless it is down."""
 
-    address = "hub"
-
     def __init__(self, hub: Hub, room_id: str, actor: str) -> None:
+        self.servers = Servers(["hub://"], random.Random())
         self.hub = hub
         self.is_down = False
         self.line: HubLine | None = None
