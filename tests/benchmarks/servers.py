@@ -1,4 +1,4 @@
-"""Several servers on one database: when an edit at one is visible at another, at 1,000 operations a second in all."""
+"""Several servers on one database: when an edit at one is visible at another, while 50 write at all of them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ from tests.bus.valkey import Valkey
 from tests.contract.databases import postgres_server
 
 WRITERS = 50
-OPS_PER_S = 1000.0
 WARM_UP_S = 4.0
 """What a server does for the first time in a room costs more; what has come together meanwhile is worked off."""
-SETTLE_S = 1.0
-"""After the last ack, for what is on its way to the onlookers: with polling 200 ms and what they take."""
+SETTLE_S = 3.0
+"""After the last ack, for what is on its way to the onlookers: a message that Redis lost is made up for within two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +37,32 @@ class Case:
     has_redis: bool
     servers: int
     rooms: int
+    ops_per_s: int = 1000
+    """Of all writers."""
 
     @property
     def name(self) -> str:
         """As in the results."""
         way = "redis" if self.has_redis else "polling"
-        return f"{self.database}_{way}/{self.servers}_servers/{self.rooms}_room{'s' * (self.rooms > 1)}"
+        rooms = f"{self.rooms}_room{'s' * (self.rooms > 1)}"
+        return f"{self.database}_{way}/{self.servers}_servers/{rooms}/{self.ops_per_s}_ops_a_second"
 
 
 CASES = (
     Case("postgres", True, 2, 1),
     Case("postgres", True, 2, 10),
+    Case("postgres", True, 2, 10, 250),
     Case("postgres", True, 3, 10),
     Case("postgres", False, 2, 10),
     Case("sqlite", True, 2, 10),
     Case("sqlite", False, 2, 10),
 )
-QUICK = CASES[:2] + CASES[3:5]
+QUICK = (CASES[1], CASES[4], CASES[5])
 
 
 def rows(console: Console, *, is_quick: bool = False, only: str = "") -> list[Row]:
-    """Every figure of the cases whose name holds ``only``."""
-    chosen = [case for case in (QUICK if is_quick else CASES) if only in case.name]
+    """Every figure of the cases whose name holds ``only``; of a few when it is to be quick and none is named."""
+    chosen = [case for case in (QUICK if is_quick and not only else CASES) if only in case.name]
     found: list[Row] = []
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
@@ -108,7 +111,7 @@ def _run(case: Case, servers: Sequence[Server], duration_s: float, run: int) -> 
     # Each room has writers at every server, and an onlooker there.
     urls = [servers[at].socket_url(rooms[number // len(servers) % len(rooms)]) for number, at in enumerate(writers_at)]
     looked_at = [(at, room) for at in range(len(servers)) for room in rooms]
-    plan = Plan(urls, duration_s, WRITERS / OPS_PER_S, window=100, warm_up_s=WARM_UP_S, seed=run)
+    plan = Plan(urls, duration_s, WRITERS / case.ops_per_s, window=100, warm_up_s=WARM_UP_S, seed=run)
     command = [sys.executable, "-m", "tests.benchmarks.servers_load"]
     look_plan = json.dumps(asdict(Plan([servers[at].socket_url(room) for at, room in looked_at], duration_s)))
     onlookers = subprocess.Popen(
