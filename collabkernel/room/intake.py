@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from collabkernel.crdt.clock import hlc_from_ms
@@ -158,6 +159,19 @@ class Intake:
         """All that was admitted since the last call, as one ``Append``."""
         requests, self._requests = self._requests, []
         return [Append(tuple(requests))] if requests else []
+
+    def runs_of(self, outcomes: Sequence[Appended | NotAppended]) -> list[list[Shown]]:
+        """What new answers of the log say was stored from here, in stretches without a gap. Before ``stored``."""
+        runs: list[list[Shown]] = []
+        for item, outcome in zip(islice(self._in_flight, len(self._outcomes), None), outcomes, strict=False):
+            if isinstance(outcome, NotAppended) or outcome.duplicate or outcome.hlc != item.envelope.hlc:
+                continue
+            shown = Shown(StoredEnvelope(outcome.seq, item.site, item.actor, item.envelope), item.payloads)
+            if runs and runs[-1][-1].stored.last_seq + 1 == outcome.seq:
+                runs[-1].append(shown)
+            else:
+                runs.append([shown])
+        return runs
 
     def stored(
         self, outcomes: tuple[Appended | NotAppended, ...], session_by_site: dict[int, Session]

@@ -17,6 +17,7 @@ from collabkernel.limits import Limits
 from collabkernel.room.alarm import Alarm
 from collabkernel.room.broadcasts import Broadcasts
 from collabkernel.room.degraded import Degraded, put_off, told
+from collabkernel.room.early_news import EarlyNews
 from collabkernel.room.effects import (
     CountReject,
     Effect,
@@ -112,6 +113,9 @@ class Room:
         self._boards = (self._fanout, self._presence, self._broadcasts)
         self._has_peers = has_peers
         self._reading = LogReading()
+        self._news = EarlyNews()
+        self._was_missing = False
+        """Whether the log was known to have more when the last read of it began."""
         self._published = seq
         """The highest seq that another server has told of."""
         self._joins = Joins(self._intake, self._fanout, self._presence, limits, now_ms)
@@ -154,6 +158,8 @@ class Room:
             for event in events:
                 if not self._is_ended:
                     self._on_event(event, now_ms)
+            while not self._reading.is_under_way and (early := self._news.next(self.head)) is not None:
+                self._on_published(early, now_ms)
             self._effects += self._intake.take_append()
             if not self._is_ended:
                 self._run_due(now_ms)
@@ -193,6 +199,7 @@ class Room:
             case EphemeralPublished():
                 self._on_ephemeral_published(event, now_ms)
             case BusLost():
+                self._news.lose()
                 self._read_missing()
             case MissingRead():
                 self._on_missing(event, now_ms)
@@ -268,15 +275,16 @@ class Room:
                     self._effects += self._presence.make_up(session)
 
     def _on_stored(self, outcomes: tuple[Appended | NotAppended, ...], now_ms: int) -> None:
+        for run in self._intake.runs_of(outcomes) if self._has_peers else ():
+            # At once: what is shown here only when others have told theirs would else never be told by either.
+            parts = frames.ops_part([item.stored for item in run], [item.payloads for item in run])
+            self._effects.append(Publish(run[0].stored.seq, run[-1].stored.last_seq, parts))
         shown, acks = self._intake.stored(outcomes, self._joins.by_site)
         self._effects += acks
-        if shown and self._has_peers:
-            parts = frames.ops_part([item.stored for item in shown], [item.payloads for item in shown])
-            self._effects.append(Publish(shown[0].stored.seq, shown[-1].stored.last_seq, parts))
         self._show(shown, now_ms)
         self._effects += self._fanout.release(self._joins.by_id)
         if self._intake.is_missing:
-            self._read_missing()
+            self._get_missing(now_ms)
 
     def _show(self, shown: Sequence[Shown], now_ms: int) -> None:
         for item in shown:
@@ -289,10 +297,12 @@ class Room:
 
     def _on_published(self, event: OpsPublished, now_ms: int) -> None:
         self._published = max(self._published, event.last_seq)
-        if self.lag_ops <= 0 or self._reading.is_under_way:
+        self._news.hear()
+        if self.lag_ops <= 0:
             return
-        if event.first_seq > self.head + 1:
-            self._read_missing()
+        if self._reading.is_under_way or event.first_seq > self.head + 1:
+            if not self._news.hold(event, now_ms) and not self._reading.is_under_way:
+                self._read_missing()
             return
         told = self._told(event.parts)
         if told is None:
@@ -320,17 +330,26 @@ class Room:
         self._reading.ended(event.is_cut)
         if event.is_dropped:  # answers that wait for it would wait for ever
             raise RoomResetError("room-reset", "this server was behind; the room is loaded again")
-        if self._intake.is_missing and not (event.rows or self._reading.is_log_longer):
+        if self._intake.is_missing and self._was_missing and not (event.rows or self._reading.is_log_longer):
             raise RoomResetError("room-reset", "the log has a gap")
         self._take_foreign([Shown(*item) for item in zip(*envelopes_of_rows(event.rows), strict=True)], now_ms)
 
     def _take_foreign(self, shown: Sequence[Shown], now_ms: int) -> None:
         self._show(self._intake.take_foreign(shown), now_ms)
         self._on_stored((), now_ms)
-        if self.lag_ops > 0 or self._reading.is_log_longer:
+        if self._reading.is_log_longer:
+            self._read_missing()
+        elif self.lag_ops > 0:
+            self._get_missing(now_ms)
+
+    def _get_missing(self, now_ms: int) -> None:
+        """Wait for what others are about to tell, or read it."""
+        if not self._news.wait(now_ms):
             self._read_missing()
 
     def _read_missing(self) -> None:
+        if not self._reading.is_under_way:
+            self._was_missing = self._intake.is_missing
         self._effects += self._reading.ask(self.head)
 
     def _on_refusal(self, event: RefusalStored) -> None:
@@ -390,6 +409,7 @@ class Room:
         if self._state_requests and self._intake.is_settled:
             self._tell_state()
         self._let_leave(now_ms)
+        news_due_ms = self._look_for_news(now_ms)
         laggard_due_ms = self._close_laggards(now_ms)
         if self._snapshots.is_due(self.head, now_ms) and not self._degraded.is_on:
             self._write_snapshot(now_ms)
@@ -397,7 +417,7 @@ class Room:
         idle_due_ms = self._end_if_due(now_ms)
         if not self._is_ended:
             due_times_ms = [board.due_ms() for board in self._boards]
-            self._effects += self._alarm.set(*due_times_ms, laggard_due_ms, idle_due_ms, keeper_due_ms)
+            self._effects += self._alarm.set(*due_times_ms, laggard_due_ms, idle_due_ms, keeper_due_ms, news_due_ms)
 
     def _keep(self, now_ms: int) -> int | None:
         """Let the keeper mend what is due; return when more will be."""
@@ -426,6 +446,18 @@ class Room:
             if since_ms + max_ms <= now_ms:
                 self._effects += self._joins.end(session, bye, now_ms)
         return min([since_ms + max_ms for since_ms, _ in blocked if since_ms + max_ms > now_ms], default=None)
+
+    def _look_for_news(self, now_ms: int) -> int | None:
+        """Read what was waited for and has not been told; return until when the rest is waited for."""
+        if self.lag_ops <= 0:
+            self._news.settled()
+        due_ms = self._news.due_ms()
+        if self._reading.is_under_way:
+            return None  # its answer may have it
+        if due_ms is not None and due_ms <= now_ms:
+            self._news.give_up()
+            self._read_missing()
+        return self._news.due_ms()
 
     def _let_leave(self, now_ms: int) -> None:
         """Send those to another server whose envelopes the log has answered for."""

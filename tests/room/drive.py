@@ -53,9 +53,12 @@ class Driver:
     state: RoomState = field(default_factory=RoomState)
     head: int = 0
     hlc: int = 0
+    has_peers: bool = False
 
     def __post_init__(self) -> None:
-        self.room = Room("board", self.state, self.head, self.hlc, 0, self.limits, self.now_ms)
+        self.room = Room(
+            "board", self.state, self.head, self.hlc, 0, self.limits, self.now_ms, has_peers=self.has_peers
+        )
         self.effects: list[Effect] = []
         self.received: dict[int, list[ServerMessage]] = {}
         self.closed: dict[int, str] = {}
