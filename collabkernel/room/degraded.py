@@ -14,6 +14,7 @@ from collabkernel.room.effects import CountReject, Effect, Send
 from collabkernel.room.session import Session
 from collabkernel.wire.frames import degraded_part, rejects_part
 from collabkernel.wire.messages import Reject, Submit
+from collabkernel.wire.y_protocol import EMPTY_VECTOR, SyncStep1
 
 REASON = "the database does not answer; go on editing, and send again when it does"
 
@@ -58,3 +59,26 @@ def put_off(session: Session, submit: Submit) -> list[Effect]:
     counter = min(session.next_counter, submit.envelopes[0].counter)
     reject = Reject(counter, DegradedError.code, REASON, final=False, retry_after_ms=DegradedError.retry_after_ms)
     return [CountReject(reject.code), Send((session.id,), rejects_part([reject]))]
+
+
+class PutOffQuestions:
+    """Who asked for a document's state meanwhile. The server's own clients count their answers, and look what is in
+    each; of others one is kept, and answered with everything: Yjs takes what it has for nothing."""
+
+    __slots__ = ("_by_session",)
+
+    def __init__(self) -> None:
+        self._by_session: dict[int, list[SyncStep1]] = {}
+
+    def add(self, session_id: int, step_1: SyncStep1, *, is_service: bool) -> None:
+        """Answer it later."""
+        waiting = self._by_session.setdefault(session_id, [])
+        if is_service:
+            waiting.append(step_1)
+        elif not waiting:
+            waiting.append(SyncStep1(EMPTY_VECTOR))
+
+    def take(self) -> dict[int, list[SyncStep1]]:
+        """All, by session."""
+        taken, self._by_session = self._by_session, {}
+        return taken

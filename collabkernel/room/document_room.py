@@ -28,7 +28,7 @@ from collabkernel.errors import (
 from collabkernel.limits import Limits
 from collabkernel.room.alarm import Alarm
 from collabkernel.room.audience import Audience
-from collabkernel.room.degraded import Degraded
+from collabkernel.room.degraded import Degraded, PutOffQuestions
 from collabkernel.room.document_doubts import Doubts
 from collabkernel.room.document_fanout import DocumentFanOut
 from collabkernel.room.document_intake import UNACCEPTABLE, DocumentIntake
@@ -124,7 +124,7 @@ class DocumentRoom:
         self._reading = LogReading()
         self._degraded = Degraded()
         """While the log does not answer, what it was asked waits, and updates are dropped until it has answered."""
-        self._unanswered: dict[int, list[SyncStep1]] = {}
+        self._put_off = PutOffQuestions()
         """By session: steps 1 to answer then, since the state holds what is not stored, or lacks what was dropped."""
         self._stop: StopAsked | None = None
         self._leaving = Leaving()
@@ -264,7 +264,7 @@ class DocumentRoom:
             case SyncUpdate() if self._degraded.is_on:
                 self._effects.append(CountReject(DegradedError.code))  # asked for again, by a step 1
             case SyncStep1() if self._degraded.is_on and (session.principal.is_service or not self._log.is_settled):
-                self._put_off(session, message)
+                self._put_off.add(session.id, message, is_service=session.principal.is_service)
             case SyncUpdate() | SyncStep1() if self._doubts.holds(session):
                 self._doubt(session, message, now_ms)
             case SyncUpdate():
@@ -444,21 +444,12 @@ class DocumentRoom:
 
     def _make_up(self, now_ms: int) -> None:
         """Ask for what was dropped, and answer who asked."""
-        unanswered, self._unanswered = self._unanswered, {}
+        put_off = self._put_off.take()
         for session in self._sessions:
             if session.is_writer:
                 self._ask_for_missing(session)
-            for step_1 in unanswered.get(session.id, ()):
+            for step_1 in put_off.get(session.id, ()):
                 self._on_step_1(session, step_1, now_ms)
-
-    def _put_off(self, session: DocumentSession, step_1: SyncStep1) -> None:
-        """Answer a step 1 later. The server's own clients count their answers, and look what is in each; of others one
-        is kept, and answered with everything: Yjs takes what it has for nothing."""
-        waiting = self._unanswered.setdefault(session.id, [])
-        if session.principal.is_service:
-            waiting.append(step_1)
-        elif not waiting:
-            waiting.append(SyncStep1(y_protocol.EMPTY_VECTOR))
 
     def _flush(self, now_ms: int) -> None:
         due_ms = self._fanout.due_ms()

@@ -47,10 +47,9 @@ class AppendPlan:
     heads: dict[str, RoomHead] = field(default_factory=dict)
     """By room id: the new head of each room that grows."""
 
-    @property
-    def unanswered(self) -> list[int]:
-        """Indices of the requests whose counters the site has used already: the log or a refusal has the answer."""
-        return [i for i, answer in enumerate(self.answers) if answer is None]
+    unanswered: dict[int, int] = field(default_factory=dict)
+    """Requests whose first counter the site has used already, by index: the log or a refusal has the answer. Each with
+    the site's last counter when its turn came, this batch counted."""
 
 
 def plan_append(
@@ -139,7 +138,10 @@ class _Planner:
             return _gap(last + 1, request.counter)
         if request.counter <= last:
             earlier = self._stored_earlier(key, request.counter)
-            return None if earlier is None else answer_from_log(request, earlier, last)
+            if earlier is not None:
+                return answer_from_log(request, earlier, last)
+            self.plan.unanswered[len(self.plan.answers)] = last
+            return None
         return self._store(request)
 
     def _store(self, request: AppendRequest) -> Appended:

@@ -286,7 +286,7 @@ def append_batch(statements: Statements, batch: Sequence[AppendRequest], now_ms:
     """Store what can be stored of a batch; every answer is in the plan, and true once the transaction is committed."""
     key_by_id, room_heads, site_heads = _locked_one(statements, batch) or _locked(statements, batch)
     plan = plan_append(batch, room_heads, site_heads)
-    _answer_from_log(statements, batch, plan, key_by_id, site_heads)
+    _answer_from_log(statements, batch, plan, key_by_id)
     if plan.heads:
         grown = [
             {"room": key_by_id[room_id], "new_seq": head.seq, "new_hlc": head.hlc, "now_ms": now_ms}
@@ -342,19 +342,13 @@ def _site_heads_of(
 
 
 def _answer_from_log(
-    statements: Statements,
-    batch: Sequence[AppendRequest],
-    plan: AppendPlan,
-    key_by_id: dict[str, int],
-    heads: dict[SiteKey, SiteHead],
+    statements: Statements, batch: Sequence[AppendRequest], plan: AppendPlan, key_by_id: dict[str, int]
 ) -> None:
-    unanswered = plan.unanswered
-    if not unanswered:
+    if not plan.unanswered:
         return
-    keys = {i: (key_by_id[batch[i].room_id], batch[i].site, batch[i].counter) for i in unanswered}
+    keys = {i: (key_by_id[batch[i].room_id], batch[i].site, batch[i].counter) for i in plan.unanswered}
     found = _find_envelopes(statements, sorted(keys.values()))
-    for i in unanswered:
-        last_counter = heads[batch[i].room_id, batch[i].site].last_counter
+    for i, last_counter in plan.unanswered.items():
         plan.answers[i] = answer_from_log(batch[i], found.get(keys[i]), last_counter)
 
 

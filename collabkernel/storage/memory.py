@@ -142,10 +142,10 @@ class MemoryStorage:
             if (room := rooms.get(request.room_id)) and (site := room.site_by_number.get(request.site))
         }
         plan = plan_append(batch, {i: RoomHead(room.row.seq, room.row.hlc) for i, room in rooms.items()}, heads)
-        for i in plan.unanswered:
+        for i, last_counter in plan.unanswered.items():
             request = batch[i]
             found = rooms[request.room_id].found(request.site, request.counter)
-            plan.answers[i] = answer_from_log(request, found, heads[request.room_id, request.site].last_counter)
+            plan.answers[i] = answer_from_log(request, found, last_counter)
         self._write(rooms, plan)
         return [answer for answer in plan.answers if answer is not None]
 

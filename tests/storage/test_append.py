@@ -34,9 +34,8 @@ class Log:
 
     def append(self, batch: Sequence[AppendRequest]) -> list[Appended | NotAppended]:
         plan = plan_append(batch, self.rooms, self.sites)
-        for i in plan.unanswered:
-            key = (batch[i].room_id, batch[i].site)
-            plan.answers[i] = answer_from_log(batch[i], self._find(batch[i]), self.sites[key].last_counter)
+        for i, last_counter in plan.unanswered.items():
+            plan.answers[i] = answer_from_log(batch[i], self._find(batch[i]), last_counter)
         self._carry_out(plan)
         return [answer for answer in plan.answers if answer is not None]
 
@@ -74,6 +73,13 @@ def test_a_counter_inside_an_envelope_of_the_same_batch_is_answered_as_from_the_
     inside = replace(_TWO, counter=2, ops=((1, b"op"),))
 
     assert Log().append([_TWO, inside]) == [Appended(1, 0), Appended(2, 1, duplicate=True)]
+
+
+def test_a_resend_of_what_is_in_the_log_and_in_the_same_batch_is_known():
+    log, third = Log(), replace(_TWO, counter=3, ops=((1, b"op"),))
+    log.append([_TWO])
+
+    assert log.append([third, replace(_TWO, ops=(*_TWO.ops, *third.ops))])[1] == Appended(1, 0, duplicate=True)
 
 
 @examples(150)
