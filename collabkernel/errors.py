@@ -278,7 +278,7 @@ class RateError(LimitError):
 
 
 class TooManyError(LimitError):
-    """Too many sessions in a room or rooms on a server."""
+    """Too many sessions in a room, rooms on a server, or who wait for the same."""
 
     code = "too-many"
 

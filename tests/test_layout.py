@@ -30,6 +30,8 @@ UNMIRRORED = {
     "collabkernel/storage/files.py": "contract/test_storage_files.py tests it on both databases",
     "collabkernel/storage/leases.py": "contract/test_storage_files.py tests it on both databases",
     "collabkernel/storage/saves.py": "contract/test_storage_files.py tests it on both databases",
+    "collabkernel/storage/tickets.py": "contract/test_storage_tickets.py tests it on both databases",
+    "collabkernel/storage/memory_tickets.py": "contract/test_storage_tickets.py tests it as the twin",
     "collabkernel/storage/versions.py": "contract/test_storage_compaction.py tests it on both databases",
     "collabkernel/storage/memory_files.py": "contract/test_storage_files.py tests it as the twin",
     "collabkernel/storage/inserts.py": "contract/ has servers that make the same room, file and lease at once",

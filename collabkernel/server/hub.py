@@ -39,6 +39,7 @@ from collabkernel.server.peers import Peers
 from collabkernel.server.reader import Reader
 from collabkernel.server.room_history import RoomHistory
 from collabkernel.server.runner import Runner
+from collabkernel.server.tickets import Tickets
 from collabkernel.server.transport import Transport
 from collabkernel.storage.base import Appended, OpRow, RoomRow, Storage
 from collabkernel.wire.messages import Role, SessionKind
@@ -102,6 +103,8 @@ class Hub:
         self._joins_by_actor: OrderedDict[str, TokenBucket] = OrderedDict()
         self._outage = Outage(self.limits, now_ms)
         self._committer = Committer(storage, self.limits, now_ms, self._outage)
+        self.tickets = Tickets(storage, self._outage, self.limits)
+        """With which sockets are opened at any server of this database."""
         self._reader = Reader(storage)
         holder = secrets.token_hex(8)
         leases = KeeperLeases(storage, holder, self.limits, now_ms)

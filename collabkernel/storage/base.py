@@ -192,6 +192,23 @@ TIMELINE_BOUNDS = VersionBounds(VERSIONS_PER_ROOM, VERSIONS_BYTES)
 """Of a document of JupyterLab."""
 
 
+class TicketRow(NamedTuple):
+    """A one-use permission to open a room's socket. What is not asked about here is its maker's own."""
+
+    digest: bytes
+    """SHA-256 of its secret, which is kept nowhere."""
+    room_id: str
+    actor: str
+    """Whose it is."""
+    user: str
+    """How its maker describes him."""
+    role: int
+    """``Role`` of collab.proto."""
+    origin: str
+    ttl_ms: int
+    """How long it is good from now on, by the database's clock; 0 or less: it has expired."""
+
+
 class OriginRow(NamedTuple):
     """Who made an operation, and when."""
 
@@ -314,7 +331,22 @@ class Versions(Protocol):
         """The state of one, or None."""
 
 
-class Storage(Leases, Files, Versions, Protocol):
+class Tickets(Protocol):
+    """One-use tickets: what one server issues is spent once, at whichever server it is shown."""
+
+    async def issue_ticket(self, ticket: TicketRow, tickets_max: int) -> int:
+        """Keep a ticket until it is spent or expires; when that is, milliseconds since the Unix epoch.
+
+        When there are ``tickets_max`` already, the oldest goes of who has most: one who asks without end spoils his own
+        alone. Servers that issue at the same moment may pass the bound by one each. Some of those that have expired go
+        with each call.
+        """
+
+    async def spend_ticket(self, digest: bytes) -> TicketRow | None:
+        """Take a ticket away; None when there is none. Of all who ask at once, one gets it."""
+
+
+class Storage(Leases, Files, Versions, Tickets, Protocol):
     """A database of rooms. Every method raises ``StorageError`` when the database fails; then nothing was done.
 
     Made by ``open_storage(url)``, then ``await open()``. Before that and after ``close()`` every other method raises

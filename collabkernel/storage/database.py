@@ -36,10 +36,10 @@ class Database(Protocol):
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run a function that reads, and sees one moment of the database however many statements it has."""
 
-    async def write(self, work: Callable[[Connection], T], *, is_long: bool = False) -> T:
+    async def write(self, work: Callable[[Connection], T], *, is_long: bool = False, is_passing: bool = False) -> T:
         """Run a function in a transaction that is committed when it returns, and rolled back when it raises.
 
-        ``is_long`` of one that may take minutes.
+        ``is_long`` of one that may take minutes, ``is_passing`` of one that a power cut may take back.
         """
 
     async def append(self, work: Callable[[Statements], T]) -> T:

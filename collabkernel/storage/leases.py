@@ -14,7 +14,7 @@ from collabkernel.storage.base import Lease
 from collabkernel.storage.inserts import insert_if_new
 from collabkernel.storage.tables import leases
 
-_NOW_MS = {
+NOW_MS = {
     "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
     "postgresql": "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
 }
@@ -38,7 +38,7 @@ def acquire(connection: Connection, name: str, holder: str, ttl_ms: int) -> Leas
 
 
 def _take(connection: Connection, name: str, holder: str, ttl_ms: int) -> Lease | None:
-    statement = _TAKE.format(now=_NOW_MS[connection.dialect.name])
+    statement = _TAKE.format(now=NOW_MS[connection.dialect.name])
     parameters = {"name": name, "holder": holder, "ttl_ms": ttl_ms}
     taken = connection.execute(text(statement).bindparams(_TTL_MS), parameters).one_or_none()
     return None if taken is None else Lease(name, holder, taken.token, taken.expires_ms)
@@ -111,4 +111,4 @@ def _row_of(lease: Lease) -> Select[tuple[int]]:
 
 
 def _now_ms(connection: Connection) -> int:
-    return int(connection.scalar(text(f"SELECT {_NOW_MS[connection.dialect.name]}")) or 0)
+    return int(connection.scalar(text(f"SELECT {NOW_MS[connection.dialect.name]}")) or 0)

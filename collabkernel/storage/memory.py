@@ -27,10 +27,12 @@ from collabkernel.storage.base import (
     SaveRow,
     SiteRow,
     SnapshotRow,
+    TicketRow,
     VersionBounds,
     VersionRow,
 )
 from collabkernel.storage.memory_files import MemoryFiles, MemoryLeases
+from collabkernel.storage.memory_tickets import MemoryTickets
 from collabkernel.storage.rules import check_seq, horizon_of, surplus
 
 _SNAPSHOTS_KEPT = 2
@@ -121,6 +123,7 @@ class MemoryStorage:
         self._room_by_id: dict[str, _Room] = {}
         self._leases = MemoryLeases()
         self._files = MemoryFiles()
+        self._tickets = MemoryTickets()
         self._appends_count = 0
         self._is_open = False
 
@@ -413,6 +416,16 @@ class MemoryStorage:
         """What was kept of its content."""
         self._check_open()
         return self._files.saved_base(file_id, view)
+
+    async def issue_ticket(self, ticket: TicketRow, tickets_max: int) -> int:
+        """Keep a ticket; when it expires."""
+        self._check_open()
+        return self._tickets.issue(ticket, tickets_max)
+
+    async def spend_ticket(self, digest: bytes) -> TicketRow | None:
+        """Take a ticket away."""
+        self._check_open()
+        return self._tickets.spend(digest)
 
     def _check_newest(self, lease: Lease | None) -> None:
         if lease is not None and not self._leases.is_newest(lease):

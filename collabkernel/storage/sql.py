@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete
 from collabkernel import metrics
 from collabkernel.errors import ClosedError, DegradedError, LogDroppedError, StorageError
 from collabkernel.limits import COUNTER_MAX, FILE_BASE_BYTES
-from collabkernel.storage import compaction, files, leases, log, roster, saves, schema, snapshots, versions
+from collabkernel.storage import compaction, files, leases, log, roster, saves, schema, snapshots, tickets, versions
 from collabkernel.storage.append import AppendPlan, storable_refusal
 from collabkernel.storage.base import (
     TIMELINE_BOUNDS,
@@ -32,6 +32,7 @@ from collabkernel.storage.base import (
     SaveRow,
     SiteRow,
     SnapshotRow,
+    TicketRow,
     VersionBounds,
     VersionRow,
 )
@@ -331,6 +332,14 @@ class SqlStorage:
         data = await self._read(partial(saves.base, file_id=file_id, view=view))
         return None if data is None else decompress(data, f"the saved content of file {file_id} as {view}")
 
+    async def issue_ticket(self, ticket: TicketRow, tickets_max: int) -> int:
+        """Keep a ticket; when it expires."""
+        return await self._write(partial(tickets.issue, ticket=ticket, tickets_max=tickets_max), is_passing=True)
+
+    async def spend_ticket(self, digest: bytes) -> TicketRow | None:
+        """Take a ticket away."""
+        return await self._write(partial(tickets.spend, digest=digest), is_passing=True)
+
     async def _connect(self) -> None:
         self.is_durable = await self._database.open()
         if not await self._database.read(schema.is_current):
@@ -376,21 +385,21 @@ class SqlStorage:
         with self._explained():
             await self._database.append(attempt.run)
 
-    async def _write(self, work: Callable[[Connection], T], *, is_long: bool = False) -> T:
+    async def _write(self, work: Callable[[Connection], T], *, is_long: bool = False, is_passing: bool = False) -> T:
         """Run a transaction to its end, whatever becomes of the caller.
 
         A transaction that was cancelled in its COMMIT would leave a connection of unknown state, and nobody knowing
         what is stored.
         """
         self._check_open()
-        task = asyncio.get_running_loop().create_task(self._transaction(work, is_long))
+        task = asyncio.get_running_loop().create_task(self._transaction(work, is_long, is_passing))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         return await asyncio.shield(task)
 
-    async def _transaction(self, work: Callable[[Connection], T], is_long: bool) -> T:
+    async def _transaction(self, work: Callable[[Connection], T], is_long: bool, is_passing: bool) -> T:
         with self._explained():
-            return await self._database.write(work, is_long=is_long)
+            return await self._database.write(work, is_long=is_long, is_passing=is_passing)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -143,6 +143,21 @@ leases = Table(
     Column("expires_ms", BigInteger, nullable=False),
 )
 
+# What nobody has spent yet.
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),  # SHA-256 of the secret
+    Column("room", Text, nullable=False),  # by name: it need not exist yet
+    Column("actor", Text, nullable=False),
+    Column("user", Text, nullable=False),  # JSON
+    Column("role", Integer, nullable=False),
+    Column("origin", Text, nullable=False),  # empty for none
+    Column("expires_ms", BigInteger, nullable=False),  # by the database's clock
+)
+
+Index("ix_tickets_expires_ms", tickets.c.expires_ms)
+
 files = Table(
     "files",
     metadata,

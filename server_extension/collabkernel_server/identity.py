@@ -29,7 +29,12 @@ def principal_of(user: User, role: Role) -> Principal:
     """How a room knows this user. A colour that is no ``#rrggbb`` (JupyterLab's are CSS variables) is left out."""
     color = user.color if user.color and _COLOR.fullmatch(user.color) else ""
     name = _shown(user.display_name or user.name)[:_NAME_CHARS_MAX]
-    return Principal(actor=_actor(_storable(user.username)), name=name, color=color, role=role)
+    return Principal(actor=actor_of(user), name=name, color=color, role=role)
+
+
+def actor_of(user: User) -> str:
+    """Who this user is in the log."""
+    return _actor(_storable(user.username))
 
 
 def _storable(username: str) -> str:

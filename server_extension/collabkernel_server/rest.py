@@ -20,7 +20,7 @@ from collabkernel.errors import CollabKernelError
 from collabkernel.wire.messages import Role
 from collabkernel_server.handler import ApiError, RoomsHandlerBase, api_error
 from collabkernel_server.identity import RESOURCE, principal_of, role_of
-from collabkernel_server.tickets import check_origin_name
+from collabkernel_server.tickets import check_origin_name, mint
 
 PAGE_ROOMS_MAX = 1000
 PIECE_ITEMS = 500
@@ -181,15 +181,17 @@ class TicketHandler(KernelApiHandler):
 
         The answer is ``{"ticket", "expires_ms", "url"}``: ``expires_ms`` is in milliseconds since the Unix epoch,
         ``url`` the WebSocket's, to which ``?auth_ticket=`` is added. ``origin`` allows one page of another origin to
-        use it.
+        use it. Any server on the database takes it.
         """
         room_id, origin = self._request()
         self.service.check_room_name(room_id)
-        (await self.service.hub()).check_open()
+        hub = await self.service.hub()
+        hub.check_open()
         role = await role_of(self, self.user)
         if role is None:
             raise ApiError(403, "access-denied", "you may not read rooms on this server")
-        ticket, expires_ms = self.service.tickets.mint(room_id, self.user, role, origin)
+        ttl_ms = self.service.limits.ticket_ttl_ms
+        ticket, expires_ms = await mint(hub.tickets, room_id, self.user, role, origin, ttl_ms)
         self.set_header("Cache-Control", "no-store")
         self.reply({"ticket": ticket, "expires_ms": expires_ms, "url": self._socket_url(room_id)})
 

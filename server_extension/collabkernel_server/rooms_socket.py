@@ -11,14 +11,14 @@ from collections.abc import Awaitable
 from jupyter_server.auth.decorator import ws_authenticated
 from tornado.websocket import WebSocketHandler
 
-from collabkernel.errors import BadTicketError, CollabKernelError
+from collabkernel.errors import CollabKernelError
 from collabkernel.server.hub import Connection, Hub
 from collabkernel.wire.frames import bye_part
 from collabkernel.wire.messages import Bye, Role
 from collabkernel_server.handler import ApiError, api_error
 from collabkernel_server.identity import principal_of, role_of
 from collabkernel_server.socket_handler import SocketHandler
-from collabkernel_server.tickets import Ticket
+from collabkernel_server.tickets import Ticket, spend
 
 SUBPROTOCOL = "collabkernel.v1"
 TICKET_ARGUMENT = "auth_ticket"
@@ -44,8 +44,9 @@ class RoomSocket(SocketHandler):
             return
         self.accept_user(None)
         try:
-            self._ticket = self.service.tickets.spend(secret, self.path_kwargs["room_id"])
-        except BadTicketError as error:
+            hub = await self.service.hub()
+            self._ticket = await spend(hub.tickets, secret, self.path_kwargs["room_id"])
+        except CollabKernelError as error:
             raise api_error(error) from None
         self.accept_user(self._ticket.user)
 
@@ -54,11 +55,7 @@ class RoomSocket(SocketHandler):
         """Check the rest, then become a WebSocket."""
         try:
             self.service.check_room_name(room_id)
-            role = await role_of(self, self.user)
-            if role is None:
-                raise ApiError(403, "access-denied", "you may not read rooms on this server")
-            # A ticket never gives more than its owner had when it was made, nor more than he has now.
-            self._role = min(role, self._ticket.role) if self._ticket is not None else role
+            self._role = await self._role_now()
             offered = [name.strip() for name in self.request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
             if SUBPROTOCOL not in offered:
                 raise ApiError(400, "subprotocol-required", f"open the WebSocket with the subprotocol {SUBPROTOCOL}")
@@ -67,6 +64,20 @@ class RoomSocket(SocketHandler):
         except CollabKernelError as error:
             raise api_error(error) from error
         await WebSocketHandler.get(self, room_id=room_id)
+
+    async def _role_now(self) -> Role:
+        """A ticket never gives more than its owner had when it was made, nor more than he has now.
+
+        Raises:
+            ApiError: He may not even read.
+        """
+        ticket = self._ticket
+        if ticket is not None and not ticket.is_user_whole:
+            return ticket.role
+        role = await role_of(self, self.user)
+        if role is None:
+            raise ApiError(403, "access-denied", "you may not read rooms on this server")
+        return role if ticket is None else min(role, ticket.role)
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         """Ours; ``get`` has made sure that it is offered."""

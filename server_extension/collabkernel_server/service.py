@@ -1,4 +1,4 @@
-"""The hub of one server process, with what its handlers share: tickets, the kernels' credential, the open sockets."""
+"""The hub of one server process, with what its handlers share: the kernels' credential, the open sockets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import Any, Protocol
 from collabkernel.errors import InvalidRoomNameError, ServerStoppingError, StorageError
 from collabkernel.limits import Limits
 from collabkernel.room.names import check_room_name
-from collabkernel.server.hub import Hub, wall_clock_ms
+from collabkernel.server.hub import Hub
 from collabkernel_server.credentials import KernelCredential
 from collabkernel_server.heap import keep_little
-from collabkernel_server.tickets import TicketBox
 
 START_RETRY_MS = 1000
 """A hub that would not start is not tried again before this, so that a flood of requests cannot hammer the database."""
@@ -46,7 +45,6 @@ class RoomService:
         self.limits = limits
         self.credential = credential
         self.ping_interval_s = ping_interval_s
-        self.tickets = TicketBox(limits.ticket_ttl_ms, limits.tickets_outstanding, wall_clock_ms)
         self._make_hub = make_hub
         self._room_name = re.compile(room_name_pattern)
         self._log = log

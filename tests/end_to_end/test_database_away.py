@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 import collabkernel
 from collabkernel.client.async_room import AsyncRoom
@@ -21,7 +23,7 @@ from collabkernel.wire.state import encode_state
 from tests.bounds import HANG_S
 from tests.contract.databases import running_postgres
 from tests.contract.line import Line
-from tests.server_extension.running_server import RunningServer
+from tests.server_extension.running_server import Member, RunningServer, xsrf_headers
 
 ROOM = "away"
 LIMITS = replace(Limits(), reconnect_max_ms=500)
@@ -101,6 +103,7 @@ async def live_through(url: str, folder: Path) -> RunningServer:
         ann.list("log").append("first")
         await ann.flush()
         for n in range(TURNS):
+            ticket = await asyncio.to_thread(server.mint, ROOM)
             await edit_while_it_is_away(line, direct, ann, bob, n)
             assert await is_degraded(server)
             refused = await asyncio.to_thread(server.open, ROOM)
@@ -108,10 +111,12 @@ async def live_through(url: str, folder: Path) -> RunningServer:
             assert bye is not None
             assert (bye.code, bye.retry_after_ms) == ("degraded", 2000)
             assert "database does not answer" in await listed(server)
+            await asyncio.to_thread(refuse_tickets, server, ticket)
 
             line.heal()
             await asyncio.gather(ann.flush(HANG_S), bob.flush(HANG_S))
             await until(lambda: ann.replica.through == bob.replica.through, "the rest of the log")
+            (await asyncio.to_thread(open_with, server, ticket)).socket.close()
         assert not await is_degraded(server)
         assert "degraded" not in await listed(server)
         wanted = Counter(["first", *[f"{name} {n}" for n in range(TURNS) for name in ("ann", "bob")]])
@@ -124,6 +129,21 @@ async def live_through(url: str, folder: Path) -> RunningServer:
     line.close()
     await direct.close()
     return server
+
+
+def open_with(server: RunningServer, ticket: str) -> Member:
+    return server.open(ROOM, f"?auth_ticket={ticket}", person=None)
+
+
+def refuse_tickets(server: RunningServer, ticket: str) -> None:
+    """None is given and none is spent, and who asks is told to come back."""
+    minting = server.request("POST", "collabkernel/api/auth_ticket", {"room": ROOM}, **xsrf_headers())
+    assert (minting.status, minting.json["code"], minting.json["retry_after_ms"]) == (503, "degraded", 2000)
+    with pytest.raises(InvalidStatus) as spending:
+        open_with(server, ticket)
+    answer = spending.value.response
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert json.loads(answer.body)["code"] == "degraded"
 
 
 def _bytes(room: AsyncRoom) -> bytes:

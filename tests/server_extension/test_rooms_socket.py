@@ -85,6 +85,13 @@ def test_ticket_of_a_reader_reads(server: RunningServer) -> None:
         assert member.greet().role == Role.READER
 
 
+def test_ticket_of_a_login_with_rights_of_its_own_has_the_role_that_he_had(server: RunningServer) -> None:
+    for person, role in (("hub-ann", Role.WRITER), ("reader", Role.READER)):
+        query = f"?auth_ticket={server.mint('ws-hub', person=person)}"
+        with server.open("ws-hub", query, person=None) as member:
+            assert member.greet().role is role
+
+
 def test_ticket_is_not_logged(server: RunningServer) -> None:
     good, wrong_room = server.mint("ws-log"), server.mint("ws-log")
     server.join("ws-log", f"?auth_ticket={good}", person=None).socket.close()

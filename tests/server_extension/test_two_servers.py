@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from tests.bounds import HANG_S
 from tests.bus.valkey import Valkey
@@ -57,6 +61,54 @@ def test_what_both_store_at_once_both_show_once(servers: dict[str, RunningServer
     for server in servers.values():
         answer = server.request("GET", f"collabkernel/api/rooms/{ROOM}").json
         assert (answer["seq"], answer["state"]) == (2 * EDITS, expected)
+
+
+def test_a_ticket_of_one_server_is_spent_once_at_the_other(servers: dict[str, RunningServer]) -> None:
+    one, two = servers.values()
+    query = f"?auth_ticket={one.mint('tickets', person='reader')}"
+
+    with two.open("tickets", query, person=None) as member:
+        assert member.socket.subprotocol == "collabkernel.v1"
+    for server in (one, two):
+        assert refused(server, "tickets", query) == (403, "bad-ticket")
+
+
+def test_a_ticket_that_is_spent_at_two_servers_at_once_opens_one_socket(servers: dict[str, RunningServer]) -> None:
+    with ThreadPoolExecutor() as pool:
+        for _ in range(10):
+            query = f"?auth_ticket={servers['one'].mint('race')}"
+            came = list(pool.map(partial(came_in, room="race", query=query), servers.values()))
+            assert sorted(came) == [False, True]
+
+
+def test_a_ticket_is_for_its_room_and_origin_at_every_server(servers: dict[str, RunningServer]) -> None:
+    one, two = servers.values()
+    page = "https://page.example"
+    query = f"?auth_ticket={one.mint('origin', origin=page)}"
+
+    two.open("origin", query, person=None, origin=page).socket.close()
+    assert refused(two, "other", f"?auth_ticket={one.mint('origin')}") == (403, "bad-ticket")
+    with pytest.raises(InvalidStatus) as foreign:
+        two.open("origin", f"?auth_ticket={one.mint('origin')}", person=None, origin=page)
+    assert foreign.value.response.status_code == 403
+
+
+def came_in(server: RunningServer, room: str, query: str) -> bool:
+    """Whether a ticket opens a socket."""
+    try:
+        server.open(room, query, person=None).socket.close()
+    except InvalidStatus as error:
+        if error.response.status_code != 403:
+            raise
+        return False
+    return True
+
+
+def refused(server: RunningServer, room: str, query: str) -> tuple[int, str]:
+    """Status and code."""
+    with pytest.raises(InvalidStatus) as error:
+        server.open(room, query, person=None)
+    return error.value.response.status_code, str(json.loads(error.value.response.body)["code"])
 
 
 def test_a_room_deleted_at_one_server_ends_at_the_other(servers: dict[str, RunningServer]) -> None:

@@ -20,6 +20,7 @@ WRITER = """
 import asyncio, json, sys
 from tests.storage.recording_vfs import RecordingVfs
 from collabkernel.storage import open_storage
+from collabkernel.storage.base import TicketRow
 from tests.contract.authors import enter
 
 async def main(folder, durable, appends):
@@ -29,6 +30,9 @@ async def main(folder, durable, appends):
     author = await enter(storage)
     acks = []
     for i in range(appends):
+        ticket = TicketRow(b"%d" % i, "plan", "ann", "{}", 1, "", 60_000)
+        await storage.issue_ticket(ticket, 10_000)
+        vfs.events.append("issue ticket")
         [answer] = await storage.append([author.next(40)])
         vfs.events.append(f"ack {answer.seq}")
         left = {name: data.hex() for name, data in vfs.left_by_a_power_cut().items()}
@@ -85,6 +89,14 @@ def test_every_append_is_synced_before_its_answer(tmp_path: Path):
     assert sum(event.startswith("ack") for event in events) == APPENDS
     assert unsynced_acks(events) == []
     assert events.count("sync rooms.db-wal") >= APPENDS
+
+
+def test_a_ticket_waits_for_no_disk_and_keeps_no_append_from_it(tmp_path: Path):
+    """Every append above has a ticket's commit before it."""
+    events = write(tmp_path, "durable")["events"]
+
+    unsynced = unsynced_acks([event.replace("issue", "ack") for event in events])
+    assert unsynced == ["ack ticket"] * APPENDS
 
 
 def test_a_power_cut_after_an_answer_loses_nothing_of_it(tmp_path: Path):

@@ -10,7 +10,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from collabkernel.storage.base import Appended, OpRow, RoomRow, SnapshotRow
+from collabkernel.storage.base import Appended, OpRow, RoomRow, SnapshotRow, TicketRow
 from collabkernel.storage.database import make_database, parse_url
 from collabkernel.storage.sql import SqlStorage
 from tests.contract.authors import HLC, NOW_MS, Author
@@ -73,3 +73,5 @@ async def test_what_was_stored_is_there_and_the_new_tables_too(storage: SqlStora
     assert await storage.record_save(file.file_id, lease, view="text:file", hash="h", seq=3, base=b"b", now_ms=NOW_MS)
     await storage.save_version("plan", 3, "first", b"state", NOW_MS)
     assert await storage.version_state("plan", 3) == b"state"
+    await storage.issue_ticket(TicketRow(b"d" * 32, "plan", "ann", "{}", 1, "", 60_000), 10)
+    assert await storage.spend_ticket(b"d" * 32) is not None

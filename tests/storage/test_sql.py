@@ -34,8 +34,8 @@ class FaultyDatabase:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
-    async def write(self, work: Callable[[Any], Any], *, is_long: bool = False) -> Any:
-        return await self._run(partial(self._real.write, is_long=is_long), work)
+    async def write(self, work: Callable[[Any], Any], *, is_long: bool = False, is_passing: bool = False) -> Any:
+        return await self._run(partial(self._real.write, is_long=is_long, is_passing=is_passing), work)
 
     async def append(self, work: Callable[[Any], Any]) -> Any:
         return await self._run(self._real.append, work)

@@ -50,6 +50,7 @@ async def test_settings(path: Path, durable: bool, synchronous: int):
 
     assert await database.open() is durable
     assert await database.write(pragmas) == ["wal", synchronous, 1]
+    assert await database.write(pragmas, is_passing=True) == ["wal", 1, 1]
     assert await database.read(pragmas) == ["wal", synchronous, 1]
 
     await database.close()
