@@ -45,6 +45,7 @@ class RoomSocket(SocketHandler):
         self.accept_user(None)
         try:
             hub = await self.service.hub()
+            hub.check_open()  # before it is spent: a load balancer shows the same one to the next server
             self._ticket = await spend(hub.tickets, secret, self.path_kwargs["room_id"])
         except CollabKernelError as error:
             raise api_error(error) from None

@@ -23,7 +23,15 @@ WAIT_S = 300
 class Writers:
     """The processes of the clients."""
 
-    def __init__(self, room: str, cluster: Cluster, processes: int, clients: int, pause_s: float) -> None:
+    def __init__(
+        self,
+        room: str,
+        cluster: Cluster,
+        processes: int,
+        clients: int,
+        pause_s: float,
+        urls: list[str] | None = None,
+    ) -> None:
         """Start them.
 
         Args:
@@ -32,10 +40,11 @@ class Writers:
             processes: How many.
             clients: In each process.
             pause_s: Between two writes of one client, on average.
+            urls: By which they know the servers; None: each by its own.
         """
         self._processes = []
         for number in range(processes):
-            plan = Plan(room, cluster.urls, cluster.servers[0].token, clients, number * clients, pause_s)
+            plan = Plan(room, urls or cluster.urls, cluster.servers[0].token, clients, number * clients, pause_s)
             command = [sys.executable, "-m", "tests.end_to_end.servers_run", json.dumps(asdict(plan))]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
             self._processes.append(subprocess.Popen(command, cwd=ROOT, text=True, **pipes))  # type: ignore[call-overload]
