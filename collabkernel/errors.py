@@ -34,6 +34,8 @@
     │       └── TooManyError          too-many
     ├── StorageError                  storage-error        the world
     │   ├── DegradedError             degraded              nobody's; it is asked again
+    │   │   └── BlobsAwayError        degraded              the same, of what is outside the database
+    │   ├── BlobLostError             blob-lost             put it back, or restore a backup
     │   ├── RoomNotFoundError         room-not-found
     │   ├── LogDroppedError           log-dropped           read a snapshot instead
     │   ├── LeaseLostError            lease-lost            somebody else does it by now
@@ -301,6 +303,16 @@ class DegradedError(StorageError):
     code = "degraded"
     retry_after_ms = 2000
     """Who was not let in comes back after this: some tries of the server to reach its database."""
+
+
+class BlobsAwayError(DegradedError):
+    """The place of blobs outside the database (``blob_url``) does not answer, or takes nothing."""
+
+
+class BlobLostError(StorageError):
+    """A part of a snapshot is missing or damaged. The room is made again from its log, if that goes back as far."""
+
+    code = "blob-lost"
 
 
 class RoomNotFoundError(StorageError):

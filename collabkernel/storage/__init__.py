@@ -5,7 +5,7 @@ from __future__ import annotations
 from collabkernel.storage.base import Storage
 
 
-def open_storage(url: str, durable: bool = True) -> Storage:
+def open_storage(url: str, durable: bool = True, blob_url: str = "") -> Storage:
     """A storage for a database URL; call its ``open()`` before anything else.
 
     Args:
@@ -13,15 +13,18 @@ def open_storage(url: str, durable: bool = True) -> Storage:
             ``memory://`` for a database in this process that ends with it.
         durable: Whether an append waits for the disk. Without, a power cut may take the last moments of
             acknowledged work; ``Storage.is_durable`` is then False and acks say ``buffered``.
+        blob_url: Where large parts of snapshots are, as ``file:///srv/blobs`` or ``s3://bucket/prefix`` (``blobs``);
+            empty for the database. Rooms in memory have them there.
 
     Raises:
-        StorageError: If the URL names no database that we know, or its driver is not installed.
+        StorageError: If a URL names nothing that we know, or its driver is not installed.
     """
     if url.split(":", 1)[0] == "memory":
         from collabkernel.storage.memory import MemoryStorage
 
         return MemoryStorage()
     # SQLAlchemy takes 0.3 s to import; rooms in memory do without.
+    from collabkernel.storage.blobs import BlobStore
     from collabkernel.storage.sql import SqlStorage
 
-    return SqlStorage(url, durable)
+    return SqlStorage(url, durable, blobs=BlobStore(blob_url) if blob_url else None)

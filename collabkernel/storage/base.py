@@ -450,12 +450,28 @@ class Storage(Leases, Files, Versions, Tickets, Protocol):
             StorageError: If the snapshot's seq is ahead of the log.
         """
 
-    async def latest_snapshot(self, room_id: str, wanted: Sequence[str] | None = None) -> SnapshotRow | None:
+    async def latest_snapshot(
+        self, room_id: str, wanted: Sequence[str] | None = None, before_seq: int | None = None
+    ) -> SnapshotRow | None:
         """The newest snapshot, or None.
 
         Args:
             room_id: The room.
             wanted: Read these of its parts alone, as far as it has them; None: all.
+            before_seq: Of those below this; the one before the newest is kept in case that cannot be read.
+
+        Raises:
+            BlobLostError: A part of it is missing or damaged. A save that has this part again writes it anew.
+            BlobsAwayError: A part is outside the database, where nobody answers. The same holds.
+        """
+
+    async def sweep_blobs(self, rest: Rest | None = None) -> int:
+        """Remove parts of snapshots outside the database that nothing names, a day after they were written.
+
+        Returns how many. Between its steps ``rest`` is awaited.
+
+        Raises:
+            BlobsAwayError: They cannot be reached.
         """
 
     async def list_rooms(self, limit: int = 1000, after: str = "") -> list[RoomRow]:

@@ -275,14 +275,23 @@ class MemoryStorage:
             del room.snapshots[seq]
         room.row = replace(room.row, snapshot_seq=max(room.snapshots))
 
-    async def latest_snapshot(self, room_id: str, wanted: Sequence[str] | None = None) -> SnapshotRow | None:
+    async def latest_snapshot(
+        self, room_id: str, wanted: Sequence[str] | None = None, before_seq: int | None = None
+    ) -> SnapshotRow | None:
         """The newest snapshot, or these of its parts; or None."""
         room = self._room(room_id)
-        if room is None or not room.snapshots:
+        seqs = [seq for seq in room.snapshots if before_seq is None or seq < before_seq] if room is not None else []
+        if room is None or not seqs:
             return None
-        seq = max(room.snapshots)
+        seq = max(seqs)
         parts = room.snapshots[seq]
         return SnapshotRow(room_id, seq, {name: parts[name] for name in parts if wanted is None or name in wanted})
+
+    async def sweep_blobs(self, rest: Rest | None = None) -> int:
+        """Nothing is outside."""
+        del rest
+        self._check_open()
+        return 0
 
     async def list_rooms(self, limit: int = 1000, after: str = "") -> list[RoomRow]:
         """Rooms by id, after ``after``."""

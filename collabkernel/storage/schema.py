@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect, text
 
 from collabkernel.errors import StorageError
 
-HEAD = "0003"
+HEAD = "0004"
 """Revision of the newest migration."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 

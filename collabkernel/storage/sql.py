@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete
 from collabkernel import metrics
 from collabkernel.errors import ClosedError, DegradedError, LogDroppedError, StorageError
 from collabkernel.limits import COUNTER_MAX, FILE_BASE_BYTES
-from collabkernel.storage import compaction, files, leases, log, roster, saves, schema, snapshots, tickets, versions
+from collabkernel.storage import compaction, files, leases, log, roster, saves, schema, tickets, versions
 from collabkernel.storage.append import AppendPlan, storable_refusal
 from collabkernel.storage.base import (
     TIMELINE_BOUNDS,
@@ -36,21 +36,19 @@ from collabkernel.storage.base import (
     VersionBounds,
     VersionRow,
 )
+from collabkernel.storage.blobs import BlobStore
 from collabkernel.storage.compression import compressed, decompress
 from collabkernel.storage.database import Database, make_database, parse_url
 from collabkernel.storage.failures import DATABASE_ERRORS, explain
 from collabkernel.storage.inserts import insert_if_new
 from collabkernel.storage.rules import check_move, check_path
+from collabkernel.storage.sql_snapshots import SqlSnapshots
 from collabkernel.storage.statements import Statements
 from collabkernel.storage.tables import rooms
 
 RETRY_S = 10.0
 """A failed batch is retried room by room for this long, and until the database does not answer; rooms whose turn does
 not come fail with it."""
-_COMPRESS_IN_THREAD_BYTES = 64 << 10
-"""Below, compressing takes less than handing it to a thread and back."""
-_SAVE_ATTEMPTS = 5
-"""Another server would have to drop a blob that we are about to share, at each of them."""
 
 T = TypeVar("T")
 
@@ -58,19 +56,23 @@ T = TypeVar("T")
 class SqlStorage:
     """A ``Storage`` in a database; ``base.Storage`` has the promises."""
 
-    def __init__(self, url: str, durable: bool = True, database: Database | None = None) -> None:
+    def __init__(
+        self, url: str, durable: bool = True, database: Database | None = None, blobs: BlobStore | None = None
+    ) -> None:
         """Take the URL of a database; nothing is connected before ``open``.
 
         Args:
             url: As ``open_storage`` takes it, but for ``memory://``.
             durable: Whether an append waits for the disk.
             database: Used in place of the one at the URL.
+            blobs: Where large parts of snapshots go; None for the database.
 
         Raises:
             StorageError: If the URL names no database that we know, or its driver is not installed.
         """
         self._database = make_database(parse_url(url), durable) if database is None else database
         self._is_open = False
+        self._snapshots = SqlSnapshots(self._read, self._write, blobs)
         self._writes: set[asyncio.Task[object]] = set()
         """Transactions under way: they are finished even if their callers are cancelled."""
         self.is_durable = durable
@@ -82,16 +84,19 @@ class SqlStorage:
         try:
             with self._explained():
                 await self._connect()
+            self._is_open = True
+            await self._snapshots.open()
         except BaseException:
+            self._is_open = False
             await self._database.close()
             raise
-        self._is_open = True
 
     async def close(self) -> None:
         """Finish what is under way and disconnect."""
         self._is_open = False
         if self._writes:
             await asyncio.wait(self._writes)
+        self._snapshots.close()
         with self._explained():
             await self._database.close()
 
@@ -188,23 +193,17 @@ class SqlStorage:
 
     async def save_snapshot(self, snapshot: SnapshotRow, now_ms: int) -> None:
         """Write a snapshot; equal parts share a blob; only the newest two are kept."""
-        room_id = snapshot.room_id
-        manifest = {partition: snapshots.content_hash(state) for partition, state in snapshot.parts.items()}
-        state_by_hash = {manifest[partition]: state for partition, state in snapshot.parts.items()}
-        for _ in range(_SAVE_ATTEMPTS):
-            missing = await self._read(partial(snapshots.missing_blobs, room_id=room_id, hashes=manifest.values()))
-            data = await _compressed([state_by_hash[name] for name in missing])
-            save = partial(
-                snapshots.save, room_id=room_id, seq=snapshot.seq, manifest=manifest, data=data, now_ms=now_ms
-            )
-            if await self._write(save):
-                return
-        raise StorageError(f"snapshot of room {room_id!r}: others kept dropping its blobs; try again")
+        await self._snapshots.save(snapshot, now_ms)
 
-    async def latest_snapshot(self, room_id: str, wanted: Sequence[str] | None = None) -> SnapshotRow | None:
+    async def latest_snapshot(
+        self, room_id: str, wanted: Sequence[str] | None = None, before_seq: int | None = None
+    ) -> SnapshotRow | None:
         """The newest snapshot, or these of its parts; or None."""
-        found = await self._read(partial(snapshots.latest, room_id=room_id, wanted=wanted))
-        return None if found is None else SnapshotRow(room_id, *found)
+        return await self._snapshots.latest(room_id, wanted, before_seq)
+
+    async def sweep_blobs(self, rest: Rest | None = None) -> int:
+        """Remove what is outside and not named."""
+        return await self._snapshots.sweep(rest)
 
     async def list_rooms(self, limit: int = 1000, after: str = "") -> list[RoomRow]:
         """Rooms by id, after ``after``."""
@@ -452,9 +451,3 @@ def _insert_room(connection: Connection, room_id: str, now_ms: int) -> None:
 
 def _delete_room(connection: Connection, room_id: str) -> bool:
     return connection.execute(delete(rooms).where(rooms.c.id == room_id)).rowcount == 1
-
-
-async def _compressed(states: Sequence[bytes]) -> dict[str, bytes]:
-    if sum(map(len, states)) < _COMPRESS_IN_THREAD_BYTES:
-        return snapshots.compress(states)
-    return await asyncio.to_thread(snapshots.compress, states)

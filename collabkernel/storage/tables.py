@@ -119,7 +119,16 @@ blobs = Table(
     metadata,
     _room(),
     Column("hash", Text, primary_key=True),
-    Column("data", LargeBinary, nullable=False),  # zstd
+    Column("data", LargeBinary, nullable=False),  # zstd; empty where the blob is outside
+    Column("place", Text, nullable=False, server_default=""),  # in a BlobStore; empty where it is here
+)
+
+# One row: the folder of this database in a BlobStore, so that two databases in one store leave each other's alone.
+blob_space = Table(
+    "blob_space",
+    metadata,
+    Column("key", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
 )
 
 versions = Table(

@@ -11,8 +11,11 @@ import pytest
 
 from collabkernel.storage import open_storage
 from collabkernel.storage.base import Storage
+from collabkernel.storage.blobs import BlobStore
+from collabkernel.storage.sql import SqlStorage
 from tests.bus.valkey import Valkey, ValkeyCluster
 from tests.contract.databases import running_postgres
+from tests.contract.s3 import S3, running_s3
 
 
 @pytest.fixture(scope="session")
@@ -64,10 +67,35 @@ def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("postgres_url"))
 
 
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """One S3 for all tests that leave it running."""
+    with running_s3() as server:
+        yield server
+
+
 @pytest.fixture
-async def storage(storage_url: str) -> AsyncIterator[Storage]:
+def blob_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where all blobs are; in the database unless a test names another kind."""
+    match getattr(request, "param", ""):
+        case "file":
+            return (tmp_path / "blobs").as_uri()
+        case "s3":
+            return str(request.getfixturevalue("s3").url)
+    return ""
+
+
+def make_storage(storage_url: str, blob_url: str) -> Storage:
+    """A storage whose blobs, however small, are at a URL."""
+    if not blob_url:
+        return open_storage(storage_url)
+    return SqlStorage(storage_url, blobs=BlobStore(blob_url, outside_bytes=0))
+
+
+@pytest.fixture
+async def storage(storage_url: str, blob_url: str) -> AsyncIterator[Storage]:
     """An open storage without rooms."""
-    storage = open_storage(storage_url)
+    storage = make_storage(storage_url, blob_url)
     await storage.open()
     for room in await storage.list_rooms():
         await storage.delete_room(room.room_id)
@@ -76,12 +104,12 @@ async def storage(storage_url: str) -> AsyncIterator[Storage]:
 
 
 @pytest.fixture
-async def other(storage_url: str, storage: Storage) -> AsyncIterator[Storage]:
+async def other(storage_url: str, blob_url: str, storage: Storage) -> AsyncIterator[Storage]:
     """The same database through another storage, as another server has it; in memory there is only one."""
     if storage_url == "memory://":
         yield storage
         return
-    other = open_storage(storage_url)
+    other = make_storage(storage_url, blob_url)
     await other.open()
     yield other
     await other.close()

@@ -11,7 +11,9 @@ from collabkernel.errors import RoomNotFoundError, StorageError
 from collabkernel.storage.base import SnapshotRow, Storage
 from tests.contract.authors import NOW_MS, enter
 
-pytestmark = pytest.mark.anyio
+PLACES = [("memory", ""), ("sqlite", ""), ("postgres", ""), ("sqlite", "file"), ("sqlite", "s3"), ("postgres", "s3")]
+"""Databases, and where blobs are."""
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize(("storage_url", "blob_url"), PLACES, indirect=True)]
 
 
 async def test_the_newest_snapshot_is_given_back(storage: Storage):
@@ -25,6 +27,18 @@ async def test_the_newest_snapshot_is_given_back(storage: Storage):
 
     assert await storage.latest_snapshot("plan") == SnapshotRow("plan", 9, {"live": b"at 9", "tree": b""})
     assert (await storage.head("plan")).snapshot_seq == 9
+
+
+async def test_the_one_before_the_newest_is_kept(storage: Storage):
+    ann = await enter(storage)
+    await storage.append([ann.next(9)])
+    for seq in (3, 5, 9):
+        await storage.save_snapshot(SnapshotRow("plan", seq, {"live": b"at %d" % seq, "tree": b""}), NOW_MS)
+
+    assert await storage.latest_snapshot("plan", before_seq=9) == SnapshotRow("plan", 5, {"live": b"at 5", "tree": b""})
+    assert await storage.latest_snapshot("plan", ("live",), 9) == SnapshotRow("plan", 5, {"live": b"at 5"})
+    assert await storage.latest_snapshot("plan", before_seq=5) is None
+    assert await storage.sweep_blobs() == 0, "nothing is as old"
 
 
 async def test_parts_of_a_snapshot_are_read_alone(storage: Storage):
