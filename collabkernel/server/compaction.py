@@ -110,6 +110,12 @@ class Compaction:
         """Count what was done elsewhere, such as in the database. In a turn."""
         self._allowance.spend(cpu_s, time.monotonic())
 
+    async def rest(self, took_s: float) -> None:
+        """Count what the database took, or a lock was waited for, and rest for it. Not in a turn."""
+        self.spend(took_s)
+        async with self.turn():
+            pass
+
     def drop_below(self, room_id: str, snapshot_seq: int) -> None:
         """A checked snapshot is there: the log below goes when no server can be so far behind."""
         self._drops.add(room_id, snapshot_seq, self._now_ms())

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from collabkernel import metrics
+from collabkernel.errors import BlobsAwayError
 from collabkernel.limits import Limits
 from collabkernel.server.compaction import Compaction
 from collabkernel.server.log_compaction import LogCompaction, Outcome, holding
@@ -73,7 +74,7 @@ class DailyCompaction:
 
     async def run(self) -> None:
         """Compact once a day, until it is cancelled."""
-        while self._limits.history_days:
+        while True:
             if self._now_ms() >= self._due_ms and self._is_time():
                 try:
                     await self._compact()
@@ -87,18 +88,32 @@ class DailyCompaction:
         return is_hour_of(self._hour_of(self._now_ms()), limits.compact_from_hour, limits.compact_to_hour)
 
     async def _compact(self) -> None:
-        """Compact all that is due, if nobody else does."""
+        """Compact all that is due, and remove what nobody names, if nobody else does."""
         archive = Archive(self._archive_url) if self._archive_url else None
         compaction = LogCompaction(self._storage, self._work, archive=archive)
         async with holding(self._storage, self._holder) as lease:
             if lease is None:
                 return
-            async for room_id in compaction.rooms():
-                if not self._is_time():
-                    log.info("Compaction goes on tomorrow: its hours are over")
-                    break
-                await self._compact_room(compaction, room_id, lease)
+            if self._limits.history_days:
+                await self._compact_rooms(compaction, lease)
+            await self._sweep()
         self._due_ms = self._now_ms() + DAY_MS
+
+    async def _compact_rooms(self, compaction: LogCompaction, lease: Lease) -> None:
+        async for room_id in compaction.rooms():
+            if not self._is_time():
+                log.info("Compaction goes on tomorrow: its hours are over")
+                break
+            await self._compact_room(compaction, room_id, lease)
+
+    async def _sweep(self) -> None:
+        try:
+            count = await self._storage.sweep_blobs(self._work.rest)
+        except BlobsAwayError as error:
+            log.warning("Old blobs were not removed, and will be tried again in a day: %s", error)
+            return
+        if count:
+            log.info("%d blobs were removed that nothing names", count)
 
     async def _compact_room(self, compaction: LogCompaction, room_id: str, lease: Lease) -> None:
         before_ms = max(0, self._now_ms() - self._limits.history_days * DAY_MS)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 
-from collabkernel.errors import InvalidValueError, LogDroppedError, RoomNotFoundError
+from collabkernel.errors import BlobLostError, BlobsAwayError, InvalidValueError, LogDroppedError, RoomNotFoundError
 from collabkernel.limits import VERSION_NAME_BYTES
 from collabkernel.room.document_fold import STATE_PART, DocumentFold
-from collabkernel.server.reader import Reader
-from collabkernel.storage.base import Storage, VersionRow
+from collabkernel.server.reader import Reader, lost_with
+from collabkernel.storage.base import SnapshotRow, Storage, VersionRow
 from collabkernel.wire.y_protocol import EMPTY_UPDATE
+
+log = logging.getLogger(__name__)
 
 READ_TRIES = 4
 """A log may be compacted while it is read; then the newer snapshot has what is gone."""
@@ -31,7 +35,7 @@ class DocumentHistory:
             StorageError: The log has a gap.
         """
         for tries_left in reversed(range(READ_TRIES)):
-            snapshot = await self._storage.latest_snapshot(room_id)
+            snapshot = await self.snapshot(room_id)
             fold = DocumentFold()
             if snapshot is not None:
                 fold = await asyncio.to_thread(DocumentFold.from_parts, snapshot.parts, snapshot.seq)
@@ -43,6 +47,27 @@ class DocumentHistory:
             else:
                 break
         return fold, snapshot.seq if snapshot else 0
+
+    async def snapshot(self, room_id: str) -> SnapshotRow | None:
+        """The newest snapshot; when it cannot be read the one before, or None, if the log goes back as far.
+
+        Raises:
+            BlobLostError: It cannot be read, and the log begins behind the one before it.
+            BlobsAwayError: The same, for now.
+        """
+        try:
+            return await self._storage.latest_snapshot(room_id)
+        except (BlobLostError, BlobsAwayError) as error:
+            row = await self._storage.head(room_id)
+            if row is None:
+                return None
+            older = None
+            with suppress(BlobLostError, BlobsAwayError):
+                older = await self._storage.latest_snapshot(room_id, before_seq=row.snapshot_seq)
+            if (older.seq if older is not None else 0) < row.dropped_seq:
+                raise lost_with(error, row) from error
+            log.warning("Document %s is read from an older snapshot, or its log alone: %s", room_id, error)
+            return older
 
     async def _take_rows(self, room_id: str, fold: DocumentFold, upto_seq: int | None) -> None:
         """Take the rows behind the fold.
@@ -85,7 +110,7 @@ class DocumentHistory:
             StorageError: The database does not answer.
         """
         fold = DocumentFold()
-        snapshot = await self._storage.latest_snapshot(room_id)
+        snapshot = await self.snapshot(room_id)
         if snapshot is not None and snapshot.seq <= seq:
             fold = DocumentFold(snapshot.parts[STATE_PART], snapshot.seq)
         version_seqs = [row.seq for row in await self._storage.versions(room_id) if fold.seq < row.seq <= seq]

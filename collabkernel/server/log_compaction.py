@@ -349,13 +349,10 @@ class LogCompaction:
         room_id = plan.room.room_id
 
         async def rest(took_s: float) -> None:
-            """The database worked as long as that, or a lock was waited for: that calls for rest as well."""
-            self._work.spend(took_s)
             row = await self._storage.head(room_id)
             if row is not None:
                 self._watch(room_id, "drop", row.dropped_seq - plan.room.dropped_seq, plan.ops_count)
-            async with self._work.turn():
-                pass
+            await self._work.rest(took_s)
 
         await self._check_same(plan)
         await self._storage.latest_snapshot(room_id)  # it raises when the snapshot is damaged

@@ -11,9 +11,16 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 from collabkernel.crdt.ids import OpId
-from collabkernel.errors import LogDroppedError, NotKeptError, StorageError, TooLargeError
+from collabkernel.errors import (
+    BlobLostError,
+    BlobsAwayError,
+    LogDroppedError,
+    NotKeptError,
+    StorageError,
+    TooLargeError,
+)
 from collabkernel.room.fold import Fold, part_of_rows
-from collabkernel.storage.base import OpRow, SnapshotRow, Storage
+from collabkernel.storage.base import OpRow, RoomRow, SnapshotRow, Storage
 from collabkernel.wire.frames import snapshot_part
 from collabkernel.wire.room_state import PLACES, decode_room, join_parts
 
@@ -82,12 +89,21 @@ async def _ahead(chunks: AsyncIterator[Sequence[OpRow]]) -> AsyncIterator[Sequen
         await asyncio.gather(reading, return_exceptions=True)
 
 
+def lost_with(error: BlobLostError | BlobsAwayError, row: RoomRow) -> BlobLostError | BlobsAwayError:
+    """Say what is lost with a snapshot that the log cannot make again, and what to do."""
+    return type(error)(
+        f"{error}. The log goes back to {row.dropped_seq + 1} only, so what the room was before is in that blob alone: "
+        "put it back, or restore the database and its blobs from one backup"
+    )
+
+
 class Reader:
     """Reads rooms from the storage."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
+        self._mending = asyncio.Lock()
         self._parts: OrderedDict[tuple[str, int, int, bool, bool], asyncio.Task[tuple[tuple[bytes, ...], int]]] = (
             OrderedDict()
         )
@@ -153,7 +169,7 @@ class Reader:
         known_seq = known[0] if known is not None else 0
         kept_seq = max([each.seq for each in await self._storage.versions(room_id) if each.seq <= seq], default=0)
         if row is not None and max(known_seq, kept_seq) < row.snapshot_seq <= seq:
-            snapshot = await self._storage.latest_snapshot(room_id)
+            snapshot = await self.snapshot(room_id)
             if snapshot is not None and snapshot.seq <= seq:
                 return await asyncio.to_thread(Fold.from_parts, snapshot.parts)
         state = known[1] if known is not None else b""
@@ -169,12 +185,59 @@ class Reader:
             raise NotKeptError(room_id, f"seq {seq}", from_seq or None, min([*later, row.snapshot_seq]))
 
     async def _fold_once(self, room_id: str, upto_seq: int | None) -> tuple[Fold, int]:
-        snapshot = await self._storage.latest_snapshot(room_id)
+        snapshot = await self.snapshot(room_id)
         fold = Fold()
         if snapshot is not None:
             fold = await asyncio.to_thread(Fold.from_parts, snapshot.parts)
         await self._follow(room_id, fold, upto_seq)
         return fold, snapshot.seq if snapshot else 0
+
+    async def snapshot(self, room_id: str, wanted: Sequence[str] | None = None) -> SnapshotRow | None:
+        """The newest snapshot of a room, or these of its parts; one that cannot be read is made again.
+
+        Raises:
+            BlobLostError: It cannot be read, nor made again from what was kept before it and the log since.
+            BlobsAwayError: The same, for now.
+            StorageError: The database does not answer.
+        """
+        try:
+            return await self._storage.latest_snapshot(room_id, wanted)
+        except (BlobLostError, BlobsAwayError) as error:
+            await self._mend(room_id, error)
+        return await self._storage.latest_snapshot(room_id, wanted)
+
+    async def _mend(self, room_id: str, error: BlobLostError | BlobsAwayError) -> None:
+        """Write a snapshot of the newest state before it that can be read, and the log since.
+
+        One at a time on this server: each is a room in memory, and a long log is seconds of a thread.
+        """
+        async with self._mending:
+            row = await self._storage.head(room_id)
+            if row is None or await self._is_readable(room_id):  # by now: others had come for it as well
+                return
+            fold = await self._before(row, error)
+            log.warning("Room %s is made again from its log after %d: %s", room_id, fold.seq, error)
+            await self._follow(room_id, fold, row.seq)
+            await self.save(room_id, fold, 0)
+
+    async def _is_readable(self, room_id: str) -> bool:
+        try:
+            await self._storage.latest_snapshot(room_id)
+        except (BlobLostError, BlobsAwayError):
+            return False
+        return True
+
+    async def _before(self, row: RoomRow, error: BlobLostError | BlobsAwayError) -> Fold:
+        """The newest state below a snapshot that cannot be read, if the log goes back to it."""
+        kept_seq = max([each.seq for each in await self._storage.versions(row.room_id)], default=0)
+        with suppress(BlobLostError, BlobsAwayError):
+            older = await self._storage.latest_snapshot(row.room_id, before_seq=row.snapshot_seq)
+            if older is not None and older.seq >= max(kept_seq, row.dropped_seq):
+                return await asyncio.to_thread(Fold.from_parts, older.parts)
+        if kept_seq < row.dropped_seq:
+            raise lost_with(error, row)
+        state = await self._storage.version_state(row.room_id, kept_seq) if kept_seq else None
+        return Fold() if state is None else await asyncio.to_thread(lambda: Fold(*decode_room(state, client_id=None)))
 
     async def _follow(self, room_id: str, fold: Fold, upto_seq: int | None) -> None:
         """Fold the log behind a state, up to ``upto_seq``."""
@@ -222,7 +285,7 @@ class Reader:
         parts: list[bytes] = []
         through = after_seq
         if with_snapshot:
-            snapshot = await self._storage.latest_snapshot(room_id, PLACES if is_partial else None)
+            snapshot = await self.snapshot(room_id, PLACES if is_partial else None)
             if snapshot is not None and after_seq < snapshot.seq <= head:
                 op = await self._op_id_at(room_id, snapshot.seq)
                 state = join_parts(snapshot.parts)

@@ -50,7 +50,9 @@ REMOVED_AT_ONCE = 100
 """Files that one call removes: 50 ms each are 5 s."""
 
 _S3_CONFIG = {"connect_timeout": 3, "read_timeout": 10, "retries": {"max_attempts": 1}}
-"""botocore's, in seconds: its own 60 s and four retries are for who has nobody else to ask."""
+"""botocore's, in seconds: its own 60 s and four retries are for who has nobody else to ask ..."""
+_S3_TRIES = 2
+"""... and s3fs's, of which each has those."""
 _NAME = re.compile(r"[0-9a-f]{64}\.(\d{13,15})\.[0-9a-f]{8}")
 
 T = TypeVar("T")
@@ -269,4 +271,6 @@ def _file_system(url: str) -> tuple[Any, str]:
         ) from None
     except ValueError as error:
         raise StorageError(f"{url!r} is no blob_url: {error}") from None
+    if scheme in ("s3", "s3a"):
+        files.retries = _S3_TRIES
     return files, str(root)

@@ -21,8 +21,7 @@ from collabkernel.bus.polling import POLL_MS
 from collabkernel.errors import StorageError
 from collabkernel.limits import Limits
 from collabkernel.server.hub import Hub
-from collabkernel.storage.memory import MemoryStorage
-from collabkernel.storage.sql import SqlStorage
+from collabkernel.storage import open_storage
 from collabkernel_server.credentials import KernelCredential
 from collabkernel_server.database import MEMORY_URL, default_db_url
 from collabkernel_server.handler import SERVICE_SETTING
@@ -87,6 +86,12 @@ class CollabKernelServer(ExtensionApp):
     redis_prefix = Unicode(
         DEFAULT_PREFIX,
         help="Before the names of all channels on Redis. Servers that share a database share it; others need another.",
+    ).tag(config=True)
+    blob_url = Unicode(
+        help="Where large parts of snapshots of rooms and documents are: file:///srv/blobs, s3://bucket/prefix (with"
+        " the extra collabkernel[s3]), or another URL of fsspec. Credentials come from the environment, such as"
+        " AWS_ACCESS_KEY_ID, or a role, never from the URL. Empty for the database. Servers that share a database share"
+        " it."
     ).tag(config=True)
     archive_url = Unicode(
         help="A folder, or a URL such as s3://bucket/folder, into which operations of rooms are written as Parquet"
@@ -172,8 +177,8 @@ class CollabKernelServer(ExtensionApp):
 
     def _make_hub(self, limits: Limits) -> Hub:
         if self.db_url == MEMORY_URL:
-            return Hub(MemoryStorage(), limits, archive_url=self.archive_url)
-        storage = SqlStorage(self.db_url, durable=self.durable)
+            return Hub(open_storage(MEMORY_URL), limits, archive_url=self.archive_url)
+        storage = open_storage(self.db_url, self.durable, self.blob_url)
         bus = make_bus(storage, poll_ms=self.poll_interval_ms, redis_url=self.redis_url, redis_prefix=self.redis_prefix)
         return Hub(storage, limits, bus=bus, archive_url=self.archive_url)
 

@@ -53,6 +53,7 @@ class Wish:
     db_url: str
     rooms: tuple[str, ...]
     older_than_ms: int
+    blob_url: str
     archive: str
     is_dry: bool
     cpu_percent: int
@@ -77,6 +78,13 @@ class Wish:
 @click.option(
     "--archive", envvar="COLLABKERNEL_ARCHIVE", default="", help="Folder or URL for what goes, as Parquet files."
 )
+@click.option(
+    "--blobs",
+    "blob_url",
+    envvar="COLLABKERNEL_BLOBS",
+    default="",
+    help="Where large parts of snapshots are, as the server's blob_url; what nothing names there any more goes.",
+)
 @click.option("--dry-run", "is_dry", is_flag=True, help="Tell what would go, and change nothing.")
 @click.option(
     "--cpu-percent",
@@ -86,7 +94,13 @@ class Wish:
     help="Share of one core to work with; it rests in between, so that others wait for it no longer than for an edit.",
 )
 def compact(
-    db_url: str | None, rooms: tuple[str, ...], older_than: int, archive: str, is_dry: bool, cpu_percent: int
+    db_url: str | None,
+    rooms: tuple[str, ...],
+    older_than: int,
+    archive: str,
+    blob_url: str,
+    is_dry: bool,
+    cpu_percent: int,
 ) -> None:
     """Make the logs of rooms shorter. Servers may run meanwhile.
 
@@ -100,7 +114,7 @@ def compact(
       collabkernel compact --older-than 90d --archive /srv/archive
       collabkernel compact --room planning --older-than 0m
     """
-    wish = Wish(db_url or default_db_url(), rooms, older_than, archive, is_dry, cpu_percent)
+    wish = Wish(db_url or default_db_url(), rooms, older_than, blob_url, archive, is_dry, cpu_percent)
     if wish.db_url == MEMORY_URL:
         raise click.UsageError("rooms in a server's memory have no database that could be compacted from here")
     console = Console()
@@ -117,7 +131,7 @@ def compact(
 async def _run(wish: Wish, console: Console) -> bool:
     """Do it; whether something failed."""
     archive = Archive(wish.archive) if wish.archive and not wish.is_dry else None
-    storage = open_storage(wish.db_url)
+    storage = open_storage(wish.db_url, blob_url=wish.blob_url)
     await storage.open()
     try:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -134,6 +148,7 @@ async def _run(wish: Wish, console: Console) -> bool:
             else:
                 async with _lease(storage, shown) as lease:
                     outcomes = [await compaction.carry_out(plan, lease) for plan in plans]
+                    await storage.sweep_blobs(work.rest)
             after_bytes = await storage.size_bytes()
     finally:
         await storage.close()

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from collabkernel import metrics
+from collabkernel.errors import BlobsAwayError
 from collabkernel.limits import Limits
 from collabkernel.server.daily import DAY_MS, FIRST_MS, DailyCompaction, is_hour_of, local_hour
 from collabkernel.server.hub import Hub
 from collabkernel.server.log_compaction import LEASE
+from collabkernel.storage.base import Rest
 from collabkernel.storage.memory import MemoryStorage
 from tests.server.raw import eventually
 from tests.server.worked_rooms import MADE_EVERY_MS, ROOM, START_MS, allowance, store, worked_log
@@ -23,11 +25,26 @@ WHOLE_MS = START_MS + 200 * MADE_EVERY_MS
 """All of the log was made by then."""
 
 
+class SweptStorage(MemoryStorage):
+    """Counts how often it was swept."""
+
+    sweeps = 0
+    is_away = False
+
+    async def sweep_blobs(self, rest: Rest | None = None) -> int:
+        assert rest is not None
+        await rest(0.0)
+        if self.is_away:
+            raise BlobsAwayError("nobody is there")
+        self.sweeps += 1
+        return await super().sweep_blobs(rest)
+
+
 class World:
     """A server with a clock of its own."""
 
     def __init__(self, limits: Limits, archive_url: str = "") -> None:
-        self.storage = MemoryStorage()
+        self.storage = SweptStorage()
         self.now_ms = WHOLE_MS
         self.hour = 3
         self.job = DailyCompaction(
@@ -142,12 +159,33 @@ def test_a_run_that_fails_is_tried_again_in_a_day(caplog: pytest.LogCaptureFixtu
     run(scenario, archive_url="ftp://nowhere")
 
 
-def test_with_no_days_the_logs_are_kept_for_ever() -> None:
-    async def main() -> None:
-        world = World(replace(LIMITS, history_days=0))
-        await asyncio.wait_for(world.job.run(), 1)
+def test_with_no_days_the_logs_are_kept_for_ever_and_blobs_are_swept_all_the_same() -> None:
+    async def scenario(world: World) -> None:
+        world.now_ms += FIRST_MS + 400 * DAY_MS
+        await eventually(lambda: _is(world.storage.sweeps == 1))
+        assert await world.dropped() == 0
+        world.now_ms += DAY_MS
+        await eventually(lambda: _is(world.storage.sweeps == 2))
 
-    asyncio.run(main())
+    run(scenario, replace(LIMITS, history_days=0))
+
+
+def test_blobs_that_cannot_be_reached_are_swept_the_next_day(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(world: World) -> None:
+        world.storage.is_away = True
+        world.now_ms += FIRST_MS + DAY_MS
+
+        async def is_told() -> bool:
+            return "Old blobs were not removed, and will be tried again in a day: nobody is there" in caplog.text
+
+        await eventually(is_told)
+        assert await world.is_compacted()
+
+    run(scenario)
+
+
+async def _is(what: bool) -> bool:
+    return what
 
 
 def test_hours_may_go_over_midnight() -> None:

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from collabkernel.errors import InvalidValueError, LogDroppedError, RoomNotFoundError
+from collabkernel.errors import BlobLostError, InvalidValueError, LogDroppedError, RoomNotFoundError
 from collabkernel.limits import VERSION_NAME_BYTES
 from collabkernel.room.document_fold import DocumentFold
 from collabkernel.room.document_log import seed_request
 from collabkernel.server.document_history import DocumentHistory
 from collabkernel.server.reader import Reader
 from collabkernel.storage.base import SnapshotRow
-from collabkernel.storage.memory import MemoryStorage
 from tests.room.document_drive import Page
+from tests.server.lossy import LossyStorage
 
 ROOM = "text:file:1"
 NOW_MS = 1_800_000_000_000
@@ -33,7 +33,7 @@ class World:
     """A document that was typed sign by sign."""
 
     def __init__(self) -> None:
-        self.storage = MemoryStorage()
+        self.storage = LossyStorage()
         self.history = DocumentHistory(self.storage, Reader(self.storage), lambda: NOW_MS)
 
     async def type(self, text: str) -> None:
@@ -121,5 +121,30 @@ def test_a_log_that_is_compacted_while_it_is_read_is_read_again() -> None:
         fold, snapshot_seq = await world.history.read(ROOM)
         fold.settle()
         assert (text_of(fold.state), fold.seq, snapshot_seq) == ("abcdefgh", 8, 2)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("lost", [{6}, {3, 6}])
+def test_a_document_whose_snapshot_is_lost_is_read_from_what_is_before_it(lost: set[int]) -> None:
+    async def scenario(world: World) -> None:
+        await world.snapshot(3)
+        await world.snapshot(6)
+        world.storage.lost = lost
+        fold, snapshot_seq = await world.history.read(ROOM)
+        fold.settle()
+        assert (text_of(fold.state), snapshot_seq) == ("abcdefgh", 0 if 3 in lost else 3)
+        assert await world.text_at(7) == "abcdefg"
+
+    run(scenario)
+
+
+def test_what_a_lost_snapshot_alone_had_is_told() -> None:
+    async def scenario(world: World) -> None:
+        await world.snapshot(3)
+        await world.compact(6)
+        world.storage.lost = {6}
+        with pytest.raises(BlobLostError, match=r"log goes back to 6 only, .* put it back"):
+            await world.history.read(ROOM)
 
     run(scenario)

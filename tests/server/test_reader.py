@@ -11,14 +11,15 @@ import pytest
 from collabkernel.crdt.ids import ROOT, OpId, Slot
 from collabkernel.crdt.order_key import key_between
 from collabkernel.document.operations import BlockInsert, MapSet, NewDocument, Op, document_id
-from collabkernel.errors import StorageError
+from collabkernel.errors import BlobLostError, BlobsAwayError, StorageError
 from collabkernel.limits import Limits
 from collabkernel.server.reader import CollectorPause, Reader
 from collabkernel.storage.base import AppendRequest, OpRow, SnapshotRow
 from collabkernel.storage.memory import MemoryStorage
 from collabkernel.wire.codec import decode_server_message
 from collabkernel.wire.ops import encode_op, op_kind
-from collabkernel.wire.room_state import decode_room
+from collabkernel.wire.room_state import decode_room, join_parts
+from tests.server.lossy import LossyStorage
 
 
 async def filled(ops_count: int, storage: MemoryStorage | None = None) -> MemoryStorage:
@@ -240,3 +241,51 @@ def test_the_collector_comes_back_when_the_last_of_two_loads_is_done() -> None:
             assert not gc.isenabled()
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize("lost", [{25}, {10, 25}])
+def test_a_snapshot_that_is_lost_is_made_again_from_what_is_before_it(lost: set[int]) -> None:
+    async def main() -> None:
+        storage = LossyStorage()
+        reader = Reader(await filled(30, storage))
+        for seq in (10, 25):
+            await reader.write_snapshot("board", seq, 0)
+        whole = await reader.load("board")
+        storage.lost = lost
+
+        loads = await asyncio.gather(*[reader.load("board") for _ in range(3)])
+
+        assert [(fold.to_parts(), seq) for fold, seq in loads] == [(whole[0].to_parts(), 30)] * 3
+        assert (await storage.latest_snapshot("board")).seq == 30  # type: ignore[union-attr]  # it is there
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("error", [BlobLostError, BlobsAwayError])
+def test_a_lost_snapshot_is_made_again_from_a_kept_state_and_else_it_says_what_is_lost(
+    error: type[BlobLostError | BlobsAwayError],
+) -> None:
+    async def main() -> None:
+        storage = LossyStorage()
+        reader = Reader(await filled(30, storage))
+        await reader.write_snapshot("board", 10, 0)
+        kept = await storage.latest_snapshot("board")
+        assert kept is not None
+        await storage.save_version("board", 10, "", join_parts(kept.parts), 0)
+        await reader.write_snapshot("board", 25, 0)
+        whole, _ = await reader.load("board")
+        await storage.drop_ops("board", 10)
+        storage.error = error
+        storage.lost = {10, 25}
+        parts, through = await reader.catch_up("board", 0, 30, with_snapshot=True)
+        snapshot = decode_server_message(b"".join(parts), Limits()).snapshot
+        assert snapshot is not None
+        assert (snapshot.seq, through) == (30, 30)
+        assert (await reader.load("board"))[0].to_parts() == whole.to_parts()
+
+        await storage.drop_ops("board", 29)
+        storage.lost = {25, 30}
+        with pytest.raises(error, match=r"log goes back to 30 only, .* restore the database and its blobs"):
+            await reader.load("board")
+
+    asyncio.run(main())

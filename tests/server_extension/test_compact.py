@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 from collabkernel_server import compact as command
 
 from collabkernel.server.log_compaction import LEASE
-from collabkernel.storage import open_storage
+from collabkernel.server.reader import Reader
+from collabkernel.storage import blobs, open_storage
 from collabkernel.storage.base import RoomRow, Storage
 from tests.server.worked_rooms import ROOM, store, worked_log
 from tests.server_extension.running_server import RunningServer
@@ -31,9 +32,9 @@ def url(tmp_path: Path) -> str:
     return url
 
 
-def within(url: str, work: Callable[[Storage], Coroutine[Any, Any, T]]) -> T:
+def within(url: str, work: Callable[[Storage], Coroutine[Any, Any, T]], blob_url: str = "") -> T:
     async def main() -> T:
-        storage = open_storage(url)
+        storage = open_storage(url, blob_url=blob_url)
         await storage.open()
         try:
             return await work(storage)
@@ -80,6 +81,34 @@ def test_it_tells_what_would_go_and_then_what_went(url: str, tmp_path: Path) -> 
     assert "Nothing to compact" in again.output
 
 
+@pytest.mark.usefixtures("later")
+def test_snapshots_outside_the_database_are_read_and_what_nothing_names_goes(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blobs.BlobStore.__init__, "__defaults__", (0,))
+    monkeypatch.setattr(blobs, "GRACE_MS", -60_000)
+    folder = (tmp_path / "blobs").as_uri()
+
+    async def snapshot(storage: Storage) -> None:
+        for seq in (20, 40, 60):
+            await Reader(storage).write_snapshot(ROOM, seq, 0)
+
+    def files() -> set[Path]:
+        return {file for file in (tmp_path / "blobs").rglob("*") if file.is_file()}
+
+    within(url, snapshot, folder)
+    before = files()
+    assert run("--db", url).exit_code == 1, "without the blobs nothing is compared, and nothing goes"
+    assert room(url).dropped_seq == 0
+
+    done = run("--db", url, "--blobs", folder)
+
+    assert done.exit_code == 0, done.output
+    assert room(url).dropped_seq == room(url).seq - 1
+    assert before - files(), "what the first snapshot alone had"
+    within(url, lambda storage: storage.latest_snapshot(ROOM), folder)
+
+
 def test_what_is_young_stays(url: str) -> None:
     assert "Nothing to compact" in run("--db", url, "--older-than", "999999d").output
     assert room(url).dropped_seq == 0
@@ -93,6 +122,7 @@ def test_what_is_young_stays(url: str) -> None:
         (("--room", "nowhere"), "there is no room 'nowhere' here"),
         (("--archive", "ftp://ann:secret@nowhere"), "ftp://nowhere"),
         (("--db", "mongodb://x"), "mongodb"),
+        (("--blobs", "s3://ann:secret@bucket"), "AWS_ACCESS_KEY_ID"),
     ],
 )
 def test_what_is_wrong_says_what_to_do(url: str, arguments: tuple[str, ...], told: str) -> None:

@@ -63,7 +63,7 @@ async def read_history(hub: Hub, document_id: str) -> History:
 
 async def _read(hub: Hub, document_id: str) -> History:
     room = await hub.storage.head(document_id)
-    snapshot = await hub.storage.latest_snapshot(document_id) if room is not None and room.dropped_seq else None
+    snapshot = await hub.history.snapshot(document_id) if room is not None and room.dropped_seq else None
     if snapshot is None:
         return History([], b"", await _rows(hub, document_id, 0))
     rows = await _rows(hub, document_id, snapshot.seq)
