@@ -136,7 +136,7 @@ class SqliteDatabase:
         await self._writing(self._checkpoint)
 
     async def change_mark(self) -> Hashable:
-        """SQLite's count of other connections' commits; this storage's own do not change it.
+        """SQLite's count of other connections' commits; this storage's own do not change it, but for passing ones.
 
         Every commit writes to the write-ahead log: while that is as it was, the writer's thread is left alone, which
         an idle server would wake five times a second.

@@ -136,7 +136,8 @@ def open_with(server: RunningServer, ticket: str) -> Member:
 
 
 def refuse_tickets(server: RunningServer, ticket: str) -> None:
-    """None is given and none is spent, and who asks is told to come back."""
+    """None is given and none is spent, and who asks is told to come back; no load balancer sends him elsewhere."""
+    assert server.request("GET", "collabkernel/api/ready", person=None).status == 200
     minting = server.request("POST", "collabkernel/api/auth_ticket", {"room": ROOM}, **xsrf_headers())
     assert (minting.status, minting.json["code"], minting.json["retry_after_ms"]) == (503, "degraded", 2000)
     with pytest.raises(InvalidStatus) as spending:
