@@ -35,8 +35,8 @@ from collabkernel.storage.work_thread import WorkThread
 log = logging.getLogger(__name__)
 
 OUTSIDE_BYTES = 64 << 10
-"""A blob from this size on, compressed, goes outside: below, a database has it before an object store (20 to 50 ms)
-has answered."""
+"""A blob from this size on, compressed, goes outside: below, a database has it before an object store, which takes tens
+of milliseconds, has answered."""
 CALL_S = 30.0
 """A call that has not ended by then is given up: 60 MB at 20 Mbit/s. A driver's own timeouts are shorter."""
 CALLS_AT_ONCE = 4

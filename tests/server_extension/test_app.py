@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from jupyter_server.extension.manager import ExtensionPackage
 from traitlets import TraitError
 from websockets.exceptions import ConnectionClosed
 
+import collabkernel
+from collabkernel.storage.blobs import OUTSIDE_BYTES
 from tests.bounds import HANG_S
 from tests.server_extension.running_server import Member, RunningServer
 
@@ -104,6 +108,39 @@ def test_a_database_that_cannot_be_made_is_told_and_the_rest_served(start_server
     assert "the file cannot be made" in answer.json["message"]
     assert server.request("GET", "api").status == 200
     assert server.stop() < server.stop_s_max
+
+
+def test_large_parts_of_snapshots_are_outside_and_are_there_after_a_new_start(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    options = [
+        f"--CollabKernelServer.blob_url={(tmp_path / 'blobs').as_uri()}",
+        "--CollabKernelServer.snapshot_ops=1",
+        "--CollabKernelServer.snapshot_min_interval_ms=0",
+    ]
+    server = start_server(*options, folder=tmp_path / "it")
+    text = random.Random(1).randbytes(OUTSIDE_BYTES).hex()
+    with collabkernel.connect("large", url=server.base_url, token=server.token) as room:
+        room.root["text"] = text
+        room.flush()
+        deadline_s = time.monotonic() + HANG_S
+        while not any(path.is_file() for path in (tmp_path / "blobs").rglob("*")):
+            assert time.monotonic() < deadline_s, "no blob was written"
+            time.sleep(0.01)
+    server.stop()
+
+    again = start_server(*options, folder=tmp_path / "it")
+    assert again.request("GET", "collabkernel/api/rooms/large").json["state"] == {"text": text}
+
+
+def test_a_blob_url_that_is_none_is_told_and_the_rest_served(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server("--CollabKernelServer.blob_url=s3://ann:hidden@bucket", folder=tmp_path / "it")
+
+    answer = server.request("GET", "collabkernel/api/rooms")
+
+    assert (answer.status, answer.json["code"]) == (503, "storage-error")
+    assert "AWS_ACCESS_KEY_ID" in answer.json["message"]
+    assert server.request("GET", "api").status == 200
 
 
 def test_kernels_find_the_server_by_their_environment(server: RunningServer) -> None:
