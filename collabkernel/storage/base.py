@@ -337,9 +337,8 @@ class Tickets(Protocol):
     async def issue_ticket(self, ticket: TicketRow, tickets_max: int) -> int:
         """Keep a ticket until it is spent or expires; when that is, milliseconds since the Unix epoch.
 
-        When there are ``tickets_max`` already, the oldest goes of who has most: one who asks without end spoils his own
-        alone. Servers that issue at the same moment may pass the bound by one each. Some of those that have expired go
-        with each call.
+        Over ``tickets_max`` the oldest goes of who has most, so that one who asks without end spoils his own alone;
+        servers that issue at once may pass it by one each. Some of those that have expired go with each call.
         """
 
     async def spend_ticket(self, digest: bytes) -> TicketRow | None:
@@ -466,9 +465,7 @@ class Storage(Leases, Files, Versions, Tickets, Protocol):
         """
 
     async def sweep_blobs(self, rest: Rest | None = None) -> int:
-        """Remove parts of snapshots outside the database that nothing names, a day after they were written.
-
-        Returns how many. Between its steps ``rest`` is awaited.
+        """Remove what nothing names outside the database a day after it was written; how many. ``rest`` as below.
 
         Raises:
             BlobsAwayError: They cannot be reached.
@@ -500,4 +497,4 @@ class Storage(Leases, Files, Versions, Tickets, Protocol):
         """What the database takes, about: on its disk with what it has free, or in memory its operations."""
 
     async def change_mark(self) -> Hashable:
-        """Differs from what it was before when another server may have written something ; cheap."""
+        """Differs from what it was before when another server may have written something; cheap."""
