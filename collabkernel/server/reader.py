@@ -89,6 +89,12 @@ async def _ahead(chunks: AsyncIterator[Sequence[OpRow]]) -> AsyncIterator[Sequen
         await asyncio.gather(reading, return_exceptions=True)
 
 
+def _tell_skipped(room_id: str, fold: Fold) -> None:
+    """Tell operators of what a new snapshot leaves behind."""
+    if fold.skipped:
+        log.error("Room %s: %d operations of its log do not apply: %s", room_id, len(fold.skipped), fold.skipped)
+
+
 def lost_with(error: BlobLostError | BlobsAwayError, row: RoomRow) -> BlobLostError | BlobsAwayError:
     """Say what is lost with a snapshot that the log cannot make again, and what to do."""
     return type(error)(
@@ -125,7 +131,7 @@ class Reader:
         with _COLLECTED_ONCE:
             await asyncio.to_thread(fold.make_ready)
         if fold.skipped:
-            log.error("Room %s: %d operations of its log do not apply: %s", room_id, len(fold.skipped), fold.skipped)
+            _tell_skipped(room_id, fold)
             await self.save(room_id, fold, 0)
             snapshot_seq = fold.seq
         return fold, snapshot_seq
@@ -218,6 +224,7 @@ class Reader:
             fold = await self._before(row, error)
             log.warning("Room %s is made again from its log after %d: %s", room_id, fold.seq, error)
             await self._follow(room_id, fold, row.seq)
+            _tell_skipped(room_id, fold)
             await self.save(room_id, fold, 0)
 
     async def _is_readable(self, room_id: str) -> bool:
