@@ -17,10 +17,9 @@ from tests.server_extension.running_server import RunningServer, xsrf_headers
 ROOM = "drained"
 CLIENTS = 20
 DRAIN_S = 3.0
-GAP_S = 1.0
-"""Between two acknowledgements of one client that writes all the time, on a machine on which a server starts in ...
-"""
-START_S = 3.0
+GAP_S = 5.0
+"""Between two acknowledgements of one client that writes all the time. Half of what one waits who backs off
+(``reconnect_max_ms``), where they are to go on at once; a busy machine takes seconds to open the room elsewhere."""
 
 
 @pytest.mark.timeout(0)
@@ -30,9 +29,7 @@ def test_all_go_on_at_the_other_server_and_nothing_is_lost(tmp_path: Path) -> No
         writers = Writers(ROOM, cluster, 1, CLIENTS, 0.05)
         stack.callback(writers.kill)
         writers.wait_for("writing")
-        began_s = time.monotonic()
         cluster.start_next()
-        start_s = time.monotonic() - began_s
         drained, other = cluster.servers
         assert [sessions(server) for server in cluster.servers] == [CLIENTS, 0]
 
@@ -58,7 +55,7 @@ def test_all_go_on_at_the_other_server_and_nothing_is_lost(tmp_path: Path) -> No
     print(
         f"{len(gaps_s)} acknowledgements since the drain, the longest gap {max(gaps_s):.2f} s; it took {took_s:.1f} s"
     )
-    assert max(gaps_s) < GAP_S * max(1.0, start_s / START_S)
+    assert max(gaps_s) < GAP_S
 
 
 def wait_for_sessions(server: RunningServer, count: int) -> None:
