@@ -83,7 +83,7 @@ async def test_every_fold_comes_to_the_same_document(storage: Storage) -> None:
     snapshot = await storage.latest_snapshot("board")
     if snapshot is not None:
         assert set(snapshot.parts) == {LIVE, TREE, f"{BLOCKS}1"}
-        assert snapshot.seq == snapshot_seq
+        assert snapshot.seq >= snapshot_seq, "another may have come meanwhile"
 
     late = await join(hub, actor="late")
     sent = next((message.snapshot for message in late.messages if message.snapshot is not None), None)
