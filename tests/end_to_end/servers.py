@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,14 +15,8 @@ from typing import Self
 from tests.bus.valkey import Valkey
 from tests.contract.databases import Postgres, postgres_server
 from tests.contract.line import Line
+from tests.ports import free_port
 from tests.server_extension.running_server import RunningServer
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def sessions(server: RunningServer) -> int:

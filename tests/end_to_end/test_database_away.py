@@ -22,7 +22,7 @@ from collabkernel.storage.sql import SqlStorage
 from collabkernel.wire.state import encode_state
 from tests.bounds import HANG_S
 from tests.contract.databases import running_postgres
-from tests.contract.line import Line
+from tests.contract.line import Line, postgres_line
 from tests.server_extension.running_server import Member, RunningServer, xsrf_headers
 
 ROOM = "away"
@@ -88,12 +88,8 @@ async def listed(server: RunningServer) -> str:
 async def live_through(url: str, folder: Path) -> RunningServer:
     direct = SqlStorage(url)
     await direct.open()
-    socket = Path(url.partition("host=")[2]) / ".s.PGSQL.5432"
-    line = Line(lambda: socket)
-    options = [
-        f"--CollabKernelServer.db_url=postgresql://postgres:@127.0.0.1:{line.port}/postgres",
-        "--CollabKernelServer.storage_retry_max_ms=500",
-    ]
+    line, line_url = postgres_line(url)
+    options = [f"--CollabKernelServer.db_url={line_url}", "--CollabKernelServer.storage_retry_max_ms=500"]
     server = await asyncio.to_thread(RunningServer, folder, *options)
     at = {"url": server.base_url, "token": server.token, "limits": LIMITS}
     async with (

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.server_extension.running_server import RunningServer
 
 RUN = Path(__file__).parent / "kill_run.py"
@@ -23,12 +23,6 @@ FLUSH_WAIT_S = 300
 START_S = 2.0
 """What a server's start takes on a quiet machine; where it takes longer, servers live longer in proportion, or fifty
 clients never come back before the next is killed."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start(folder: Path, port: int) -> RunningServer:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from tests.bounds import HANG_S, stop_s_max
 from tests.jupyter_command import jupyter_command
 from tests.peers import install
+from tests.ports import free_port
 
 OURS = "collabkernel"
 YDOC, DOCUMENTS, PYCRDT, PYCRDT_STORED = (
@@ -73,13 +74,6 @@ class Answer(NamedTuple):
     def json(self) -> Any:
         """The body."""
         return json.loads(self.body)
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def persons_headers(person: str | None) -> dict[str, str]:

@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
@@ -19,7 +18,7 @@ from collabkernel.storage.database import Database
 from collabkernel.storage.sql import SqlStorage
 from tests.bounds import HANG_S
 from tests.contract.authors import HLC, enter, whole_log
-from tests.contract.line import Line
+from tests.contract.line import Line, postgres_line
 from tests.storage.conftest import opened
 
 pytestmark = pytest.mark.anyio
@@ -69,9 +68,8 @@ async def behind_a_line(
     del storage  # it has emptied the database
     monkeypatch.setattr(driver, "ANSWER_S", 0.5)
     monkeypatch.setattr(driver, "IDLE_IN_TRANSACTION_MS", 500)
-    socket = Path(postgres_url.partition("host=")[2]) / ".s.PGSQL.5432"
-    line = Line(lambda: socket)
-    far = SqlStorage(f"postgresql://postgres:@127.0.0.1:{line.port}/postgres")
+    line, line_url = postgres_line(postgres_url)
+    far = SqlStorage(line_url)
     await far.open()
     yield far, line
     line.heal()
