@@ -1,8 +1,9 @@
 """PostgreSQL as a ``Database``: SQLAlchemy's asyncio engine on asyncpg.
 
-Appends have a thread, a loop and a connection of their own. An append is six round trips to the database, during which
-it keeps the other servers from its rooms: on the server's loop each of them waited for all else that this has to do, 50
-to 400 ms a round trip on a busy machine.
+Appends have a thread, a loop and a connection of their own. On the server's loop each answer waited for all else that
+this has to do, 50 to 400 ms on a busy machine; and one that is no plain append takes six of them, during which it keeps
+the other servers from its rooms. The plain ones, of envelopes that are what their sites send next, take one: the
+database has a function for them (``Statements.append_next``), and holds its locks for as long as it runs alone.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from collabkernel.storage.base import Appended, AppendRequest
+
 T = TypeVar("T")
 Row = Sequence[Any]
 Parameters = Mapping[str, object]
@@ -33,6 +35,12 @@ class Statements(Protocol):
     def run_each(self, statement: Executable, parameters: Sequence[Parameters]) -> None:
         """Run it with each of these."""
 
+    def append_next(self, batch: Sequence[AppendRequest], now_ms: int) -> list[Appended] | None:
+        """Store envelopes of which each is what its site sends next, as a transaction of its own, in one round trip.
+
+        None when that is not what they are, or there is no such way here: nothing was done.
+        """
+
 
 class AlchemyStatements:
     """``Statements`` on a connection of SQLAlchemy."""
@@ -48,6 +56,9 @@ class AlchemyStatements:
     def run_each(self, statement: Executable, parameters: Sequence[Parameters]) -> None:
         """Run it with each of these."""
         self._connection.execute(statement, parameters)
+
+    def append_next(self, batch: Sequence[AppendRequest], now_ms: int) -> None:
+        """There is no such way here."""
 
 
 class Compiled(NamedTuple):
@@ -130,6 +141,9 @@ class SqliteStatements:
             self._driver.executemany(compiled.text, [compiled.values(each) for each in parameters])
         except sqlite3.Error as error:
             raise wrapped(compiled.text, error) from error
+
+    def append_next(self, batch: Sequence[AppendRequest], now_ms: int) -> None:
+        """There is no such way here, and no round trip."""
 
 
 def _picker(names: Sequence[str]) -> Callable[[Parameters], Sequence[object]]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 
 import pytest
-from sqlalchemy import bindparam, insert, select, text
+from sqlalchemy import bindparam, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from collabkernel.storage import log
+from collabkernel.storage.base import Appended
 from collabkernel.storage.database import Database
 from collabkernel.storage.sql import SqlStorage
 from collabkernel.storage.statements import Statements
-from collabkernel.storage.tables import refusals
+from collabkernel.storage.tables import refusals, sites
 from tests.bounds import HANG_S
+from tests.contract.authors import HLC, NOW_MS, enter, rows_of, whole_log
 
 pytestmark = pytest.mark.anyio
 
@@ -24,16 +27,21 @@ READ = select(refusals.c.counter).where(refusals.c.room == bindparam("room"), re
 
 
 @pytest.fixture
-async def room(postgres_url: str, postgres: Database) -> AsyncIterator[int]:
-    """The key of a room, which its refusals go with."""
+async def storage(postgres_url: str) -> AsyncIterator[SqlStorage]:
     storage = SqlStorage(postgres_url)
     await storage.open()
+    yield storage
+    await storage.close()
+
+
+@pytest.fixture
+async def room(storage: SqlStorage, postgres: Database) -> AsyncIterator[int]:
+    """The key of a room, which its refusals go with."""
     await storage.create_room("statements", 0)
     key = await postgres.read(partial(log.room_key, room_id="statements"))
     assert key is not None
     yield key
     await storage.delete_room("statements")
-    await storage.close()
 
 
 def refusal(room: int, counter: int) -> dict[str, object]:
@@ -94,3 +102,43 @@ async def test_one_that_is_given_up_leaves_no_lock(postgres: Database, room: int
 
     async with asyncio.timeout(HANG_S):
         await postgres.append(lambda on: on.rows(lock, {}))
+
+
+async def test_what_sites_send_next_is_stored_in_one_statement(postgres: Database, room: int, storage: SqlStorage):
+    del room
+    ann, bob = await enter(storage, "statements", 7), await enter(storage, "statements", 8)
+    batch = [ann.next(2), bob.next(3), ann.next(1, hlc=HLC + 9)]
+
+    stored = await postgres.append(lambda on: on.append_next(batch, NOW_MS))
+
+    assert stored == [Appended(1, HLC), Appended(3, HLC), Appended(6, HLC + 9)]
+    rows = [row for request, answer in zip(batch, stored, strict=True) for row in rows_of(request, answer)]
+    assert await whole_log(storage, "statements") == rows
+    head = await storage.head("statements")
+    assert head is not None
+    assert (head.seq, head.hlc, head.updated_ms) == (6, HLC + 9, NOW_MS)
+
+
+@pytest.mark.parametrize("odd", ["a gap", "sent again", "fenced", "closed", "unknown", "elsewhere", "not storable"])
+async def test_one_that_is_not_what_its_site_sends_next_leaves_all_to_the_general_way(
+    postgres: Database, room: int, storage: SqlStorage, odd: str
+):
+    ann, bob = await enter(storage, "statements", 7), await enter(storage, "statements", 8)
+    await storage.append([bob.next()])
+    if odd == "closed":
+        close = update(sites).where(sites.c.room == room, sites.c.site == 8).values(closed=True)
+        await postgres.write(lambda connection: connection.execute(close))
+    request = {
+        "a gap": bob.at(3),
+        "sent again": bob.at(1),
+        "fenced": replace(bob.at(2), epoch=2),
+        "closed": bob.at(2),
+        "unknown": replace(bob.at(2), site=9),
+        "elsewhere": replace(bob.at(2), room_id="nowhere"),
+        "not storable": replace(bob.at(2), actor="\0"),
+    }[odd]
+
+    stored = await postgres.append(lambda on: on.append_next([ann.next(), request], NOW_MS))
+
+    assert stored is None
+    assert [row.site for row in await whole_log(storage, "statements")] == [8]
