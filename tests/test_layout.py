@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
@@ -82,6 +84,31 @@ def _has_mirror(path: Path) -> bool:
     return (folder / f"test_{stem}.py").exists() or any(folder.glob(f"test_{stem}_*.py"))
 
 
+class Parsed(NamedTuple):
+    """What is wrong with a file may be told by these."""
+
+    name: str
+    has_docstring: bool
+    long_functions: list[str]
+
+
+@cache
+def _parsed() -> list[Parsed]:
+    """Every file, parsed once."""
+    return [_parse(path) for path in _python_files()]
+
+
+def _parse(path: Path) -> Parsed:
+    tree = ast.parse(path.read_text())
+    long_functions = [
+        f"{_name(path)}:{node.lineno} {node.name} has {lines} lines"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES_MAX
+    ]
+    return Parsed(_name(path), bool(ast.get_docstring(tree)), long_functions)
+
+
 def test_every_module_has_its_mirror_in_tests():
     alone = [
         _name(path)
@@ -99,7 +126,7 @@ def test_exceptions_are_for_files_that_exist():
 
 
 def test_every_module_opens_with_a_docstring():
-    silent = [_name(path) for path in _python_files() if not ast.get_docstring(ast.parse(path.read_text()))]
+    silent = [module.name for module in _parsed() if not module.has_docstring]
 
     assert not silent, _told("they do not say what they hold: open each with one sentence", silent)
 
@@ -115,12 +142,6 @@ def test_every_file_is_one_subject():
 
 
 def test_functions_are_short():
-    long = [
-        f"{_name(path)}:{node.lineno} {node.name} has {lines} lines"
-        for path in _python_files()
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES_MAX
-    ]
+    long = [each for module in _parsed() for each in module.long_functions]
 
     assert not long, _told(f"over {FUNCTION_LINES_MAX} lines: cut them by step", long)

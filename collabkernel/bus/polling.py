@@ -48,6 +48,7 @@ class PollingBus:
         """
         self._storage = log
         self._interval_s = interval_ms / 1000
+        self._grace_s = 0.0
         self._subscriptions: dict[str, set[Subscription]] = {}
         """By room id; rooms without subscribers are not kept."""
         self._head_by_room: dict[str, int] = {}
@@ -74,14 +75,17 @@ class PollingBus:
     def publish(self, room_id: str, message: bytes) -> None:
         """Note what this server has stored itself, so that it is not told of it."""
         self._check_open()
+        told = _told(message)
         head = self._head_by_room.get(room_id)
-        if head is None:
-            return
-        try:
-            told = OpsStoredMessage.decode(message)
-        except MalformedFrameError:
-            return  # none of the log; whoever sent it over a bus without messages has lost it
-        if told.first_seq <= head + 1:
+        if head is not None and told is not None and told.first_seq <= head + 1:
+            self._head_by_room[room_id] = max(head, told.last_seq)
+
+    def hear(self, room_id: str, message: bytes) -> None:
+        """Note what subscribers were told otherwise; of what is before that and was not told, they know by its seq."""
+        self._check_open()
+        told = _told(message)
+        head = self._head_by_room.get(room_id)
+        if head is not None and told is not None:
             self._head_by_room[room_id] = max(head, told.last_seq)
 
     async def subscribe(
@@ -113,8 +117,14 @@ class PollingBus:
         if not self._subscriptions:
             self._has_rooms.clear()
 
-    def look_every(self, interval_ms: int) -> None:
-        """Look so often from now on; who looked less often looks at once."""
+    def look_every(self, interval_ms: int, grace_ms: int = 0) -> None:
+        """Look so often from now on; who looked less often looks at once.
+
+        Args:
+            interval_ms: Between two looks.
+            grace_ms: What is seen may be on its way to the subscribers: it is told when they do not have it after this.
+        """
+        self._grace_s = grace_ms / 1000
         is_sooner, self._interval_s = interval_ms / 1000 < self._interval_s, interval_ms / 1000
         if is_sooner:
             self._look_now.set()
@@ -148,6 +158,8 @@ class PollingBus:
         known = dict(self._head_by_room)
         heads = await self._storage.heads(list(known))
         self._mark, self._unmarked_polls = mark, 0
+        if self._grace_s and any(head > known[room_id] for room_id, head in heads.items()):
+            await asyncio.sleep(self._grace_s)
         for room_id, before in known.items():
             head = heads.get(room_id, NO_ROOM)
             # Below what was known before the query: the room was deleted. Below what is known now: published meanwhile.
@@ -161,3 +173,11 @@ class PollingBus:
                 subscription.on_gap()
             except Exception:  # noqa: BLE001  # the edge: a subscriber's fault is its own, and the log has it all
                 _log.exception("a subscriber of room %r failed", room_id)
+
+
+def _told(message: bytes) -> OpsStoredMessage | None:
+    """What it tells of the log; None of one that tells nothing of it."""
+    try:
+        return OpsStoredMessage.decode(message)
+    except MalformedFrameError:
+        return None

@@ -26,6 +26,8 @@ from collabkernel.errors import ClosedError
 
 CALM_POLL_MS = 2_000
 """Between two looks at the log while Redis answers: what was stored by a server that has lost Redis is shown in it."""
+CALM_GRACE_MS = 500
+"""What is in the log and has not been heard of may be on its way for so long, on a busy server."""
 LOOK_AGAIN_S = 0.2
 """Between two questions where the channels of a Cluster are."""
 
@@ -90,7 +92,7 @@ class RedisBus:
     def publish(self, room_id: str, message: bytes) -> None:
         """Hand a message to every subscriber of the room."""
         self._check_open()
-        self._polling.publish(room_id, message)
+        self._polling.hear(room_id, message)
         self._publish(room_id, message)
 
     async def subscribe(
@@ -197,11 +199,14 @@ class RedisBus:
     # -- what links tell
 
     def _on_message(self, room_id: str, message: bytes) -> None:
-        self._polling.publish(room_id, message)
+        self._polling.hear(room_id, message)
         self._local.publish(room_id, message)
 
     def _on_state(self) -> None:
-        self._polling.look_every(CALM_POLL_MS if self.is_connected else self._poll_ms)
+        if self.is_connected:
+            self._polling.look_every(CALM_POLL_MS, CALM_GRACE_MS)
+        else:
+            self._polling.look_every(self._poll_ms)
 
 
 def _ignore(_message: bytes) -> None:

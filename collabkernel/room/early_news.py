@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collabkernel.room.events import OpsPublished
 
-GRACE_MS = 100
-"""What is missing is read from the log when it was not told in this: a bus takes a round trip, a busy server some."""
-EARLY_MESSAGES_MAX = 64
-"""Messages kept until what comes before them is here: half a second of a busy server. Over it the log is read."""
+GRACE_MS = 500
+"""What is missing is read from the log when it was not told in this. A bus that loses something says so; what is never
+told is what a server stored as it died. To read costs more than to be told, and a busy server must not get busier."""
+EARLY_MESSAGES_MAX = 256
+"""Messages kept until what comes before them is here: ``GRACE_MS`` of a busy server. Over it the log is read."""
 
 
 class EarlyNews:

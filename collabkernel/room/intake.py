@@ -55,6 +55,7 @@ class Intake:
     """The way of envelopes from sessions to the log and back as acks."""
 
     __slots__ = (
+        "_answered_seq",
         "_in_flight",
         "_in_flight_by_site",
         "_in_flight_bytes",
@@ -91,6 +92,8 @@ class Intake:
         self._in_flight_bytes = 0
         self._outcomes: deque[Appended | NotAppended] = deque()
         """Answers of the log that wait for what other servers stored before them; for the first of ``_in_flight``."""
+        self._answered_seq = head
+        """The highest that the log has answered with."""
         self._requests: list[AppendRequest] = []
 
     @property
@@ -184,6 +187,9 @@ class Intake:
             RoomResetError: The log did not take what the room has.
         """
         self._outcomes.extend(outcomes)
+        for answer in outcomes:
+            if isinstance(answer, Appended) and answer.seq > self._answered_seq:
+                self._answered_seq = answer.seq
         shown: list[Shown] = []
         acks_by_site: dict[int, list[Ack]] = {}
         while self._outcomes and not self.is_missing:
@@ -234,7 +240,7 @@ class Intake:
     @property
     def waiting_for(self) -> int:
         """The seq that the log is known to have reached by its answers."""
-        return max([outcome.seq for outcome in self._outcomes if isinstance(outcome, Appended)], default=self.head)
+        return max(self._answered_seq, self.head)
 
     def take_foreign(self, shown: Sequence[Shown]) -> list[Shown]:
         """Apply what another server stored; what is returned was not here yet, and may be shown."""

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, event, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from collabkernel.storage.base import Rest
@@ -74,6 +74,8 @@ class PostgresDatabase:
             event.listen(engine, "close", self._close_dead)
         self._append_thread: WorkThread | None = None
         self._append_loop: asyncio.AbstractEventLoop | None = None
+        self._append_connection: AsyncConnection | None = None
+        """Kept while it does what it is asked: to take it from its pool and to give it back is a third of an append."""
         self._compiler = Compiler(self._appender.dialect)
         # A snapshot's manifest and blobs are read by two statements, which must see the same moment.
         self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
@@ -87,7 +89,7 @@ class PostgresDatabase:
         """Disconnect, when what is appended is."""
         await self._leave(self._writer)
         if self._append_thread is not None and self._append_loop is not None:
-            await self._appending(lambda: self._leave(self._appender))
+            await self._appending(self._end_appends)
             self._append_thread.end()
             self._append_loop.close()
             self._append_thread = self._append_loop = None
@@ -126,8 +128,22 @@ class PostgresDatabase:
         return self._append_thread.run(lambda: loop.run_until_complete(work()))
 
     async def _append(self, work: Callable[[Statements], T]) -> T:
-        async with self._within(ANSWER_S), self._appender.connect() as connection:
-            return await connection.run_sync(lambda on: PostgresStatements(on, self._compiler).transact(work))
+        async with self._within(ANSWER_S):
+            connection = self._append_connection or await self._appender.connect()
+            self._append_connection = None
+            try:
+                result = await connection.run_sync(lambda on: PostgresStatements(on, self._compiler).transact(work))
+            except BaseException:
+                await connection.close()
+                raise
+        self._append_connection = connection
+        return result
+
+    async def _end_appends(self) -> None:
+        connection, self._append_connection = self._append_connection, None
+        if connection is not None:
+            await connection.close()
+        await self._leave(self._appender)
 
     async def tidy(self, rest: Rest | None = None) -> None:
         """Nothing: the server's autovacuum does it."""

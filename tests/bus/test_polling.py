@@ -261,3 +261,43 @@ async def test_who_is_to_look_more_often_looks_at_once(log: Watched):
     bus.look_every(POLL_MS)
     await log.polls(2)
     await bus.close()
+
+
+async def test_what_was_heard_in_any_order_is_no_gap(bus: PollingBus, log: Watched, theirs: Storage):
+    ann = await enter(theirs)
+    subscriber = await Subscriber().join(bus)
+
+    async with log.at_rest:
+        await theirs.append([ann.next(3)])
+        for seq in (3, 1, 2):
+            bus.hear("plan", OpsStoredMessage(bytes(16), seq, seq, b"").encode())
+    await log.polls(3)
+
+    assert subscriber.gaps == 0
+    bus.hear("plan", b"of another kind")
+    bus.hear("nowhere", b"")
+    await theirs.append([ann.next()])
+    await subscriber.until(1)
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+async def test_what_is_seen_may_be_on_its_way_for_a_while(log: Watched, theirs: Storage, is_heard: bool):
+    bus = PollingBus(log, POLL_MS)
+    bus.look_every(POLL_MS, grace_ms=500)
+    await bus.open()
+    ann = await enter(theirs)
+    subscriber = await Subscriber().join(bus)
+
+    looked = log.heads_count
+    await theirs.append([ann.next()])
+    async with asyncio.timeout(HANG_S):
+        while log.heads_count == looked:  # it has seen it, or is about to
+            log.asked.clear()
+            await log.asked.wait()
+    if is_heard:
+        bus.hear("plan", OpsStoredMessage(bytes(16), 1, 1, b"").encode())
+        await log.polls(3)
+        assert subscriber.gaps == 0
+    else:
+        await subscriber.until(1)
+    await bus.close()

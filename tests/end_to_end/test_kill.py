@@ -30,7 +30,7 @@ def start(folder: Path, port: int) -> RunningServer:
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [7, pytest.param(200, marks=pytest.mark.long)])
 def test_nothing_acknowledged_is_lost_or_doubled_when_the_server_is_killed(tmp_path: Path, kills: int) -> None:
     seed = int(os.environ.get("COLLABKERNEL_KILL_SEED", "1"))
     rng, port = random.Random(seed), free_port()

@@ -39,7 +39,7 @@ class Load:
     """Between two faults, at most."""
 
 
-SHORT = Load(faults=8, processes=2, clients=6, pause_s=0.2, calm_s=0.5)
+SHORT = Load(faults=6, processes=2, clients=6, pause_s=0.2, calm_s=0.5)
 LONG = Load(faults=100, processes=4, clients=75, pause_s=10.0, calm_s=4.0)
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.fuzz.fuzz_child import check, run_child
 
 SCRIPT = Path(__file__).parent / "ydoc_fuzz_run.py"
-CASES = int(os.environ.get("COLLABKERNEL_FUZZ_CASES", "5000"))
+CASES = int(os.environ.get("COLLABKERNEL_FUZZ_CASES", "2500"))
 CASES_LONG = 1_000_000
 
 

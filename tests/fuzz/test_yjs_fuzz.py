@@ -14,7 +14,7 @@ import pytest
 from tests.fuzz.fuzz_child import check, run_child
 
 SCRIPT = Path(__file__).parent / "yjs_fuzz_run.py"
-CASES = int(os.environ.get("COLLABKERNEL_FUZZ_CASES", "20000"))
+CASES = int(os.environ.get("COLLABKERNEL_FUZZ_CASES", "10000"))
 CASES_LONG = 1_000_000
 
 
