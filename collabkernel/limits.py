@@ -158,7 +158,7 @@ class Limits:
     storage_retry_max_ms: int = 5000
     """... and no less often than this: one question of a server, however many rooms wait. It doubles in between."""
     commit_tick_ms: int = 20
-    """The longest that an append waits for others to share its commit."""
+    """Commits of a busy server are this far apart at most; others follow each other at once."""
     flush_tick_min_ms: int = 0
     flush_tick_max_ms: int = 100
     """The flush tick is at once when idle and at most this under load."""

@@ -54,7 +54,7 @@ class AwarenessRoom:
         """Who is here."""
         return self._audience.described()
 
-    def handle_all(self, events: Iterable[Event], now_ms: int) -> list[Effect]:
+    def handle_all(self, events: Iterable[Event], now_ms: int, flush_ms: int = 0) -> list[Effect]:  # noqa: ARG002  # it stores nothing
         """Take events that came together, and say what follows from them, in order."""
         effects: list[Effect] = []
         for event in events:

@@ -129,6 +129,7 @@ class DocumentRoom:
         self._stop: StopAsked | None = None
         self._leaving = Leaving()
         self._is_ended = False
+        self._flush_ms = 0
         self._effects: list[Effect] = []
 
     @property
@@ -158,8 +159,9 @@ class DocumentRoom:
         """Take one event and say what follows from it, in order."""
         return self.handle_all((event,), now_ms)
 
-    def handle_all(self, events: Iterable[Event], now_ms: int) -> list[Effect]:
+    def handle_all(self, events: Iterable[Event], now_ms: int, flush_ms: int = 0) -> list[Effect]:
         """Take events that came together: what they store becomes one ``Append``."""
+        self._flush_ms = flush_ms
         try:
             for event in events:
                 if not self._is_ended:
@@ -422,7 +424,7 @@ class DocumentRoom:
 
     @property
     def _tick_ms(self) -> int:
-        return flush_tick_ms(len(self._sessions), self.limits)
+        return max(flush_tick_ms(len(self._sessions), self.limits), self._flush_ms)
 
     # -- time
 

@@ -127,6 +127,7 @@ class Room:
         self._stop: StopAsked | None = None
         self._leaving = Leaving()
         self._is_ended = False
+        self._flush_ms = 0
         self._effects: list[Effect] = []
 
     @property
@@ -152,8 +153,9 @@ class Room:
         """Take one event and say what follows from it, in order."""
         return self.handle_all((event,), now_ms)
 
-    def handle_all(self, events: Iterable[Event], now_ms: int) -> list[Effect]:
+    def handle_all(self, events: Iterable[Event], now_ms: int, flush_ms: int = 0) -> list[Effect]:
         """Take events that came together: what they store becomes one ``Append``."""
+        self._flush_ms = flush_ms
         try:
             for event in events:
                 if not self._is_ended:
@@ -394,7 +396,7 @@ class Room:
 
     @property
     def _tick_ms(self) -> int:
-        return self._fanout.tick_ms(len(self._joins.by_id))
+        return max(self._fanout.tick_ms(len(self._joins.by_id)), self._flush_ms)
 
     # -- time
 

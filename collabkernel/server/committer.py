@@ -43,6 +43,7 @@ from collabkernel.room.events import (
 from collabkernel.room.keeper import KEEPER_SITE
 from collabkernel.server.flag import Flag
 from collabkernel.server.outage import AWAY, Outage
+from collabkernel.server.pace import Pace
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended, Refusal, SiteRow, Storage
 
 log = logging.getLogger(__name__)
@@ -127,12 +128,18 @@ class Committer:
     """The one writer of a server. Start ``run`` in a task of its own."""
 
     def __init__(
-        self, storage: Storage, limits: Limits, now_ms: Callable[[], int], outage: Outage | None = None
+        self,
+        storage: Storage,
+        limits: Limits,
+        now_ms: Callable[[], int],
+        outage: Outage | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._storage = storage
         self._limits = limits
         self._now_ms = now_ms
         self._outage = outage or Outage(limits, now_ms)
+        self._pace = pace or Pace(limits)
         self._outage.on_suspected = self._on_suspected
         self._probe_name = f"probe:{secrets.token_hex(8)}"
         self._lines: deque[Line] = deque()
@@ -165,6 +172,7 @@ class Committer:
     async def run(self) -> None:
         """Do the work, until ``stop``."""
         slow_s = self._limits.storage_slow_ms / 1000
+        loop = asyncio.get_running_loop()
         slow = f"A commit takes over {slow_s:g} s."
         while True:
             if self._outage.is_on and not await self._is_retry_due():
@@ -175,7 +183,8 @@ class Committer:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            watch = asyncio.get_running_loop().call_later(slow_s, self._outage.begin, slow)
+            began_s = loop.time()
+            watch = loop.call_later(slow_s, self._outage.begin, slow)
             try:
                 if self._outage.is_on or self._outage.is_suspected:
                     await self._ask_again()
@@ -183,6 +192,9 @@ class Committer:
                     await self._round()
             finally:
                 watch.cancel()
+            rest_s = began_s + self._pace.commit_ms / 1000 - loop.time()
+            if rest_s > 0:  # a busy server: what comes meanwhile is stored together
+                await asyncio.sleep(rest_s)
 
     # -- a database that does not answer
 

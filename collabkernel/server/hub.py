@@ -35,6 +35,7 @@ from collabkernel.server.drain import OVER_MS_MAX, drain
 from collabkernel.server.keeper_leases import KeeperLeases
 from collabkernel.server.kinds import LiveKind, RoomKind
 from collabkernel.server.outage import Outage
+from collabkernel.server.pace import Pace
 from collabkernel.server.peers import Peers
 from collabkernel.server.reader import Reader
 from collabkernel.server.room_history import RoomHistory
@@ -102,7 +103,8 @@ class Hub:
         self._session_ids = itertools.count(1)
         self._joins_by_actor: OrderedDict[str, TokenBucket] = OrderedDict()
         self._outage = Outage(self.limits, now_ms)
-        self._committer = Committer(storage, self.limits, now_ms, self._outage)
+        self._pace = Pace(self.limits)
+        self._committer = Committer(storage, self.limits, now_ms, self._outage, self._pace)
         self.tickets = Tickets(storage, self._outage, self.limits)
         """With which sockets are opened at any server of this database."""
         self._reader = Reader(storage)
@@ -339,7 +341,15 @@ class Hub:
         if runner is None:
             self._check_rooms_count()
             runner = Runner(
-                room_id, kind, self.limits, self._committer, self._peers, self._outage, self._now_ms, self._on_end
+                room_id,
+                kind,
+                self.limits,
+                self._committer,
+                self._peers,
+                self._outage,
+                self._pace,
+                self._now_ms,
+                self._on_end,
             )
             self._runner_by_room[room_id] = runner
         return runner

@@ -47,8 +47,11 @@ class LoadedRoom(Protocol):
     def described_sessions(self) -> list[dict[str, str | int]]:
         """Who is here."""
 
-    def handle_all(self, events: Iterable[Event], now_ms: int) -> list[Effect]:
-        """Take events that came together, and say what follows from them."""
+    def handle_all(self, events: Iterable[Event], now_ms: int, flush_ms: int = 0) -> list[Effect]:
+        """Take events that came together, and say what follows from them.
+
+        What is stored is shown in frames that are ``flush_ms`` apart at least: a busy server's.
+        """
 
 
 class RoomKind(Protocol):

@@ -52,6 +52,7 @@ from collabkernel.server.committer import Committer
 from collabkernel.server.inbox import Inbox, Worked
 from collabkernel.server.kinds import LoadedRoom, RoomKind
 from collabkernel.server.outage import Outage
+from collabkernel.server.pace import Pace
 from collabkernel.server.peers import Peers
 from collabkernel.server.reader import GAP_ROWS
 from collabkernel.server.transport import Transport
@@ -73,6 +74,7 @@ class Runner:
         committer: Committer,
         peers: Peers | None,
         outage: Outage,
+        pace: Pace,
         now_ms: Callable[[], int],
         on_end: Callable[[Runner], None],
     ) -> None:
@@ -83,6 +85,7 @@ class Runner:
         self._log = committer.lines(room_id, self.post)
         self._peers = peers
         self._outage = outage
+        self._pace = pace
         self._subscription: Subscription | None = None
         self._now_ms = now_ms
         self._on_end = on_end
@@ -240,7 +243,8 @@ class Runner:
                 await asyncio.sleep(0)
 
     def _turn(self, room: LoadedRoom) -> list[Effect]:
-        return room.handle_all(self._inbox.turn(asyncio.get_running_loop().time), self._now_ms())
+        self._pace.work()
+        return room.handle_all(self._inbox.turn(asyncio.get_running_loop().time), self._now_ms(), self._pace.flush_ms)
 
     async def _handle_apart(self, room: LoadedRoom, event: Event, on_worked: Worked | None) -> list[Effect]:
         """Handle one event in a thread: seconds of judging a hostile update, and other rooms go on meanwhile."""

@@ -54,6 +54,7 @@ class Driver:
     head: int = 0
     hlc: int = 0
     has_peers: bool = False
+    flush_ms: int = 0
 
     def __post_init__(self) -> None:
         self.room = Room(
@@ -69,7 +70,7 @@ class Driver:
 
     def feed(self, *events: Event) -> list[Effect]:
         """Give events to the room, and keep and answer what it wants."""
-        effects = self.room.handle_all(events, self.now_ms)
+        effects = self.room.handle_all(events, self.now_ms, self.flush_ms)
         self.effects += effects
         for effect in effects:
             self._take(effect)

@@ -308,3 +308,21 @@ def test_resyncs_fill_up_at_the_rate_that_is_promised() -> None:
         world.catch_up(effects)
 
     assert 30 + 149 <= reads <= 30 + 151
+
+
+def test_a_busy_server_shows_in_larger_steps_and_acknowledges_at_once() -> None:
+    world = Driver(flush_ms=50)
+    ann, bob = world.join("ann"), world.join("bob")
+    world.now_ms += 1000
+    world.submit(ann, envelope(1))
+    world.take(bob)
+
+    world.now_ms += 5
+    world.submit(ann, envelope(2), envelope(3))
+
+    assert [counter for counter, _ in world.acks(ann)] == [1, 2, 3]
+    assert world.shown(bob) == []
+    world.now_ms += 45
+    world.feed(Ticked())
+    assert world.shown(bob) == [2, 3]
+    assert len(world.take(bob)) == 1
