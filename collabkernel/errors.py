@@ -61,6 +61,12 @@ class CollabKernelError(Exception):
 
     code: ClassVar[str] = "error"
     retry_after_ms: int | None = None
+    _told: ClassVar[str] = ""
+
+    @property
+    def told(self) -> str:
+        """What a peer is told: the message, unless it may say where this server keeps things, which operators read."""
+        return self._told or str(self)
 
 
 class LocalProtocolError(CollabKernelError):
@@ -295,12 +301,14 @@ class StorageError(CollabKernelError):
     """The database did not do what was asked; nothing was acknowledged."""
 
     code = "storage-error"
+    _told = "the database failed; the log of the server says why"
 
 
 class DegradedError(StorageError):
     """The database does not answer, which may pass: a connection that broke, a full disk, another's lock."""
 
     code = "degraded"
+    _told = "the database does not answer; come back in a moment"
     retry_after_ms = 2000
     """Who was not let in comes back after this: some tries of the server to reach its database."""
 
@@ -319,6 +327,7 @@ class RoomNotFoundError(StorageError):
     """The room does not exist."""
 
     code = "room-not-found"
+    _told = ""
 
     def __init__(self, room_id: str) -> None:
         super().__init__(f"there is no room {room_id!r}")
@@ -327,6 +336,8 @@ class RoomNotFoundError(StorageError):
 
 class RoomResetError(StorageError):
     """A room in memory and its log differ; it starts again from the log. ``code`` says why."""
+
+    _told = ""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -337,6 +348,7 @@ class LogDroppedError(StorageError):
     """The log no longer has what was asked for: it was compacted. The newest snapshot has what it did."""
 
     code = "log-dropped"
+    _told = ""
 
     def __init__(self, room_id: str, after_seq: int, dropped_seq: int) -> None:
         super().__init__(f"room {room_id!r} cannot be read after {after_seq}: its log begins after {dropped_seq}")
@@ -347,6 +359,7 @@ class LeaseLostError(StorageError):
     """Somebody else has had a lease since it was taken; what its old holder wrote was not stored."""
 
     code = "lease-lost"
+    _told = ""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"the lease {name!r} was lost: this process was held up for long, and another has taken over")
@@ -357,6 +370,7 @@ class CompactionError(StorageError):
     """A room's log does not make what its snapshot holds, so none of the log may go."""
 
     code = "compaction-differs"
+    _told = ""
 
     def __init__(self, room_id: str, seq: int, parts: list[str]) -> None:
         super().__init__(
@@ -377,6 +391,7 @@ class FencedError(StorageError):
     """A site's epoch is older than the stored one: another connection has resumed it."""
 
     code = "fenced"
+    _told = ""
 
 
 class ServerStoppingError(CollabKernelError):

@@ -273,7 +273,7 @@ class Committer:
             return
         except StorageError as error:
             log.exception("The log took none of %d envelopes", len(batch))
-            _break_all(taken, str(error))
+            _break_all(taken, error.told)
             return
         except Exception as error:
             # The edge of every room's writing: what one room asks for must not keep the others from being stored.
@@ -331,16 +331,16 @@ class Committer:
         except DegradedError as error:
             if isinstance(job, GrantSite):
                 self._outage.suspect()
-                return AskFailed(job.session_id, str(error), error.code, error.retry_after_ms or 0)
+                return AskFailed(job.session_id, error.told, error.code, error.retry_after_ms or 0)
             self._outage.begin(str(error))
             return None
         except TooManyError as error:
             assert isinstance(job, GrantSite)
-            return AskFailed(job.session_id, str(error), error.code, error.retry_after_ms or 0)
+            return AskFailed(job.session_id, error.told, error.code, error.retry_after_ms or 0)
         except Exception as error:
             # The edge of every room's writing, as above.
             log.exception("The log did not answer room %s", line.room_id)
-            reason = str(error) if isinstance(error, StorageError) else f"the log failed: {type(error).__name__}"
+            reason = error.told if isinstance(error, StorageError) else f"the log failed: {type(error).__name__}"
             if isinstance(job, GrantSite | FindEnvelope) and not isinstance(error, RoomNotFoundError):
                 return AskFailed(job.session_id, reason)
             line.is_broken = True

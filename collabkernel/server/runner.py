@@ -210,10 +210,10 @@ class Runner:
                     task.cancel()
         except* DegradedError as errors:
             self._outage.suspect()
-            self._end(DegradedError.code, str(errors.exceptions[0]))
+            self._end(DegradedError.code, _told(errors))
         except* StorageError as errors:
             log.exception("Room %s cannot be read", self.room_id)
-            self._end("storage-error", str(errors.exceptions[0]))
+            self._end("storage-error", _told(errors))
         except* Exception:
             # The edge of the room's task: it ends this room alone, and the log has all that it acknowledged.
             log.exception("Room %s failed", self.room_id)
@@ -329,7 +329,7 @@ class Runner:
             found = await self._read(lambda: self.kind.catch_up(room_id, effect))
         except StorageError as error:
             log.exception("A session of room %s could not be caught up", room_id)
-            self.post(AskFailed(session_id, str(error)))
+            self.post(AskFailed(session_id, error.told))
             return
         self.post(CatchUpRead(session_id, *found))
 
@@ -396,3 +396,11 @@ class Runner:
 def _timed(room: LoadedRoom, event: Event, now_ms: int) -> tuple[list[Effect], float]:
     began_s = time.thread_time()
     return room.handle_all((event,), now_ms), time.thread_time() - began_s
+
+
+def _told(error: BaseException) -> str:
+    """What sessions are told of the first of a group of storage errors."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, StorageError), "a group of these alone"
+    return error.told

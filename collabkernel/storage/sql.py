@@ -366,7 +366,7 @@ class SqlStorage:
             except StorageError as error:
                 failures.append(error)
                 for i in indices:
-                    answers[i] = NotAppended(error.code, str(error))
+                    answers[i] = NotAppended(error.code, error.told)
             else:
                 for i, answer in zip(indices, attempt.answers, strict=True):
                     answers[i] = failed.own(i, answer)

@@ -52,7 +52,7 @@ class ApiError(web.HTTPError):
 def api_error(error: CollabKernelError) -> ApiError:
     """The HTTP answer that tells of one of our errors."""
     status = next((status for kind, status in _STATUS_BY_ERROR if isinstance(error, kind)), 500)
-    return ApiError(status, error.code, str(error), error.retry_after_ms)
+    return ApiError(status, error.code, error.told, error.retry_after_ms)
 
 
 class RoomsHandlerBase(JupyterHandler):

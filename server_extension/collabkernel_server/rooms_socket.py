@@ -101,7 +101,7 @@ class RoomSocket(SocketHandler):
         try:
             connection = await self._hub.open_session(room_id, principal_of(self.user, self._role), self.transport)
         except CollabKernelError as error:
-            self._say_bye(error.code, str(error), error.retry_after_ms or 0)
+            self._say_bye(error.code, error.told, error.retry_after_ms or 0)
             return
         self._connection = connection
         self.transport.on_drained = connection.drained

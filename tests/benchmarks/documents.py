@@ -13,6 +13,7 @@ PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "tree": tree_cost.rows,
     "text": text_cost.rows,
     "open": open_cost.rows,
+    "worked": open_cost.worked_rows,
 }
 
 

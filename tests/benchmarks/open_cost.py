@@ -9,6 +9,8 @@ What is measured, so that the figures are read aright:
 - *client*, *server*: processor time of the two processes meanwhile.
 - *received*: bytes of all frames to the client. *tree*: bytes of the tree a block, before frames are deflated.
 - *contents*: blocks whose contents came; they must not grow with what is off screen.
+- *worked*: the same of a document that was worked in: 2,000 blocks, and 1,000,000 operations in its log and under its
+  snapshot, each a letter typed or deleted. Each opening is the first of its room since its server started.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +47,11 @@ from tests.benchmarks.server_process import TOKEN, Server, running_server
 
 SIZES = (1_000, 10_000, 30_000)
 SHOWN = 50
+HEADING_CHARS, PARAGRAPH_CHARS = 30, 200
 SITE = 3_735_928_559
 START_MS = 1_790_000_000_000
 BATCH = 1000
+WORKED_BLOCKS, WORKED_OPS, WORKED_OPS_QUICK = 2_000, 1_000_000, 50_000
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -78,6 +82,19 @@ def rows(is_quick: bool, sizes: Sequence[int] = SIZES) -> list[Row]:
     return found
 
 
+def worked_rows(is_quick: bool) -> list[Row]:
+    """What it costs to open a document that was worked in; quick means a shorter log."""
+    ops, servers = (WORKED_OPS_QUICK, 2) if is_quick else (WORKED_OPS, 5)
+    opened: list[Opened] = []
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_store_worked(Path(folder), ops))
+        for _ in range(servers):
+            with running_server(Path(folder)) as server:
+                asyncio.run(_open(server, "cold-0-0", 0))
+                opened.append(asyncio.run(_open(server, "worked", WORKED_BLOCKS)))
+    return list(rows_of(f"worked/cold/{WORKED_BLOCKS}_blocks/{ops}_ops", opened))
+
+
 def rows_of(name: str, opened: Sequence[Opened]) -> Iterator[Row]:
     yield row(name, [each.taken_ms for each in opened], "ms")
     yield row(f"{name}/client", [each.client_ms for each in opened], "ms of processor")
@@ -106,6 +123,46 @@ async def _store(folder: Path, sizes: Sequence[int], runs: int) -> dict[int, int
     return tree_bytes
 
 
+async def _store_worked(folder: Path, ops: int) -> None:
+    storage = open_storage(f"sqlite:///{folder}/rooms.sqlite")
+    await storage.open()
+    await store_document(storage, "cold-0-0", envelopes(0))
+    await store_document(storage, "worked", worked(WORKED_BLOCKS, ops))
+    await storage.close()
+
+
+def worked(blocks: int, ops_count: int) -> Iterator[tuple[Op, ...]]:
+    """A document, and about ``ops_count`` operations on its texts: a letter typed, or the one before it deleted.
+
+    All blocks of a length are typed in alike, since a rope of the real kind takes its time to make an edit.
+    """
+    yield from envelopes(blocks)
+    edits = -(-(ops_count - 2 * blocks - 1) // blocks)
+    updates_by_length = {length: list(_typed(length, edits)) for length in (HEADING_CHARS, PARAGRAPH_CHARS)}
+    for nth in range(edits):
+        for i in range(blocks):
+            yield (TextEdit(OpId(SITE, 2 + 2 * i), updates_by_length[_length(i)][nth]),)
+
+
+def _typed(length: int, edits: int) -> Iterator[bytes]:
+    rng, rope = random.Random(length), TextRope(SITE, policy=ROPE_POLICY)
+    rope.insert(0, " " * length)
+    caret = 0
+    for nth in range(edits):
+        if nth % 20 == 0:
+            caret = rng.randint(1, len(rope))
+        if nth % 3 == 2:
+            caret -= 1
+            yield rope.delete(caret, 1)
+        else:
+            yield rope.insert(caret, rng.choice("etaoin shrdlu "))
+            caret += 1
+
+
+def _length(i: int) -> int:
+    return HEADING_CHARS if i % 20 == 0 else PARAGRAPH_CHARS
+
+
 def envelopes(blocks: int) -> Iterator[tuple[Op, ...]]:
     """A document, each block with its text."""
     words = random.Random(1)
@@ -113,27 +170,27 @@ def envelopes(blocks: int) -> Iterator[tuple[Op, ...]]:
     key, counter = None, 2
     for i in range(blocks):
         key = key_between(key, None, SITE)
-        is_heading = i % 20 == 0
-        text = "".join(words.choices("etaoin shrdlu ", k=30 if is_heading else 200))
+        text = "".join(words.choices("etaoin shrdlu ", k=_length(i)))
         edit = TextEdit(OpId(SITE, counter), TextRope(SITE, policy=ROPE_POLICY).insert(0, text))
-        type_ = "heading" if is_heading else "paragraph"
+        type_ = "heading" if _length(i) == HEADING_CHARS else "paragraph"
         yield BlockInsert(document_id("body"), Slot.CHILD, key, type_), edit
         counter += 2
 
 
-async def store_document(storage: Storage, room: str, written: Sequence[tuple[Op, ...]]) -> None:
+async def store_document(storage: Storage, room: str, written: Iterable[tuple[Op, ...]]) -> None:
     """Write a room with a log of these envelopes and a snapshot at its head."""
     await storage.create_room(room, START_MS)
     await storage.new_site(room, SITE, "ann", 2, bytes(32), START_MS)
     counter = 1
     batch: list[AppendRequest] = []
-    for i, ops in enumerate(written, 1):
+    for ops in written:
         encoded = tuple([(op_kind(op), encode_op(op)) for op in ops])
         batch.append(AppendRequest(room, SITE, 1, counter, counter - 1, (START_MS << 16) + counter, "ann", encoded))
         counter += len(ops)
-        if len(batch) == BATCH or i == len(written):
+        if len(batch) == BATCH:
             await storage.append(batch)
             batch = []
+    await storage.append(batch)
     await Reader(storage).write_snapshot(room, counter - 1, START_MS)
 
 

@@ -102,7 +102,10 @@ def test_a_fault_is_told_to_all_who_shared_the_commit_and_the_next_is_tried() ->
         storage = CountingStorage()
         granted = await with_site(storage)
         storage.is_failing = True
-        assert await ask_all(storage, append(granted, 1), append(granted, 2)) == [AppendFailed("no")] * 2
+        assert (
+            await ask_all(storage, append(granted, 1), append(granted, 2))
+            == [AppendFailed(StorageError("no").told)] * 2
+        )
         storage.is_failing = False
         assert await ask_all(storage, append(granted, 1)) == [OpsStored((Appended(1, 1 << 40),))]
 

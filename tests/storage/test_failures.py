@@ -6,8 +6,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from collabkernel.errors import DegradedError, StorageError
 from collabkernel.storage import failures, sqlite
@@ -125,3 +125,12 @@ def test_what_may_pass_of_postgres_is_told_by_its_code(code: str, may_pass: bool
     error = failures.explain(DBAPIError("a statement", None, cause), parse_url("postgresql://ann:secret@host/rooms"))
 
     assert isinstance(error, DegradedError) is may_pass
+
+
+@pytest.mark.parametrize("cause", [OSError(111, "Connect call failed ('db.example.org', 5432)"), SQLAlchemyError("no")])
+def test_peers_are_not_told_where_the_database_is(cause: Exception):
+    error = failures.explain(cause, make_url("postgresql+asyncpg://collab:secret@db.example.org/rooms"))
+
+    assert "db.example.org" in str(error)
+    assert "example" not in error.told
+    assert "collab" not in error.told

@@ -132,7 +132,7 @@ async def test_a_room_that_fails_fails_alone(storage: SqlStorage, path: Path):
     assert answers[3] == Appended(2, HLC)
     assert isinstance(answers[1], NotAppended)
     assert answers[1].code == "storage-error"
-    assert "a bad room" in answers[1].reason
+    assert answers[1].reason == StorageError("a bad room").told
     assert await whole_log(storage, "bad") == []
 
 

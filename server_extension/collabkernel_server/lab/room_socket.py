@@ -100,7 +100,7 @@ class DocumentSocket(SocketHandler):
         except FileError as error:
             self._refuse(CLOSE_CODE_BY_STATUS.get(error.status, CLOSE_FAILED), str(error))
         except CollabKernelError as error:
-            self.transport.close(error.code, str(error))
+            self.transport.close(error.code, error.told)
         except Exception:
             # The edge of this socket: whatever went wrong with the file ends this socket alone.
             self.log.exception("collabkernel: document %s cannot be loaded", self._room.room_id)
