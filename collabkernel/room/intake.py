@@ -221,6 +221,8 @@ class Intake:
     def is_missing(self) -> bool:
         """The next outcome is behind operations of another server that are not here yet.
 
+        Or the log was read, and that ended within the envelope: it stays in flight until the rest has come back too.
+
         Raises:
             RoomResetError: The log did not take what the room has.
         """
@@ -229,12 +231,15 @@ class Intake:
         outcome = self._outcomes[0]
         if isinstance(outcome, NotAppended):
             raise RoomResetError(outcome.code, outcome.reason)
-        return outcome.seq > self.head + 1
+        last_seq = outcome.seq + len(self._in_flight[0].envelope.ops) - 1
+        return outcome.seq > self.head + 1 or outcome.seq <= self.head < last_seq
 
     @property
     def waiting_for(self) -> int:
         """The seq that the log is known to have reached by its answers."""
-        return max([outcome.seq for outcome in self._outcomes if isinstance(outcome, Appended)], default=self.head)
+        answered = zip(self._outcomes, self._in_flight, strict=False)
+        ends = [of.seq + len(item.envelope.ops) - 1 for of, item in answered if isinstance(of, Appended)]
+        return max(ends, default=self.head)
 
     def take_foreign(self, shown: Sequence[Shown]) -> list[Shown]:
         """Apply what another server stored; what is returned was not here yet, and may be shown."""
