@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from collabkernel.bus.base import EphemeralMessage, OpsStoredMessage
 from collabkernel.bus.memory import MemoryBus
 from collabkernel.crdt.ids import ROOT, OpId
@@ -15,7 +17,8 @@ from collabkernel.room.effects import Publish
 from collabkernel.room.events import Event, OpsPublished
 from collabkernel.server.hub import Hub
 from collabkernel.server.peers import Peers
-from collabkernel.storage import open_storage
+from collabkernel.storage import memory, open_storage
+from collabkernel.storage.memory import MemoryStorage
 from collabkernel.wire.messages import Event as SayEvent
 from collabkernel.wire.messages import Presence
 from tests.server.raw import RawClient, eventually, join
@@ -245,6 +248,28 @@ def test_who_goes_on_at_a_server_that_is_behind_is_taken_where_he_was(tmp_path: 
         assert again.codes == []
         await bob.until(lambda: bob.through == 2)
         for hub in servers:
+            await hub.stop()
+
+    asyncio.run(main())
+
+
+def test_what_was_missed_is_read_to_its_end_however_little_a_chunk_of_the_log_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "READ_BYTES_MAX", 1)
+
+    async def main() -> None:
+        storage, bus = MemoryStorage(), MemoryBus()
+        here, there = Hub(storage), Hub(storage, bus=bus)
+        for hub in (here, there):
+            await hub.start()
+        ann, bob = await join(here, actor="ann"), await join(there, actor="bob")
+        for counter in range(1, 4):
+            await ann.store(counter)
+        bus.tell_gap("board")
+
+        await bob.until(lambda: bob.through == 3)
+        for hub in (here, there):
             await hub.stop()
 
     asyncio.run(main())
