@@ -12,7 +12,8 @@ class Chronicle:
 
     def __init__(self, seed: str) -> None:
         self.rng = random.Random(seed)
-        self.faults: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter(histories=1)
+        """By kind; and how many histories they are of."""
         self.counts: Counter[str] = Counter()
         self._digest = sha256()
 

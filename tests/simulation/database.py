@@ -184,7 +184,7 @@ class DatabaseConnection:
             outcome = database.do(self, name, args, options)
         except CollabKernelError as failed:
             error = failed
-        database.chronicle.note("database", self._process.name, name, type(error).__name__)
+        database.chronicle.note(database.loop.time(), self._process.name, name, type(error).__name__)
         loop = database.loop
         loop.call_later(database.travel_s(), self._answer, reply, outcome, error, context=loop.world)
 

@@ -108,6 +108,11 @@ class RawSite:
         assert self.line is not None
         self.line.put(encode_client_message(message))
 
+    @property
+    def has_edited(self) -> bool:
+        """It made something."""
+        return self._next_counter > 1
+
     def is_settled(self, head: int) -> bool:
         """It has seen all, and all that it made is answered."""
         return self._is_live and self.through == head and not self._unanswered

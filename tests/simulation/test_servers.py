@@ -1,6 +1,6 @@
 """Several servers on one database and one bus, and clients that edit at them, while all of it fails; one seed each.
 
-``COLLABKERNEL_SIMULATION_SEED`` runs one history again, and tells its story.
+``COLLABKERNEL_SIMULATION_SEED`` lives one history again; the end of the run tells what went wrong in it, by kind.
 """
 
 from __future__ import annotations
@@ -8,50 +8,79 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import random
-from collections.abc import Iterator
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from collabkernel.room.keeper import KEEPER_SITE
+from collabkernel.server.hub import to_jsonable
 from collabkernel.server.reader import Reader
 from tests.simulation.chronicle import Chronicle
-from tests.simulation.cluster import ROOM, Cluster, Size, watched
+from tests.simulation.cluster import LIMITS, ROOM, Cluster, Site, Size, watched
 from tests.simulation.loop import START_S, SimulatedLoop
 from tests.simulation.random_world import seeds
 from tests.simulation.raw_site import RawSite
 from tests.simulation.troubles import Troubles
-from tests.simulation.verdict import encoded, folded
+from tests.simulation.verdict import check_text, encoded, folded
 
+SMALL = Size()
+LARGE = Size(sites=3, raw_sites=10_000, think_s=15.0)
+LARGE_LIMITS = replace(
+    LIMITS,
+    sessions_per_room=2 * LARGE.raw_sites,
+    ring_bytes=1 << 20,
+    catch_up_ops=5000,
+    snapshot_ops=5000,
+    session_queue_bytes=1 << 20,
+)
 OPS = 80
 """Made in a history, about."""
 SEEDS = 40
+REGRESSIONS: list[str] = []
+"""Seeds that found something."""
+SHARDS, SHARD_SEEDS = 20, 500
+TROUBLE_S = 0.4
+LARGE_TROUBLE_S = 4.0
+LIFE_S_MAX = 3600.0
+
+Told = Callable[[str, object], None]
 
 
-def live_through(seed: str, ops: int = OPS) -> Cluster:
+def live_through(seed: str, size: Size = SMALL) -> Cluster:
     """Live one history, and check what must hold at its end."""
+    is_small = size is SMALL
     chronicle = Chronicle(seed)
     loop = SimulatedLoop(chronicle.rng)
-    cluster: list[Cluster] = []
 
-    async def main() -> None:
-        world = Cluster(loop, chronicle, Size())
-        cluster.append(world)
-        troubles = asyncio.create_task(Troubles(world).go_on())
-        while world.ops_made < ops:
-            assert loop.time() < START_S + 3600, "nothing is made any more"
+    async def main() -> Cluster:
+        cluster = Cluster(loop, chronicle, size, LIMITS if is_small else LARGE_LIMITS)
+        troubles = asyncio.create_task(Troubles(cluster, TROUBLE_S if is_small else LARGE_TROUBLE_S).go_on())
+        while cluster.ops_made < OPS or not all(site.has_edited for site in cluster.sites):
+            assert loop.time() < START_S + LIFE_S_MAX, "nothing is made any more"
             await asyncio.sleep(0.5)
-        await world.heal()
+        await cluster.heal()
         await troubles
-        await check(world)
+        await check(cluster)
+        return cluster
 
-    with watched(random.Random(f"{seed}, secrets")):
-        loop.run(main())
-    return cluster[0]
+    try:
+        with watched(random.Random(f"{seed}, secrets")):
+            return loop.run(main())
+    except BaseException as error:
+        error.add_note(f"COLLABKERNEL_SIMULATION_SEED={seed}")
+        raise
 
 
 async def check(cluster: Cluster) -> None:
-    """All of it."""
+    """All agree on the log, and the log has all that was made, once."""
     storage = cluster.database.storage
     rows = [row async for rows in storage.read_ops(ROOM, 0) for row in rows]
     assert rows == cluster.log(), "the log is not what it was"
@@ -59,6 +88,7 @@ async def check(cluster: Cluster) -> None:
     gone = [site.site for site in cluster.dead_sites]
     cluster.ledger.check_log([row for row in rows if row.site != KEEPER_SITE], gone)
     fold = folded(rows)
+    check_text(fold.state, rows)
     expected = encoded(fold.state, fold)
     for site in cluster.sites:
         if isinstance(site, RawSite):
@@ -67,6 +97,11 @@ async def check(cluster: Cluster) -> None:
             assert encoded(site.replica.state, fold) == expected, f"{site.name} sees something else than the log"
     loaded, _ = await Reader(storage).load(ROOM)
     assert encoded(loaded.state, fold) == expected, "a snapshot and the log since is not what the log says"
+    plain = to_jsonable(fold.state.tree.to_json())
+    for server in cluster.servers:
+        assert server.hub is not None
+        told = await server.process.spawn(server.hub.room_state(ROOM))
+        assert (told["seq"], told["state"]) == (len(rows), plain), f"{server.name} tells something else than the log"
 
 
 @pytest.fixture(autouse=True)
@@ -78,11 +113,64 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+        gc.collect()
         logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize("seed", seeds(SEEDS))
-def test_whatever_fails_all_agree_on_the_log(seed: str) -> None:
-    print(f"COLLABKERNEL_SIMULATION_SEED={seed}")
-    cluster = live_through(seed)
-    print(dict(cluster.chronicle.faults), dict(cluster.chronicle.counts))
+@pytest.mark.parametrize("seed", dict.fromkeys([*REGRESSIONS, *seeds(SEEDS)]))
+def test_whatever_fails_all_agree_on_the_log(seed: str, record_property: Told) -> None:
+    record_property("simulated", dict(live_through(seed).chronicle.faults))
+
+
+def test_the_same_seed_is_the_same_history() -> None:
+    script = "from tests.simulation.test_servers import live_through; print(live_through('same').chronicle.digest)"
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    elsewhere = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    digest = live_through("same").chronicle.digest
+
+    assert live_through("same").chronicle.digest == digest
+    assert elsewhere.stdout.split() == [digest], elsewhere.stderr
+    assert live_through("another").chronicle.digest != digest
+
+
+def test_what_is_wrong_is_seen() -> None:
+    """The invariants are not empty: each is broken once."""
+    cluster = live_through("what is wrong")
+    rows = cluster.log()
+    site = next(site for site in cluster.sites if isinstance(site, Site))
+
+    def check_again() -> None:
+        SimulatedLoop(random.Random(0)).run(check(cluster))
+
+    rows.append(rows.pop(0))
+    with pytest.raises(AssertionError, match="the log is not what it was"):
+        check_again()
+    rows.insert(0, rows.pop())
+    made = cluster.ledger.made
+    made[site.site, 10**6] = made.pop(next(iter(made)))
+    with pytest.raises(AssertionError, match="lost: "):
+        check_again()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_ten_thousand_histories(shard: int, record_property: Told) -> None:
+    faults: Counter[str] = Counter()
+    for seed in range(shard * SHARD_SEEDS, (shard + 1) * SHARD_SEEDS):
+        faults += live_through(str(seed)).chronicle.faults
+        gc.collect()
+    record_property("simulated", dict(faults))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_ten_thousand_sites_edit_one_room(record_property: Told) -> None:
+    began_s = time.process_time()
+    cluster = live_through("ten thousand sites", LARGE)
+    print(
+        f"{len(cluster.sites)} sites, {cluster.ops_made} operations in {cluster.loop.time() - START_S:.0f} s: "
+        f"{time.process_time() - began_s:.0f} s of processor time, "
+        f"at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB; {dict(cluster.chronicle.counts)}"
+    )
+    record_property("simulated", dict(cluster.chronicle.faults))

@@ -7,15 +7,19 @@ from collections.abc import Callable
 
 from tests.simulation.cluster import Cluster
 
-EVERY_S = 0.4
-"""On average, between two."""
-
 
 class Troubles:
     """Of one cluster. Each lasts for a while and ends by itself, or with ``Cluster.heal``."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, every_s: float) -> None:
+        """Begin with none.
+
+        Args:
+            cluster: Where.
+            every_s: On average, between two.
+        """
         self._cluster = cluster
+        self._every_s = every_s
         self._rng = cluster.rng
         self._odds: dict[Callable[[], object], float] = {
             self._cut_line: 6,
@@ -41,7 +45,7 @@ class Troubles:
         """Until the history is over."""
         cluster, rng = self._cluster, self._rng
         while not cluster.is_over:
-            await asyncio.sleep(rng.expovariate(1 / EVERY_S))
+            await asyncio.sleep(rng.expovariate(1 / self._every_s))
             (trouble,) = rng.choices(list(self._odds), list(self._odds.values()))
             trouble()
 

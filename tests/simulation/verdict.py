@@ -12,6 +12,7 @@ from collabkernel.crdt.yjs.parse import Reader
 from collabkernel.crdt.yjs.policy import DELETED, ROPE_POLICY, STRING
 from collabkernel.crdt.yjs.structs import Struct, read_update
 from collabkernel.document.block_document import BlockDocument
+from collabkernel.document.live_tree import TextNode
 from collabkernel.document.operations import TreeOp
 from collabkernel.document.room_state import RoomState
 from collabkernel.room.fold import Fold
@@ -62,7 +63,7 @@ def check(world: World, loop: asyncio.Runner) -> None:
     assert fold.state.blocks is not None
     _check_bytes(world, fold, loop)
     check_tree(fold.state.blocks.tree, _judged(rows))
-    _check_text(fold.state.blocks, rows)
+    check_text(fold.state, rows)
     _check_readers(world, fold.state.blocks)
 
 
@@ -163,9 +164,14 @@ def _judged(rows: list[OpRow]) -> NaiveTree:
     return oracle
 
 
-def _check_text(blocks: BlockDocument, rows: list[OpRow]) -> None:
-    """Each rope has what was typed in it and nobody deleted, once; and each live block's is shown once."""
+def check_text(state: RoomState, rows: list[OpRow]) -> None:
+    """Each text has what was typed in it and nobody deleted, once; and each live block's is shown once."""
     expected = surviving(rows)
+    for node in state.tree.in_order():
+        if isinstance(node, TextNode):
+            assert Counter(str(node.rope)) == expected.pop(node.id, Counter()), f"text {node.id}"
+    blocks = state.blocks
+    assert blocks is not None
     for id, rope in blocks.ropes.items():
         stretches = rope.stretches(blocks.counts(rope))
         found = Counter("".join([rope.text(each) for each in stretches]))
