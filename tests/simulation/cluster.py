@@ -64,6 +64,8 @@ LIMITS = replace(
 SKEW_S = 30.0
 HEAL_S = 300.0
 """After the last fault, until all must agree."""
+FIRST_S = 5.0
+"""After at most so long a raw client makes its first edit."""
 REST_S = 3.0
 """Without anything new in the log: keepers too have nothing left to do."""
 FRAMES_READ = 64
@@ -333,7 +335,10 @@ class Cluster:
 
     async def _edit_raw(self, site: RawSite) -> None:
         while not self.is_over:
-            await asyncio.sleep(self.rng.expovariate(1 / self.size.think_s))
+            is_first = not site.has_edited
+            await asyncio.sleep(
+                self.rng.uniform(0, FIRST_S) if is_first else self.rng.expovariate(1 / self.size.think_s)
+            )
             self.ops_made += site.edit() if not self.is_over else 0
 
     def kill(self, site: Site | RawSite) -> None:
@@ -402,7 +407,9 @@ class Cluster:
         """A line from a client to a server."""
         server = self.server_by_name[server_name]
         delay_s = self.rng.choice((0.002, 0.02, 0.2))
-        line = Line(self.loop, self.chronicle, server, site.process, site.name, delay_s)
+        line = Line(
+            self.loop, self.chronicle, server, site.process, site.name, delay_s, self.limits.session_queue_low_bytes
+        )
         if (site.name, server.name) in self.split:
             line.cut()
         server.lines.append(line)

@@ -100,7 +100,14 @@ class Line:
     """One connection: the client's ``Link``, and the server's ``Transport``."""
 
     def __init__(
-        self, loop: SimulatedLoop, chronicle: Chronicle, door: Door, client: Process, actor: str, delay_s: float
+        self,
+        loop: SimulatedLoop,
+        chronicle: Chronicle,
+        door: Door,
+        client: Process,
+        actor: str,
+        delay_s: float,
+        low_bytes: int,
     ) -> None:
         self.loop = loop
         self.rng = chronicle.rng
@@ -109,6 +116,7 @@ class Line:
         self.client = client
         self.actor = actor
         self.delay_s = delay_s
+        self._low_bytes = low_bytes
         self.site = 0
         """Of its session, once it is welcomed."""
         self.is_cut = False
@@ -119,6 +127,7 @@ class Line:
         self._up = _Pipe(self, door.process)
         self._down = _Pipe(self, client)
         self._session: Session | None = None
+        self._is_full = False
 
     def is_lost(self, pipe: _Pipe) -> bool:
         """Whether what arrives now does not arrive."""
@@ -172,7 +181,8 @@ class Line:
         frame = await self._down.take()
         if frame is None:
             raise LinkError("closed")
-        if self._down.size_bytes == 0 and self._session is not None and frame:
+        if self._is_full and self._down.size_bytes == 0 and self._session is not None:
+            self._is_full = False
             self.loop.call_soon(self._session.drained, context=self._server.context)
         return frame
 
@@ -211,6 +221,7 @@ class Line:
         else:
             self.door.sends(self, frame)
         self._down.put(frame)
+        self._is_full = self._is_full or self._down.size_bytes > self._low_bytes
 
     @property
     def down_bytes(self) -> int:

@@ -44,8 +44,12 @@ LARGE_LIMITS = replace(
 OPS = 80
 """Made in a history, about."""
 SEEDS = 40
-REGRESSIONS: list[str] = []
-"""Seeds that found something."""
+REGRESSIONS = {
+    "7": "who resumed at a server that was behind had honest edits refused for good",
+    "30": "the same, by the base of the envelope",
+    "120": "an own envelope that the log was read in the middle of was applied twice",
+}
+"""Seeds, and what they found."""
 SHARDS, SHARD_SEEDS = 20, 500
 TROUBLE_S = 0.4
 LARGE_TROUBLE_S = 4.0
@@ -63,7 +67,7 @@ def live_through(seed: str, size: Size = SMALL) -> Cluster:
     async def main() -> Cluster:
         cluster = Cluster(loop, chronicle, size, LIMITS if is_small else LARGE_LIMITS)
         troubles = asyncio.create_task(Troubles(cluster, TROUBLE_S if is_small else LARGE_TROUBLE_S).go_on())
-        while cluster.ops_made < OPS or not all(site.has_edited for site in cluster.sites):
+        while cluster.ops_made < OPS or not (is_small or all(site.has_edited for site in cluster.sites)):
             assert loop.time() < START_S + LIFE_S_MAX, "nothing is made any more"
             await asyncio.sleep(0.5)
         await cluster.heal()
@@ -117,7 +121,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize("seed", dict.fromkeys([*REGRESSIONS, *seeds(SEEDS)]))
+@pytest.mark.parametrize("seed", dict.fromkeys([*seeds(SEEDS), *(REGRESSIONS if len(seeds(SEEDS)) == SEEDS else ())]))
 def test_whatever_fails_all_agree_on_the_log(seed: str, record_property: Told) -> None:
     record_property("simulated", dict(live_through(seed).chronicle.faults))
 
