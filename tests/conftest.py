@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -69,3 +70,19 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def anyio_backend() -> str:
     """Async tests (``pytest.mark.anyio``) run on asyncio, which is what the server and the client use."""
     return "asyncio"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what went wrong in simulated histories, by kind: a fault that never happens tests nothing."""
+    told = [
+        value
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        for name, value in getattr(report, "user_properties", ())
+        if name == "simulated"
+    ]
+    if told:
+        faults = sum(map(Counter, told), Counter())
+        histories = faults.pop("histories")
+        terminalreporter.write_sep("-", f"{histories} simulated histories")
+        terminalreporter.write_line(", ".join([f"{count} {kind}" for kind, count in faults.most_common()]))

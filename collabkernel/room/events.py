@@ -78,6 +78,8 @@ class SiteGranted:
     secret: bytes
     log_agrees: bool
     """On a resume: the operation that the client had last seen is in the log."""
+    head: int = 0
+    """On a resume: the log goes at least as far. Its author may have seen and stored all of that at another server."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ class Intake:
         self._outcomes: deque[Appended | NotAppended] = deque()
         """Answers of the log that wait for what other servers stored before them; for the first of ``_in_flight``."""
         self._answered_seq = head
-        """The highest that the log has answered with."""
+        """How far the log goes at least, by its answers."""
         self._requests: list[AppendRequest] = []
 
     @property
@@ -186,10 +186,10 @@ class Intake:
         Raises:
             RoomResetError: The log did not take what the room has.
         """
+        for item, answer in zip(islice(self._in_flight, len(self._outcomes), None), outcomes, strict=False):
+            if isinstance(answer, Appended):
+                self._answered_seq = max(self._answered_seq, answer.seq + len(item.envelope.ops) - 1)
         self._outcomes.extend(outcomes)
-        for answer in outcomes:
-            if isinstance(answer, Appended) and answer.seq > self._answered_seq:
-                self._answered_seq = answer.seq
         shown: list[Shown] = []
         acks_by_site: dict[int, list[Ack]] = {}
         while self._outcomes and not self.is_missing:
@@ -227,6 +227,8 @@ class Intake:
     def is_missing(self) -> bool:
         """The next outcome is behind operations of another server that are not here yet.
 
+        Or the log was read, and that ended within the envelope: it stays in flight until the rest has come back too.
+
         Raises:
             RoomResetError: The log did not take what the room has.
         """
@@ -235,12 +237,13 @@ class Intake:
         outcome = self._outcomes[0]
         if isinstance(outcome, NotAppended):
             raise RoomResetError(outcome.code, outcome.reason)
-        return outcome.seq > self.head + 1
+        last_seq = outcome.seq + len(self._in_flight[0].envelope.ops) - 1
+        return outcome.seq > self.head + 1 or outcome.seq <= self.head < last_seq
 
     @property
     def waiting_for(self) -> int:
         """The seq that the log is known to have reached by its answers."""
-        return max(self._answered_seq, self.head)
+        return max(self._answered_seq, self.head) if self._outcomes else self.head
 
     def take_foreign(self, shown: Sequence[Shown]) -> list[Shown]:
         """Apply what another server stored; what is returned was not here yet, and may be shown."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collabkernel.errors import CollabKernelError, RemoteProtocolError
 from collabkernel.limits import Limits
+from collabkernel.room.degraded import Degraded, told
 from collabkernel.room.effects import Close, CountReject, Effect, GrantSite, Send
 from collabkernel.room.events import AskFailed, HelloDue, SessionOpened, SiteGranted
 from collabkernel.room.fanout import FanOut
@@ -31,9 +32,29 @@ def notice(session: Session, error: CollabKernelError) -> list[Effect]:
 class Joins:
     """The sessions of one room."""
 
-    __slots__ = ("_fanout", "_intake", "_limits", "_presence", "_resumes", "by_id", "by_site", "idle_since_ms")
+    __slots__ = (
+        "_ahead",
+        "_degraded",
+        "_fanout",
+        "_intake",
+        "_limits",
+        "_presence",
+        "_resumes",
+        "by_id",
+        "by_site",
+        "idle_since_ms",
+    )
 
-    def __init__(self, intake: Intake, fanout: FanOut, presence: PresenceBoard, limits: Limits, now_ms: int) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        fanout: FanOut,
+        presence: PresenceBoard,
+        degraded: Degraded,
+        limits: Limits,
+        now_ms: int,
+    ) -> None:
+        self._degraded = degraded
         self._intake = intake
         self._fanout = fanout
         self._presence = presence
@@ -43,6 +64,8 @@ class Joins:
         """Those that are live."""
         self._resumes: dict[int, int] = {}
         """By session: the site that it has asked the log for, and not been answered yet."""
+        self._ahead: list[SiteGranted] = []
+        """Answers for sites that have seen more of the log, or stored more in it, than was shown here."""
         self.idle_since_ms: int | None = now_ms
         """Since when nobody is here; None while somebody is."""
 
@@ -95,7 +118,14 @@ class Joins:
         return site, []
 
     def site_granted(self, event: SiteGranted, now_ms: int) -> list[Effect]:
-        """The log has answered for a site: its session is live, and gets all that it lacks."""
+        """The log has answered for a site: its session is live, and gets all that it lacks.
+
+        Who was at another server may have seen what was not shown here yet, and stored what is not here. He waits for
+        it: a state without it would take back what he saw, and his next edits would not fit it.
+        """
+        if event.head > self._fanout.flushed:
+            self._ahead.append(event)
+            return []
         row = event.site
         older = self.by_site.get(row.site) if row is not None else None
         effects: list[Effect] = []
@@ -121,7 +151,12 @@ class Joins:
             effects += self._fanout.catch_up(session)
         elif self._fanout.flushed or not event.secret:
             effects.append(self._fanout.read(session, with_snapshot=True))
-        return effects
+        return effects + (told((session,), is_on=True) if self._degraded.is_on else [])
+
+    def shown(self, now_ms: int) -> list[Effect]:
+        """More of the log was shown: let those in who waited for it."""
+        ahead, self._ahead = self._ahead, []
+        return [effect for event in ahead for effect in self.site_granted(event, now_ms)]
 
     def _welcome(self, session: Session, secret: bytes, resync: bool, now_ms: int) -> Effect:
         welcome = session.welcome(secret, self._fanout.flushed, resync, self._limits, now_ms)

@@ -118,12 +118,12 @@ class Room:
         """Whether the log was known to have more when the last read of it began."""
         self._published = seq
         """The highest seq that another server has told of."""
-        self._joins = Joins(self._intake, self._fanout, self._presence, limits, now_ms)
+        self._degraded = Degraded()
+        self._joins = Joins(self._intake, self._fanout, self._presence, self._degraded, limits, now_ms)
         self._snapshots = SnapshotClock(snapshot_seq, limits, now_ms)
         self._keeper = Keeper(state, seq, hlc, limits, now_ms)
         self._state_requests: list[int] = []
         self._alarm = Alarm()
-        self._degraded = Degraded()
         self._stop: StopAsked | None = None
         self._leaving = Leaving()
         self._is_ended = False
@@ -183,9 +183,9 @@ class Room:
                 self._joins.drop(event.session_id, now_ms)
             case SiteGranted():
                 self._effects += self._joins.site_granted(event, now_ms)
-                session = self._joins.by_id.get(event.session_id)
-                if self._degraded.is_on and session is not None:  # he was let in just before
-                    self._effects += told((session,), is_on=True)
+                self._published = max(self._published, event.head)
+                if event.head > self.head:  # somebody waits for that, and nobody may ever tell it
+                    self._read_missing()
             case AskFailed():
                 self._effects += self._joins.ask_failed(event, now_ms)
             case SessionBlocked():
@@ -406,6 +406,7 @@ class Room:
             due_ms = board.due_ms()
             if due_ms is not None and due_ms <= now_ms:
                 self._effects += board.send(sessions, now_ms)
+        self._effects += self._joins.shown(now_ms)
         if self._degraded.end(self._intake.is_settled):
             self._effects += told(sessions, is_on=False)
         if self._state_requests and self._intake.is_settled:

@@ -9,7 +9,7 @@ from collabkernel.room.awareness_room import AwarenessRoom
 from collabkernel.room.effects import Ban, ReadCatchUp
 from collabkernel.room.events import FrameReceived, Keeping
 from collabkernel.server.kinds import LoadedRoom
-from collabkernel.storage.base import OpRow
+from collabkernel.storage.base import OpRow, RoomRow
 
 
 class AwarenessKind:
@@ -36,7 +36,7 @@ class AwarenessKind:
         """There is no log."""
         raise AssertionError(f"room {room_id} reads after {after_seq}")
 
-    async def made_ms(self, room_id: str) -> int | None:
+    async def row(self, room_id: str) -> RoomRow | None:
         """It is in no database."""
         del room_id
         return None

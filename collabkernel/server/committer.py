@@ -392,7 +392,10 @@ class Committer:
         row = await self._storage.resume_site(room_id, resume.site, self._now_ms())
         if row is None:
             return refused
-        return SiteGranted(job.session_id, row, b"", await self._log_agrees(room_id, resume.through, resume.through_op))
+        # The head is asked for now that the site can store nothing elsewhere any more.
+        agrees = self._log_agrees(room_id, resume.through, resume.through_op)
+        log_agrees, room = await asyncio.gather(agrees, self._storage.head(room_id))
+        return SiteGranted(job.session_id, row, b"", log_agrees, room.seq if room is not None else 0)
 
     async def _log_agrees(self, room_id: str, through: int, through_op: OpId | None) -> bool:
         if through == 0:

@@ -20,7 +20,7 @@ from collabkernel.server.compaction import Compaction
 from collabkernel.server.document_history import DocumentHistory
 from collabkernel.server.kinds import LoadedRoom
 from collabkernel.server.reader import Reader
-from collabkernel.storage.base import OpRow, SnapshotRow, Storage
+from collabkernel.storage.base import OpRow, RoomRow, SnapshotRow, Storage
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +106,9 @@ class DocumentKind:
         """A chunk of the log; empty at its head."""
         return await self._reader.rows_after(room_id, after_seq)
 
-    async def made_ms(self, room_id: str) -> int | None:
-        """When the room was made; another time tells of another room of that name."""
-        return await self._reader.made_ms(room_id)
+    async def row(self, room_id: str) -> RoomRow | None:
+        """The room as the database has it; None when it was deleted."""
+        return await self._reader.row(room_id)
 
     async def write_snapshot(self, room_id: str, seq: int, now_ms: int) -> None:
         """Write the snapshot at ``seq``, unless another server has written a newer one, and have the log below dropped.

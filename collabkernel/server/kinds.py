@@ -14,7 +14,7 @@ from collabkernel.room.events import Event, FrameReceived, Keeping
 from collabkernel.room.room import Room
 from collabkernel.server.keeper_leases import KeeperLeases
 from collabkernel.server.reader import Reader
-from collabkernel.storage.base import OpRow
+from collabkernel.storage.base import OpRow, RoomRow
 from collabkernel.wire.codec import decode_client_message
 from collabkernel.wire.frames import bye_part
 from collabkernel.wire.messages import Bye, ClientMessage, Submit
@@ -75,8 +75,8 @@ class RoomKind(Protocol):
     async def rows_after(self, room_id: str, after_seq: int) -> Sequence[OpRow]:
         """A chunk of the log; empty at its head."""
 
-    async def made_ms(self, room_id: str) -> int | None:
-        """When the room was made; another time tells of another room of that name."""
+    async def row(self, room_id: str) -> RoomRow | None:
+        """The room as the database has it; None where it has none."""
 
     async def write_snapshot(self, room_id: str, seq: int, now_ms: int) -> None:
         """Write the room's snapshot at ``seq``."""
@@ -141,9 +141,9 @@ class LiveKind:
         """A chunk of the log; empty at its head."""
         return await self._reader.rows_after(room_id, after_seq)
 
-    async def made_ms(self, room_id: str) -> int | None:
-        """When the room was made; another time tells of another room of that name."""
-        return await self._reader.made_ms(room_id)
+    async def row(self, room_id: str) -> RoomRow | None:
+        """The room as the database has it; None when it was deleted."""
+        return await self._reader.row(room_id)
 
     async def write_snapshot(self, room_id: str, seq: int, now_ms: int) -> None:
         """Write the room's snapshot at ``seq``."""

@@ -322,13 +322,12 @@ class Reader:
         return OpId(row.site, row.counter)
 
     async def rows_after(self, room_id: str, after_seq: int) -> Sequence[OpRow]:
-        """At most ``GAP_ROWS`` of the log after ``after_seq``; empty at its head."""
+        """Some of the log after ``after_seq``, at most ``GAP_ROWS``, or what a chunk may hold; empty at its head."""
         return await self._chunk(room_id, after_seq, after_seq + GAP_ROWS)
 
-    async def made_ms(self, room_id: str) -> int | None:
-        """When the room was made; None when it was deleted. Another time tells of another room of that name."""
-        room = await self._storage.head(room_id)
-        return None if room is None else room.created_ms
+    async def row(self, room_id: str) -> RoomRow | None:
+        """The room; None when it was deleted. Made at another time it is another room of that name."""
+        return await self._storage.head(room_id)
 
     async def write_snapshot(self, room_id: str, seq: int, now_ms: int) -> None:
         """Write the room's snapshot at ``seq``: the last one, and the log since, folded and encoded in a thread."""

@@ -54,9 +54,8 @@ from collabkernel.server.kinds import LoadedRoom, RoomKind
 from collabkernel.server.outage import Outage
 from collabkernel.server.pace import Pace
 from collabkernel.server.peers import Peers
-from collabkernel.server.reader import GAP_ROWS
 from collabkernel.server.transport import Transport
-from collabkernel.storage.base import OpRow
+from collabkernel.storage.base import OpRow, RoomRow
 
 log = logging.getLogger(__name__)
 
@@ -231,7 +230,8 @@ class Runner:
         """Load the room, and take its events until it ends."""
         if self._peers is not None:  # before loading: what is stored meanwhile is told twice rather than never
             self._subscription = await self._peers.join(self.room_id, self.post)
-        self._made_ms = await self.kind.made_ms(self.room_id)
+        row = await self.kind.row(self.room_id)
+        self._made_ms = row.created_ms if row is not None else None
         self._room = await self.kind.load(self.room_id, has_peers=self._peers is not None)
         while not self._is_ended:
             await self._inbox.wait()
@@ -335,20 +335,20 @@ class Runner:
 
     async def _read_missing(self, effect: ReadMissing) -> None:
         try:
-            rows, made_ms = await self._read(lambda: self._rows_after(effect.after_seq))
+            rows, row = await self._read(lambda: self._rows_after(effect.after_seq))
         except LogDroppedError as error:  # another server compacts it, and this one has missed much
             log.info("Room %s is loaded again: %s", self.room_id, error)
             self.stop("room-reset", "this server was behind; the room is loaded again")
             self.post(MissingRead((), is_dropped=True))
             return
-        if made_ms == self._made_ms:
-            self.post(MissingRead(tuple(rows), is_cut=len(rows) >= GAP_ROWS))
+        if row is not None and row.created_ms == self._made_ms:
+            self.post(MissingRead(tuple(rows), is_cut=row.seq > (rows[-1].seq if rows else effect.after_seq)))
         else:  # what was read may be of another room by that name
             self.stop("room-deleted", "this room was deleted")
             self.post(MissingRead(()))
 
-    async def _rows_after(self, seq: int) -> tuple[Sequence[OpRow], int | None]:
-        return await self.kind.rows_after(self.room_id, seq), await self.kind.made_ms(self.room_id)
+    async def _rows_after(self, seq: int) -> tuple[Sequence[OpRow], RoomRow | None]:
+        return await self.kind.rows_after(self.room_id, seq), await self.kind.row(self.room_id)
 
     async def _ask_keeping(self) -> None:
         try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 from collabkernel.errors import ClosedError, LeaseLostError, LogDroppedError, RoomNotFoundError, StorageError
@@ -31,7 +30,7 @@ from collabkernel.storage.base import (
     VersionBounds,
     VersionRow,
 )
-from collabkernel.storage.memory_files import MemoryFiles, MemoryLeases
+from collabkernel.storage.memory_files import MemoryFiles, MemoryLeases, clock_ms
 from collabkernel.storage.memory_tickets import MemoryTickets
 from collabkernel.storage.rules import check_seq, horizon_of, surplus
 
@@ -119,11 +118,17 @@ class MemoryStorage:
 
     is_durable = False
 
-    def __init__(self) -> None:
+    def __init__(self, now_ms: Callable[[], int] = clock_ms) -> None:
+        """Begin with nothing.
+
+        Args:
+            now_ms: What a database's clock would say, milliseconds since the Unix epoch.
+        """
+        self._now_ms = now_ms
         self._room_by_id: dict[str, _Room] = {}
-        self._leases = MemoryLeases()
+        self._leases = MemoryLeases(now_ms)
         self._files = MemoryFiles()
-        self._tickets = MemoryTickets()
+        self._tickets = MemoryTickets(now_ms)
         self._appends_count = 0
         self._is_open = False
 
@@ -447,7 +452,7 @@ class MemoryStorage:
         return room
 
     def _write(self, rooms: dict[str, _Room], plan: AppendPlan) -> None:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._now_ms()
         self._appends_count += 1
         for room_id, head in plan.heads.items():
             rooms[room_id].grow(head, plan.rows[room_id], now_ms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from collabkernel.limits import FILE_BASE_BYTES, FILE_DELETED_KEPT_MS, LEASE_EXPIRED_KEPT_MS, SAVE_INTENTS
 from collabkernel.storage.base import FileRow, Lease, SaveRow
@@ -18,13 +18,14 @@ def clock_ms() -> int:
 class MemoryLeases:
     """Leases by name; of those that went, the highest token stays."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_ms: Callable[[], int] = clock_ms) -> None:
+        self._now_ms = now_ms
         self._token = 0
         self._lease_by_name: dict[str, Lease] = {}
 
     def acquire(self, name: str, holder: str, ttl_ms: int) -> Lease | None:
         """Take a lease that is free, expired, or the holder's own."""
-        held, now_ms = self._lease_by_name.get(name), clock_ms()
+        held, now_ms = self._lease_by_name.get(name), self._now_ms()
         if held is not None and held.holder != holder and held.expires_ms > now_ms:
             return None
         lease = Lease(name, holder, (held.token if held else self._token) + 1, now_ms + ttl_ms)
@@ -35,13 +36,13 @@ class MemoryLeases:
         """The lease for longer; None when it is lost."""
         if not self.holds(lease):
             return None
-        renewed = Lease(lease.name, lease.holder, lease.token, clock_ms() + ttl_ms)
+        renewed = Lease(lease.name, lease.holder, lease.token, self._now_ms() + ttl_ms)
         self._lease_by_name[lease.name] = renewed
         return renewed
 
     def release(self, lease: Lease) -> None:
         """Let others have it at once."""
-        oldest_ms = clock_ms() - LEASE_EXPIRED_KEPT_MS
+        oldest_ms = self._now_ms() - LEASE_EXPIRED_KEPT_MS
         going = [held for held in self._lease_by_name.values() if held.expires_ms < oldest_ms]
         if self.is_newest(lease):
             going.append(lease)
@@ -51,7 +52,7 @@ class MemoryLeases:
 
     def holds(self, lease: Lease) -> bool:
         """Whether it is neither lost nor expired."""
-        return self.is_newest(lease) and self._lease_by_name[lease.name].expires_ms > clock_ms()
+        return self.is_newest(lease) and self._lease_by_name[lease.name].expires_ms > self._now_ms()
 
     def is_newest(self, lease: Lease) -> bool:
         """Whether nobody has had it since, and it was not released."""

@@ -242,6 +242,24 @@ def test_own_typing_that_comes_back_from_the_log_is_typed_once(cut: int) -> None
     assert [effect.state["state"] for effect in effects if isinstance(effect, TellState)] == [{"t": "ba"}]
 
 
+@pytest.mark.parametrize("cut", [1, 2])
+def test_own_typing_whose_answer_comes_between_two_reads_of_the_log_is_typed_once(cut: int) -> None:
+    world, ann, rows = typing("a", "b")
+    world.feed(BusLost())
+    effects = world.feed(MissingRead(tuple(rows[:cut]), is_cut=True))
+    world.feed(OpsStored((Appended(1, rows[0].hlc),)))
+    assert ReadMissing(cut) in effects
+    assert world.acks(ann) == []
+
+    world.feed(MissingRead(tuple(rows[cut:])))
+    world.now_ms += 1000
+    effects = world.feed(StateAsked(1))
+
+    assert world.unloaded == ""
+    assert world.acks(ann) == [(1, 1)]
+    assert [effect.state["state"] for effect in effects if isinstance(effect, TellState)] == [{"t": "ba"}]
+
+
 def test_what_its_author_has_sent_again_elsewhere_is_typed_once_and_the_room_starts_again() -> None:
     """He went on at another server while the database was slow for this one."""
     world, ann, rows = typing("a")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from collabkernel.crdt.ids import OpId
-from collabkernel.room.effects import Append, GrantSite, Refuse
-from collabkernel.room.events import AskFailed, FrameReceived, HelloDue, SessionClosed, SiteGranted
-from collabkernel.storage.base import SiteRow
+from collabkernel.crdt.ids import ROOT, OpId
+from collabkernel.document.operations import MapSet
+from collabkernel.room.effects import Append, GrantSite, ReadMissing, Refuse
+from collabkernel.room.events import AskFailed, FrameReceived, HelloDue, MissingRead, SessionClosed, SiteGranted
+from collabkernel.storage.base import OpRow, SiteRow
 from collabkernel.wire.codec import encode_client_message
 from collabkernel.wire.messages import Hello, Resume, SessionKind, Submit
+from collabkernel.wire.ops import encode_op
 from tests.room.drive import Driver, envelope
 
 pytestmark = pytest.mark.core
@@ -220,3 +222,23 @@ def test_who_talks_but_never_says_hello_is_closed() -> None:
     world.feed(HelloDue(mute), HelloDue(ann))
 
     assert world.closed == {mute: "hello-timeout"}
+
+
+def test_who_has_seen_more_of_the_log_elsewhere_is_let_in_when_that_is_shown_here() -> None:
+    world = Driver(has_peers=True)
+    world.submit(world.join(), envelope(1))
+    world.answers_log = False
+    session = ask_to_resume(world, 101)
+    row = SiteRow("board", 101, "ann", 0, 2, b"h" * 32, 1)
+
+    effects = world.feed(SiteGranted(session, row, b"", log_agrees=True, head=3))
+    assert [effect for effect in effects if isinstance(effect, ReadMissing)] == [ReadMissing(1)]
+    assert world.take(session) == []
+
+    foreign = OpRow(2, 7, 1, 1, 0, 1, "eve", 1, encode_op(MapSet(ROOT, "k", 1)))
+    world.feed(MissingRead((foreign,)))
+    assert world.take(session) == [], "that was not all of it"
+
+    world.catch_up(world.feed(MissingRead((foreign._replace(seq=3, counter=2, first_counter=2, hlc=2),))))
+    (welcome,) = [message.welcome for message in world.take(session) if message.welcome is not None]
+    assert (welcome.seq, welcome.next_counter) == (3, 2)

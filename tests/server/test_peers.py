@@ -6,16 +6,19 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from collabkernel.bus.base import EphemeralMessage, OpsStoredMessage
 from collabkernel.bus.memory import MemoryBus
-from collabkernel.crdt.ids import ROOT
-from collabkernel.document.operations import MapSet
+from collabkernel.crdt.ids import ROOT, OpId
+from collabkernel.document.operations import ContainerKind, MapSet, NewContainer
 from collabkernel.limits import Limits
 from collabkernel.room.effects import Publish
 from collabkernel.room.events import Event, OpsPublished
 from collabkernel.server.hub import Hub
 from collabkernel.server.peers import Peers
-from collabkernel.storage import open_storage
+from collabkernel.storage import memory, open_storage
+from collabkernel.storage.memory import MemoryStorage
 from collabkernel.wire.messages import Event as SayEvent
 from collabkernel.wire.messages import Presence
 from tests.server.raw import RawClient, eventually, join
@@ -219,5 +222,54 @@ def test_what_is_no_message_of_a_server_is_passed_over(tmp_path: Path) -> None:
         assert await ann.store(1) == 1
         assert ann.closed is None
         await hub.stop()
+
+    asyncio.run(main())
+
+
+def test_who_goes_on_at_a_server_that_is_behind_is_taken_where_he_was(tmp_path: Path) -> None:
+    class SilentBus(MemoryBus):
+        def publish(self, room_id: str, message: bytes) -> None:
+            """Whoever waits for news waits for ever."""
+
+    async def main() -> None:
+        servers = hubs(tmp_path, 2, SilentBus())
+        for hub in servers:
+            await hub.start()
+        ann, bob = await join(servers[0], actor="ann"), await join(servers[1], actor="bob")
+        await ann.store(1, MapSet(ROOT, "tasks", NewContainer(ContainerKind.MAP, shared=False)))
+        assert ann.welcome is not None
+        await ann.until(lambda: ann.through == 1)
+        tasks = OpId(ann.welcome.site, 1)
+
+        again = await join(servers[1], actor="ann", resume=ann.resume())
+        again.base = 1
+        assert await again.store(2, MapSet(tasks, "first", True)) == 2
+
+        assert again.codes == []
+        await bob.until(lambda: bob.through == 2)
+        for hub in servers:
+            await hub.stop()
+
+    asyncio.run(main())
+
+
+def test_what_was_missed_is_read_to_its_end_however_little_a_chunk_of_the_log_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "READ_BYTES_MAX", 1)
+
+    async def main() -> None:
+        storage, bus = MemoryStorage(), MemoryBus()
+        here, there = Hub(storage), Hub(storage, bus=bus)
+        for hub in (here, there):
+            await hub.start()
+        ann, bob = await join(here, actor="ann"), await join(there, actor="bob")
+        for counter in range(1, 4):
+            await ann.store(counter)
+        bus.tell_gap("board")
+
+        await bob.until(lambda: bob.through == 3)
+        for hub in (here, there):
+            await hub.stop()
 
     asyncio.run(main())

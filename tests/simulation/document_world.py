@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from pycrdt import Doc, Text
@@ -12,16 +12,93 @@ from pycrdt import Doc, Text
 from collabkernel.bus.base import Subscription
 from collabkernel.bus.memory import MemoryBus
 from collabkernel.crdt.yjs.policy import FILE_POLICY
-from collabkernel.errors import CollabKernelError
+from collabkernel.errors import CollabKernelError, DegradedError, StorageError
 from collabkernel.limits import Limits
 from collabkernel.room.session import Principal
 from collabkernel.server.connection import Connection
 from collabkernel.server.hub import Hub
+from collabkernel.storage.base import (
+    Appended,
+    AppendRequest,
+    Lease,
+    NotAppended,
+    OpRow,
+    Refusal,
+    RoomRow,
+    SiteRow,
+    SnapshotRow,
+)
+from collabkernel.storage.memory import MemoryStorage
 from collabkernel.wire import y_protocol
 from collabkernel.wire.messages import Role
 from collabkernel.wire.y_protocol import SyncStep1, SyncUpdate, YMessage
 
 ROOM = "text:file:1"
+
+
+class FaultyStorage(MemoryStorage):
+    """A real storage that is slow, and fails: before it has done anything, or after it has done everything."""
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__()
+        self.rng = rng
+        self.fault_odds = 0.0
+        self.is_away = False
+        """Nothing is answered; what was under way may be done all the same."""
+
+    async def _fail_or_wait(self) -> None:
+        for _ in range(self.rng.randrange(4)):
+            await asyncio.sleep(0)
+        if self.is_away:
+            raise DegradedError("the disk is away")
+        if self.rng.random() < self.fault_odds:
+            raise self.rng.choice((StorageError, DegradedError))("the disk has failed")
+
+    async def acquire_lease(self, name: str, holder: str, ttl_ms: int) -> Lease | None:
+        await self._fail_or_wait()
+        return await super().acquire_lease(name, holder, ttl_ms)
+
+    async def head(self, room_id: str) -> RoomRow | None:
+        if self.is_away:
+            raise DegradedError("the disk is away")
+        return await super().head(room_id)
+
+    async def append(self, batch: Sequence[AppendRequest]) -> list[Appended | NotAppended]:
+        await self._fail_or_wait()
+        outcomes = await super().append(batch)
+        await self._fail_or_wait()  # the outcome is not known to who asked
+        return outcomes
+
+    async def refuse(self, room_id: str, site: int, epoch: int, refusal: Refusal) -> bool:
+        await self._fail_or_wait()
+        is_stored = await super().refuse(room_id, site, epoch, refusal)
+        await self._fail_or_wait()
+        return is_stored
+
+    async def resume_site(self, room_id: str, site: int, now_ms: int) -> SiteRow | None:
+        await self._fail_or_wait()
+        row = await super().resume_site(room_id, site, now_ms)
+        await self._fail_or_wait()
+        return row
+
+    async def find_envelope(self, room_id: str, site: int, counter: int) -> Appended | Refusal | None:
+        await self._fail_or_wait()
+        return await super().find_envelope(room_id, site, counter)
+
+    async def latest_snapshot(self, room_id: str, wanted: Sequence[str] | None = None) -> SnapshotRow | None:
+        await self._fail_or_wait()
+        return await super().latest_snapshot(room_id, wanted)
+
+    async def save_snapshot(self, snapshot: SnapshotRow, now_ms: int) -> None:
+        await self._fail_or_wait()
+        await super().save_snapshot(snapshot, now_ms)
+
+    async def read_ops(
+        self, room_id: str, after_seq: int, upto_seq: int | None = None
+    ) -> AsyncIterator[Sequence[OpRow]]:
+        await self._fail_or_wait()
+        async for rows in super().read_ops(room_id, after_seq, upto_seq):
+            yield rows
 
 
 class LossyBus(MemoryBus):

@@ -14,8 +14,7 @@ from collabkernel.limits import Limits
 from collabkernel.server.hub import Hub
 from collabkernel.storage.base import Storage
 from tests.bounds import HANG_S
-from tests.simulation.document_world import ROOM, LossyBus, SimulatedClient, breathe
-from tests.simulation.hub_world import FaultyStorage
+from tests.simulation.document_world import ROOM, FaultyStorage, LossyBus, SimulatedClient, breathe
 
 LIMITS = replace(
     Limits(),

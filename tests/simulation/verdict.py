@@ -12,12 +12,14 @@ from collabkernel.crdt.yjs.parse import Reader
 from collabkernel.crdt.yjs.policy import DELETED, ROPE_POLICY, STRING
 from collabkernel.crdt.yjs.structs import Struct, read_update
 from collabkernel.document.block_document import BlockDocument
+from collabkernel.document.live_tree import TextNode
 from collabkernel.document.operations import TreeOp
 from collabkernel.document.room_state import RoomState
 from collabkernel.room.fold import Fold
 from collabkernel.room.keeper import KEEPER_SITE
 from collabkernel.server.reader import Reader as LogReader
 from collabkernel.storage.base import OpRow
+from collabkernel.wire import collab_pb2 as pb
 from collabkernel.wire.ops import decode_op
 from collabkernel.wire.room_state import LIVE, TREE, encode_parts
 from tests.crdt.naive_move_tree import NaiveTree
@@ -57,15 +59,15 @@ def check(world: World, loop: asyncio.Runner) -> None:
     rows = world.server.rows()
     assert not [error for writer in world.writers for error in writer.refused], "an honest edit was refused"
     world.ledger.check_log(row for row in rows if row.site != KEEPER_SITE)
-    fold = _folded(rows)
+    fold = folded(rows)
     assert fold.state.blocks is not None
     _check_bytes(world, fold, loop)
     check_tree(fold.state.blocks.tree, _judged(rows))
-    _check_text(fold.state.blocks, rows)
+    check_text(fold.state, rows)
     _check_readers(world, fold.state.blocks)
 
 
-def _folded(rows: list[OpRow]) -> Fold:
+def folded(rows: list[OpRow]) -> Fold:
     fold = Fold()
     fold.apply_rows(rows)
     fold.settle()
@@ -73,14 +75,13 @@ def _folded(rows: list[OpRow]) -> Fold:
     return fold
 
 
-def _encoded(state: RoomState, fold: Fold) -> dict[str, bytes]:
+def encoded(state: RoomState, fold: Fold) -> dict[str, bytes]:
     """A state as a snapshot has it, but what servers alone note of blocks, and each text in its one canonical form.
 
     A replica keeps what it may have to bring back of a deleted text, and yrs cuts runs as they came to it.
     """
     blocks = state.blocks
-    assert blocks is not None
-    placed = {block: block.placed for block in blocks.blocks.values()}
+    placed = {block: block.placed for block in blocks.blocks.values()} if blocks is not None else {}
     for block in placed:
         block.placed = None
     try:
@@ -88,10 +89,28 @@ def _encoded(state: RoomState, fold: Fold) -> dict[str, bytes]:
     finally:
         for block, was in placed.items():
             block.placed = was
+    return {
+        LIVE: _live_values(parts[LIVE]),
+        TREE: parts.get(TREE, b""),
+        "contents": repr(_contents_of(blocks)).encode(),
+    }
+
+
+def _live_values(part: bytes) -> bytes:
+    """Live values, each text in its canonical form."""
+    live = pb.RoomState.FromString(part)
+    for container in live.containers:
+        if container.yjs_state:
+            container.yjs_state = repr(_canonical(container.yjs_state)).encode()
+    return bytes(live.SerializeToString(deterministic=True))
+
+
+def _contents_of(blocks: BlockDocument | None) -> list[object]:
+    if blocks is None:
+        return []
     told = ((id, block.properties.registers()) for id, block in sorted(blocks.blocks.items()))
     ropes = ((id, _canonical(rope.encode_state())) for id, rope in sorted(blocks.ropes.items()))
-    contents = [list(told), [(id, units) for id, units in ropes if units]]
-    return {LIVE: parts[LIVE], TREE: parts[TREE], "contents": repr(contents).encode()}
+    return [list(told), [(id, units) for id, units in ropes if units]]
 
 
 def _canonical(state: bytes) -> list[object]:
@@ -124,12 +143,12 @@ def _contents(state: bytes, struct: Struct) -> list[object]:
 
 def _check_bytes(world: World, fold: Fold, loop: asyncio.Runner) -> None:
     """All replicas, what a server makes of its snapshot and the log since, and the whole log folded, are the same."""
-    expected = _encoded(fold.state, fold)
+    expected = encoded(fold.state, fold)
     loaded, snapshot_seq = loop.run(LogReader(world.server.storage).load(ROOM))
     assert snapshot_seq, "there was a snapshot"
-    assert _encoded(loaded.state, fold) == expected, "a snapshot and the log since is not what the log says"
+    assert encoded(loaded.state, fold) == expected, "a snapshot and the log since is not what the log says"
     for writer in world.writers:
-        assert _encoded(writer.replica.state, fold) == expected, f"{writer.name} sees something else than the log"
+        assert encoded(writer.replica.state, fold) == expected, f"{writer.name} sees something else than the log"
 
 
 def _judged(rows: list[OpRow]) -> NaiveTree:
@@ -145,9 +164,14 @@ def _judged(rows: list[OpRow]) -> NaiveTree:
     return oracle
 
 
-def _check_text(blocks: BlockDocument, rows: list[OpRow]) -> None:
-    """Each rope has what was typed in it and nobody deleted, once; and each live block's is shown once."""
+def check_text(state: RoomState, rows: list[OpRow]) -> None:
+    """Each text has what was typed in it and nobody deleted, once; and each live block's is shown once."""
     expected = surviving(rows)
+    for node in state.tree.in_order():
+        if isinstance(node, TextNode):
+            assert Counter(str(node.rope)) == expected.pop(node.id, Counter()), f"text {node.id}"
+    blocks = state.blocks
+    assert blocks is not None
     for id, rope in blocks.ropes.items():
         stretches = rope.stretches(blocks.counts(rope))
         found = Counter("".join([rope.text(each) for each in stretches]))
