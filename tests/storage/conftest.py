@@ -51,6 +51,15 @@ async def postgres(postgres_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
+async def new(tmp_path: Path) -> AsyncIterator[SqlStorage]:
+    """Another one, to which the rooms of ``storage`` may move."""
+    storage = SqlStorage(f"sqlite:///{tmp_path}/new.db")
+    await storage.open()
+    yield storage
+    await storage.close()
+
+
+@pytest.fixture
 async def storage(path: Path) -> AsyncIterator[SqlStorage]:
     """An open storage on SQLite."""
     storage = SqlStorage(f"sqlite:///{path}")

@@ -1,0 +1,70 @@
+"""What differs between a room and its copy is found, and named."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from collabkernel.storage.comparing import compare
+from collabkernel.storage.sql import SqlStorage
+from collabkernel.storage.standing import SHARES
+from tests.storage.two_databases import differences, fill, fill_files, migrating, store
+
+pytestmark = pytest.mark.anyio
+
+DAMAGES = {
+    "UPDATE ops SET payload = X'78' WHERE seq = 12": "ops: seq 12 differs in payload",
+    "UPDATE ops SET actor = 'eve' WHERE seq = 7": "ops: seq 7 differs in actor",
+    "DELETE FROM ops WHERE seq = 20": "ops: seq 20 is missing in the copy",
+    "DELETE FROM ops WHERE seq = 32": "another operation at 32 than its truth",
+    "UPDATE versions SET data = X'78'": "versions: seq 29 differs in data",
+    "UPDATE blobs SET data = X'78'": "is damaged",
+}
+
+
+@pytest.mark.parametrize(("damage", "told"), DAMAGES.items())
+async def test_verify_names_the_first_difference_and_the_room_stays(
+    storage: SqlStorage, new: SqlStorage, damage: str, told: str
+):
+    await fill(storage)
+    async with migrating(storage, new) as work:
+        await work.catch_up()
+        assert await differences(work) == {"plan": "", "": ""}
+        await new.write(lambda each: each.execute(text(damage)))
+
+        found = await differences(work)
+
+        assert told in found["plan"]
+        if "ops" in damage:
+            assert [room_id async for room_id in work.switch(SHARES)] == []
+            assert "plan" in work.failures
+            assert await storage.head("plan") is not None
+
+
+async def test_what_may_change_is_made_the_same_again(storage: SqlStorage, new: SqlStorage):
+    await fill(storage)
+    await fill_files(storage)
+    async with migrating(storage, new) as work:
+        await work.catch_up()
+        for damage in ("DELETE FROM sites WHERE site = 8", "UPDATE saves SET hash = 'x'", "DELETE FROM refusals"):
+            await new.write(lambda each, damage=damage: each.execute(text(damage)))  # type: ignore[misc]
+        assert (await compare(storage, new, "plan")).difference == "sites: site 8 is in the truth alone"
+
+        assert await differences(work) == {"plan": "", "": ""}
+
+
+async def test_equal_logs_have_equal_checksums_and_are_compared_as_far_as_the_copy_goes(
+    storage: SqlStorage, new: SqlStorage
+):
+    author = await fill(storage)
+    async with migrating(storage, new) as work:
+        await work.catch_up()
+        first = await compare(storage, new, "plan")
+        await store(storage, author.next())
+        later = await compare(storage, new, "plan")
+
+    assert first.difference == ""
+    assert (first.ops_count, first.checksum) == (27, later.checksum)
+    assert later.difference == "rooms: seq is 33, and in the copy 32"
+    assert (await compare(storage, new, "plan", after_seq=30)).ops_count == 2
+    assert (await compare(storage, new, "nowhere")).difference == ""
