@@ -10,15 +10,7 @@ from sqlalchemy import Connection, select
 
 from collabkernel.storage import log
 from collabkernel.storage.base import OpRow
-from collabkernel.storage.copying import (
-    COPY_ROWS,
-    ROOM,
-    RoomValues,
-    blob_names,
-    find_room,
-    snapshot_rows,
-    stored_names,
-)
+from collabkernel.storage.copying import COPY_ROWS, ROOM, Image, RoomValues, blob_names, find_image
 from collabkernel.storage.mirroring import OF_FILES, OF_ROOMS, Sides, first_difference
 from collabkernel.storage.snapshots import Blob
 from collabkernel.storage.sql import SqlStorage
@@ -50,15 +42,19 @@ async def compare(
         after_seq: Its log up to here was compared before.
         is_deep: Read the contents of snapshots and versions as well.
     """
-    here, there = [await database.read(partial(find_room, room_id=room_id)) for database in (truth, copy)]
+    here, there = [await database.read(partial(find_image, room_id=room_id)) for database in (truth, copy)]
     if here is None or there is None:
         return Compared(room_id, 0, "", "" if here is there else f"{'it' if here is None else 'its copy'} is not there")
-    found = _room_difference(here, there)
-    sides = Sides(truth, copy, here.key, there.key)
-    for table in OF_ROOMS:
-        found = found or await first_difference(table, sides, is_deep=is_deep)
-    found = found or await _snapshots_difference(truth, copy, here.key, there.key, is_deep)
-    count, checksum, ops_difference = await _log_difference(truth, copy, here, there, after_seq)
+    found = _room_difference(here.room, there.room)
+    sides = Sides(truth, copy, here.room.key, there.room.key)
+    for index, table in enumerate(OF_ROOMS):
+        if not found and (not here.has_same(there, index) or (is_deep and table.heavy)):
+            found = await first_difference(table, sides, is_deep=is_deep)
+    found = found or _snapshots_difference(here, there)
+    for name in sorted(there.blobs) if is_deep and not found else ():
+        blob = await copy.read(partial(_blob, room=there.room.key, name=name))
+        await copy.snapshots.read_blob(blob, name)
+    count, checksum, ops_difference = await _log_difference(truth, copy, here.room, there.room, after_seq)
     return Compared(room_id, count, checksum, found or ops_difference)
 
 
@@ -107,17 +103,13 @@ def _differing(mine: OpRow, its: OpRow) -> str:
     return ", ".join(name for name in OpRow._fields if getattr(mine, name) != getattr(its, name))
 
 
-async def _snapshots_difference(truth: SqlStorage, copy: SqlStorage, here: int, there: int, is_deep: bool) -> str:
+def _snapshots_difference(here: Image, there: Image) -> str:
     """Blobs are named by their contents, so equal manifests say that these are equal, if they can be read."""
-    rows = [await database.read(partial(snapshot_rows, room=room)) for database, room in ((truth, here), (copy, there))]
-    if rows[0] != rows[1]:
-        seqs = [[row[0] for row in each] for each in rows]
+    if here.snapshots != there.snapshots:
+        seqs = [[row[0] for row in each.snapshots] for each in (here, there)]
         return f"snapshots: they are at {seqs[0]}, and in the copy at {seqs[1]}, or of other contents"
-    names = blob_names(rows[1])
-    if lost := names - await copy.read(partial(stored_names, room=there)):
+    if lost := blob_names(there.snapshots) - there.blobs:
         return f"blobs: {min(lost)} is not in the copy"
-    for name in sorted(names) if is_deep else ():
-        await copy.snapshots.read_blob(await copy.read(partial(_blob, room=there, name=name)), name)
     return ""
 
 

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import Connection, delete, insert, select, update
 
 from collabkernel.errors import DifferenceError, LogDroppedError, MigrationError
-from collabkernel.storage import leases, log, standing
+from collabkernel.storage import leases, log, mirroring, standing
 from collabkernel.storage.base import Lease, OpRow, Rest
-from collabkernel.storage.mirroring import OF_FILES, OF_ROOMS, Sides, Write, mirror
+from collabkernel.storage.mirroring import OF_FILES, OF_ROOMS, Row, Sides, Write, mirror
 from collabkernel.storage.snapshots import Blob
 from collabkernel.storage.sql import SqlStorage
 from collabkernel.storage.standing import COPY, HERE, LEFT
@@ -65,6 +65,32 @@ def find_room(connection: Connection, room_id: str) -> RoomValues | None:
     return None if row is None else RoomValues(row.key, row.standing, dict(zip(ROOM, row[2:], strict=True)))
 
 
+class Image(NamedTuple):
+    """What a database has of a room at one moment, but for its log and what is large."""
+
+    room: RoomValues
+    pages: tuple[list[Row], ...]
+    """Of each table of ``OF_ROOMS`` the first rows, ``PAGE_ROWS`` at most."""
+    snapshots: list[Row]
+    """Seq, manifest, when it was made."""
+    blobs: set[str]
+    """Hashes of those that are stored."""
+
+    def has_same(self, other: Image, index: int) -> bool:
+        """Whether a table is seen to be the same in another image; one that is longer has to be walked."""
+        page = self.pages[index]
+        return page == other.pages[index] and len(page) < mirroring.PAGE_ROWS
+
+
+def find_image(connection: Connection, room_id: str) -> Image | None:
+    """The image of a room; None where it is not known."""
+    room = find_room(connection, room_id)
+    if room is None:
+        return None
+    pages = tuple([mirroring.page(connection, table, room.key) for table in OF_ROOMS])
+    return Image(room, pages, snapshot_rows(connection, room.key), stored_names(connection, room.key))
+
+
 class Copier:
     """Copies from one database to another."""
 
@@ -92,31 +118,50 @@ class Copier:
         raise AssertionError("not reached")
 
     async def _copy_room(self, room_id: str) -> int:
-        truth = await self._truth.read(partial(find_room, room_id=room_id))
+        truth = await self._truth.read(partial(find_image, room_id=room_id))
         if truth is None:  # it was deleted
             await self._write(partial(_remove_copy_alone, room_id=room_id))
             return 0
-        if truth.standing == COPY:
+        if truth.room.standing == COPY:
             return 0
-        room, begun_seq = await self._begin(room_id, truth)
-        seq = begun_seq
+        copy = await self._begun(room_id, truth.room)
+        begun_seq = await self._copy_log(room_id, truth.room, copy.room)
+        sides = Sides(self._truth, self._copy, truth.room.key, copy.room.key)
+        write = self._write_to(partial(_lock, room=copy.room.key))
+        for index, table in enumerate(OF_ROOMS):
+            if not truth.has_same(copy, index):
+                await mirror(table, sides, write)
+        if truth.snapshots != copy.snapshots or blob_names(truth.snapshots) - copy.blobs:
+            await self._copy_snapshots(room_id, truth.room.key, copy.room.key)
+        if copy.room.dropped_seq < truth.room.dropped_seq:
+            while await self._write(partial(_drop_ops, room=copy.room.key, upto_seq=truth.room.dropped_seq)):
+                pass
+        if copy.room.values != truth.room.values:
+            await self._write(partial(_finish, room=copy.room.key, values=truth.room.values))
+        return truth.room.seq - begun_seq
+
+    async def _begun(self, room_id: str, truth: RoomValues) -> Image:
+        """The copy, begun where it is none yet."""
+        copy = await self._copy.read(partial(find_image, room_id=room_id))
+        if copy is not None and copy.room.values["created_ms"] == truth.values["created_ms"]:
+            await self._check_same(room_id, truth, copy.room)
+            if copy.room.standing == COPY:
+                return copy
+        return await self._write(partial(_begin_copy, room_id=room_id, truth=truth))
+
+    async def _copy_log(self, room_id: str, truth: RoomValues, copy: RoomValues) -> int:
+        """Copy what the copy's log does not have; the seq behind which that is."""
+        begun_seq = seq = max(copy.seq, truth.dropped_seq)
+        if copy.seq < seq:  # what is between will not come any more
+            await self._write(partial(_skip, room=copy.key, seq=seq))
         while seq < truth.seq:
-            upto_seq = min(seq + COPY_ROWS, truth.seq)
-            rows = await self._truth.read(partial(log.read_ops, room=truth.key, after_seq=seq, upto_seq=upto_seq))
+            chunk = partial(log.read_ops, room=truth.key, after_seq=seq, upto_seq=min(seq + COPY_ROWS, truth.seq))
+            rows = await self._truth.read(chunk)
             if not rows:
                 raise MigrationError(f"the log of room {room_id!r} has nothing behind {seq}, and should go on")
-            await self._write(partial(_add_ops, room=room, after_seq=seq, rows=rows))
+            await self._write(partial(_add_ops, room=copy.key, after_seq=seq, rows=rows))
             seq = rows[-1].seq
-        sides, write = Sides(self._truth, self._copy, truth.key, room), self._write_to(partial(_lock, room=room))
-        for table in OF_ROOMS:
-            await mirror(table, sides, write)
-        await self._copy_snapshots(room_id, truth.key, room)
-        while begun_seq and await self._write(partial(_drop_ops, room=room, upto_seq=truth.dropped_seq)):
-            pass
-        copy = await self._copy.read(partial(find_room, room_id=room_id))
-        if copy is None or copy.values != truth.values:
-            await self._write(partial(_finish, room=room, values=truth.values))
-        return seq - begun_seq
+        return begun_seq
 
     async def copy_files(self) -> None:
         """Bring the copy of all files, and of what was saved there, up to what they are.
@@ -130,20 +175,11 @@ class Copier:
             for table in OF_FILES:
                 await mirror(table, sides, write, inserts=is_insert)
 
-    async def _begin(self, room_id: str, truth: RoomValues) -> tuple[int, int]:
-        """The copy's key, and the seq behind which it goes on."""
-        copy = await self._copy.read(partial(find_room, room_id=room_id))
-        if copy is not None and copy.values["created_ms"] == truth.values["created_ms"]:
-            await self._check_same(room_id, truth, copy)
-            if copy.standing == COPY and copy.seq >= truth.dropped_seq:
-                return copy.key, copy.seq
-        return await self._write(partial(_begin_copy, room_id=room_id, truth=truth))
-
     async def _check_same(self, room_id: str, truth: RoomValues, copy: RoomValues) -> None:
         if copy.seq > truth.seq:
             raise DifferenceError(f"the copy of room {room_id!r} goes on to {copy.seq}, its truth to {truth.seq}")
-        if copy.seq <= max(truth.dropped_seq, copy.dropped_seq):
-            return
+        if copy.seq == truth.seq or copy.seq <= max(truth.dropped_seq, copy.dropped_seq):
+            return  # nothing to be added to it, or nothing to be seen
         last = [
             (await database.read(partial(log.read_ops, room=room.key, after_seq=copy.seq - 1, upto_seq=copy.seq)))
             for database, room in ((self._truth, truth), (self._copy, copy))
@@ -189,13 +225,13 @@ class Copier:
         return result
 
 
-def snapshot_rows(connection: Connection, room: int) -> list[tuple[Any, ...]]:
+def snapshot_rows(connection: Connection, room: int) -> list[Row]:
     """A room's snapshots: seq, manifest, when it was made."""
     query = select(snapshots.c.seq, snapshots.c.manifest, snapshots.c.created_ms).where(snapshots.c.room == room)
     return [tuple(row) for row in connection.execute(query.order_by(snapshots.c.seq))]
 
 
-def blob_names(rows: Sequence[tuple[Any, ...]]) -> set[str]:
+def blob_names(rows: Sequence[Row]) -> set[str]:
     """Hashes of the blobs that these snapshots name."""
     return {name for _, manifest, _ in rows for name in json.loads(manifest).values()}
 
@@ -219,7 +255,7 @@ def _remove_copy_alone(connection: Connection, room_id: str) -> None:
     connection.execute(delete(rooms).where(rooms.c.id == room_id, rooms.c.standing == COPY))
 
 
-def _begin_copy(connection: Connection, room_id: str, truth: RoomValues) -> tuple[int, int]:
+def _begin_copy(connection: Connection, room_id: str, truth: RoomValues) -> Image:
     copy = find_room(connection, room_id)
     if copy is not None and copy.standing == HERE:
         raise MigrationError(f"room {room_id!r} was made in both databases; nothing was done to either")
@@ -229,15 +265,12 @@ def _begin_copy(connection: Connection, room_id: str, truth: RoomValues) -> tupl
         standing.remove_copy(connection, room_id)
         copy = None
     if copy is None:
-        begun = truth.values | {"seq": truth.dropped_seq, "snapshot_seq": 0}
-        standing.insert_copy(connection, begun)
-        copy = find_room(connection, room_id)
-        assert copy is not None, "it was inserted"
-    if copy.seq < truth.dropped_seq:  # what is between will not come any more
-        _set(connection, copy.key, seq=truth.dropped_seq)
-    if copy.standing != COPY:
-        _set(connection, copy.key, standing=COPY)
-    return copy.key, max(copy.seq, truth.dropped_seq)
+        standing.insert_copy(connection, truth.values | {"seq": truth.dropped_seq, "snapshot_seq": 0})
+    else:
+        standing.change(connection, room_id, copy.standing, COPY)
+    begun = find_image(connection, room_id)
+    assert begun is not None, "it was there, or was inserted"
+    return begun
 
 
 def _lock(connection: Connection, room: int) -> int:
@@ -257,6 +290,11 @@ def _lock_files(connection: Connection) -> None:
 
 def _set(connection: Connection, room: int, **values: object) -> None:
     connection.execute(update(rooms).where(rooms.c.key == room).values(**values))
+
+
+def _skip(connection: Connection, room: int, seq: int) -> None:
+    _lock(connection, room)
+    _set(connection, room, seq=seq)
 
 
 def _add_ops(connection: Connection, room: int, after_seq: int, rows: Sequence[OpRow]) -> None:
@@ -282,7 +320,7 @@ def _insert_blob(connection: Connection, room: int, name: str, blob: Blob) -> No
     connection.execute(insert(blobs), {"room": room, "hash": name, **blob._asdict()})
 
 
-def _set_snapshots(connection: Connection, room: int, rows: Sequence[tuple[Any, ...]]) -> None:
+def _set_snapshots(connection: Connection, room: int, rows: Sequence[Row]) -> None:
     """Have these snapshots and no others, and no blobs that none names."""
     _lock(connection, room)
     connection.execute(delete(snapshots).where(snapshots.c.room == room))

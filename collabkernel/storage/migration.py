@@ -29,7 +29,7 @@ from collabkernel.storage.base import Lease
 from collabkernel.storage.comparing import Compared, compare, compare_files
 from collabkernel.storage.copying import Copier
 from collabkernel.storage.sql import SqlStorage
-from collabkernel.storage.standing import COPY, HERE, LEFT, SHARES, share_of
+from collabkernel.storage.standing import COPY, HERE, LEFT, SHARES, Placement, share_of
 from collabkernel.storage.tables import files, rooms
 
 LEASE = "migration"
@@ -158,19 +158,27 @@ class Migration:
         Raises:
             MigrationError: The new one has rooms or files of its own, or one of them moves with a third.
         """
-        if not (await self._new.read(standing.find_placement)).peer and not await self._new.read(_is_empty):
-            raise MigrationError("the database to migrate to has rooms or files of its own; choose a new one")
-        await self._write(self._new, partial(standing.set_peer, peer=old_name, first_share=0, end_share=0, files=COPY))
-        await self._write(
-            self._old, partial(standing.set_peer, peer=new_name, first_share=0, end_share=SHARES, files=HERE)
-        )
-        placements = [await database.read(standing.find_placement) for database in (self._old, self._new)]
+        placements = await self._placements()
+        if (placements[0].peer, placements[1].peer) != (new_name, old_name):
+            if not placements[1].peer and not await self._new.read(_is_empty):
+                raise MigrationError("the database to migrate to has rooms or files of its own; choose a new one")
+            for database, peer, end_share, files in (
+                (self._new, old_name, 0, COPY),
+                (self._old, new_name, SHARES, HERE),
+            ):
+                begun = partial(standing.set_peer, peer=peer, first_share=0, end_share=end_share, files=files)
+                await self._write(database, begun)
+            placements = await self._placements()
         if placements[0].end_share != SHARES or placements[1].first_share != 0:
             raise MigrationError("rooms move the other way between these two: exchange the two URLs")
         if placements[1].end_share != placements[0].first_share:  # a change of shares was cut short
             set_shares = partial(standing.set_shares, first_share=0, end_share=placements[0].first_share)
             await self._write(self._new, set_shares)
         await self._settle()
+
+    async def _placements(self) -> list[Placement]:
+        """Of the old database and the new one."""
+        return [await database.read(standing.find_placement) for database in (self._old, self._new)]
 
     async def finish(self) -> None:
         """Let the new database be one as any other. What is in the old one stays as it is, and is left.
@@ -368,8 +376,7 @@ class Migration:
                     await self._change(way.copy, listed.room_id, COPY, HERE)
                 else:
                     await self._change(way.truth, listed.room_id, LEFT, HERE)
-            placements = [await database.read(standing.find_placement) for database in (way.truth, way.copy)]
-            if [each.files for each in placements] == [LEFT, COPY]:
+            if [(await each.read(standing.find_placement)).files for each in (way.truth, way.copy)] == [LEFT, COPY]:
                 await self._write(way.truth, partial(standing.change_files, before=LEFT, after=HERE))
 
     # -- rows

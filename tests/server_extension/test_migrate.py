@@ -12,8 +12,9 @@ from click.testing import CliRunner, Result
 from collabkernel_server import migrate as command
 
 from collabkernel.storage.base import Storage
+from tests.contract.authors import enter
 from tests.server_extension.test_compact import within
-from tests.storage.two_databases import ROOMS, fill
+from tests.storage.two_databases import ROOMS, store
 
 
 @pytest.fixture
@@ -22,7 +23,8 @@ def urls(tmp_path: Path) -> tuple[str, str]:
 
     async def work(storage: Storage) -> None:
         for room_id in ROOMS[:3]:
-            await fill(storage, room_id, ops=9)
+            author = await enter(storage, room_id)
+            await store(storage, author.next(9))
 
     url = f"sqlite:///{tmp_path}/old.sqlite"
     within(url, work)
@@ -43,19 +45,18 @@ def test_rooms_are_copied_compared_moved_and_left(urls: tuple[str, str]) -> None
     first = run(urls, "--verify")
     assert first.exit_code == 0, first.output
     assert "3 rooms are in --from, 0 in --to; files are in --from" in first.output
-    assert "3 rooms are equal, 18 operations of them" in first.output
+    assert "3 rooms are equal, 27 operations of them" in first.output
 
     moved = run(urls, "--switch", "100")
 
     assert "4 moved now." in moved.output
     assert "0 rooms are in --from, 3 in --to; files are in --to" in moved.output
-    assert told(run(urls, "--switch", "0", "--json"))["rooms_moved_to"] == 0
-    assert told(run(urls, "--switch", "100", "--finish", "--verify", "--json")) == {
+    assert told(run(urls, "--finish", "--verify", "--json")) == {
         "rooms": 3,
         "rooms_moved_to": 3,
-        "operations_compared": 18,
+        "operations_compared": 27,
         "rooms_equal": 3,
-        "moved_now": 4,
+        "moved_now": 0,
         "files": "to",
         "is_finished": True,
         "differences": {},
@@ -73,9 +74,6 @@ def test_a_difference_is_told_and_the_command_fails(urls: tuple[str, str], tmp_p
     assert failed.exit_code == 1
     assert f"{ROOMS[1]}: ops: seq 8 differs in payload (migration-differs)" in failed.output
     assert "2 rooms are equal" in failed.output
-    assert json.loads(run(urls, "--verify", "--json").stdout)["differences"] == {
-        ROOMS[1]: "ops: seq 8 differs in payload"
-    }
 
 
 def test_what_cannot_be_done_is_told(urls: tuple[str, str], tmp_path: Path) -> None:

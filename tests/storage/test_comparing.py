@@ -12,33 +12,28 @@ from tests.storage.two_databases import differences, fill, fill_files, migrating
 
 pytestmark = pytest.mark.anyio
 
-DAMAGES = {
-    "UPDATE ops SET payload = X'78' WHERE seq = 12": "ops: seq 12 differs in payload",
-    "UPDATE ops SET actor = 'eve' WHERE seq = 7": "ops: seq 7 differs in actor",
-    "DELETE FROM ops WHERE seq = 20": "ops: seq 20 is missing in the copy",
-    "DELETE FROM ops WHERE seq = 32": "another operation at 32 than its truth",
-    "UPDATE versions SET data = X'78'": "versions: seq 29 differs in data",
-    "UPDATE blobs SET data = X'78'": "is damaged",
-}
+DAMAGES = (
+    ("UPDATE ops SET payload = X'78' WHERE seq = 12", "ops: seq 12 differs in payload"),
+    ("DELETE FROM ops WHERE seq = 11", "ops: seq 11 is missing in the copy"),
+    ("UPDATE blobs SET data = X'78'", "is damaged"),
+    ("UPDATE versions SET data = X'78'", "versions: seq 29 differs in data"),
+)
+"""One after the other: each is told before those that are there already."""
 
 
-@pytest.mark.parametrize(("damage", "told"), DAMAGES.items())
-async def test_verify_names_the_first_difference_and_the_room_stays(
-    storage: SqlStorage, new: SqlStorage, damage: str, told: str
-):
+async def test_verify_names_the_first_difference_and_the_room_stays(storage: SqlStorage, new: SqlStorage):
     await fill(storage)
     async with migrating(storage, new) as work:
         await work.catch_up()
         assert await differences(work) == {"plan": "", "": ""}
-        await new.write(lambda each: each.execute(text(damage)))
+        for damage, told in DAMAGES:
+            await new.write(lambda each, damage=damage: each.execute(text(damage)))  # type: ignore[misc]
+            assert told in (await differences(work))["plan"]
 
-        found = await differences(work)
+        assert [room_id async for room_id in work.switch(SHARES)] == []
 
-        assert told in found["plan"]
-        if "ops" in damage:
-            assert [room_id async for room_id in work.switch(SHARES)] == []
-            assert "plan" in work.failures
-            assert await storage.head("plan") is not None
+        assert "plan" in work.failures
+        assert await storage.head("plan") is not None
 
 
 async def test_what_may_change_is_made_the_same_again(storage: SqlStorage, new: SqlStorage):

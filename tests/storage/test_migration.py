@@ -52,7 +52,9 @@ async def check_goes_on(storage: SqlStorage, room_id: str, counter: int) -> None
     assert await store(storage, author.next()) == row.seq + 1
 
 
-@pytest.fixture(params=["sqlite", "to postgres", "from postgres"])
+@pytest.fixture(
+    params=["to postgres", *[pytest.param(each, marks=pytest.mark.long) for each in ("sqlite", "from postgres")]]
+)
 async def pair(
     request: pytest.FixtureRequest, storage: SqlStorage, new: SqlStorage
 ) -> AsyncIterator[tuple[SqlStorage, SqlStorage]]:
@@ -183,7 +185,7 @@ async def killed_run(old: SqlStorage, new: SqlStorage, end_share: int, writes: i
     return True
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(300, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [3, pytest.param(300, marks=pytest.mark.long)])
 async def test_it_goes_on_after_a_kill_at_any_moment(
     storage: SqlStorage, new: SqlStorage, kills: int, monkeypatch: pytest.MonkeyPatch
 ):

@@ -14,7 +14,7 @@ from tests.storage.two_databases import differences, migrating
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize("page_rows", [2, 3, 50])
+@pytest.mark.parametrize("page_rows", [2, pytest.param(50, marks=pytest.mark.long)])
 async def test_rows_are_made_the_same_whatever_has_changed(
     storage: SqlStorage, new: SqlStorage, page_rows: int, monkeypatch: pytest.MonkeyPatch
 ):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from collabkernel.storage.base import Appended, OpRow, Refusal, SnapshotRow, Storage
 from collabkernel.storage.migration import Migration, migration
 from collabkernel.storage.sql import SqlStorage
+from tests.bounds import HANG_S
 from tests.contract.authors import NOW_MS, Author, enter
 
 ROOMS = [f"room-{n}" for n in range(6)]
@@ -58,10 +60,14 @@ async def fill_files(storage: Storage) -> str:
 
 @asynccontextmanager
 async def migrating(old: SqlStorage, new: SqlStorage) -> AsyncIterator[Migration]:
-    """The right to migrate, which nobody else has."""
-    async with migration(old, new) as work:
-        assert work is not None
-        yield work
+    """The right to migrate, as soon as no server has it."""
+    async with asyncio.timeout(HANG_S):
+        while True:
+            async with migration(old, new) as work:
+                if work is not None:
+                    yield work
+                    return
+            await asyncio.sleep(0.01)
 
 
 async def differences(work: Migration) -> dict[str, str]:
