@@ -8,10 +8,11 @@ from hashlib import sha256
 
 from sqlalchemy import Connection, select
 
+from collabkernel.errors import BlobLostError
 from collabkernel.storage import log
 from collabkernel.storage.base import OpRow
 from collabkernel.storage.copying import COPY_ROWS, ROOM, Image, RoomValues, blob_names, find_image
-from collabkernel.storage.mirroring import OF_FILES, OF_ROOMS, Sides, first_difference
+from collabkernel.storage.mirroring import OF_FILES, OF_ROOMS, Sides, first_difference, heavy_difference
 from collabkernel.storage.snapshots import Blob
 from collabkernel.storage.sql import SqlStorage
 from collabkernel.storage.tables import blobs
@@ -31,37 +32,50 @@ class Compared:
 
 
 async def compare(
-    truth: SqlStorage, copy: SqlStorage, room_id: str, after_seq: int = 0, *, is_deep: bool = False
+    truth: SqlStorage, copy: SqlStorage, seen: Image, after_seq: int = 0, *, is_deep: bool = False
 ) -> Compared:
-    """Compare a room with its copy: the log up to where the copy has come, and all else as it is now.
+    """Compare a room, as it was seen when it was copied last, with its copy.
 
     Args:
-        truth: Where it is.
-        copy: Where it is copied to.
-        room_id: The room.
+        truth: Where it is; somebody may write to it since.
+        copy: Where it is copied to, by nobody meanwhile.
+        seen: What it was.
         after_seq: Its log up to here was compared before.
         is_deep: Read the contents of snapshots and versions as well.
     """
-    here, there = [await database.read(partial(find_image, room_id=room_id)) for database in (truth, copy)]
-    if here is None or there is None:
-        return Compared(room_id, 0, "", "" if here is there else f"{'it' if here is None else 'its copy'} is not there")
-    found = _room_difference(here.room, there.room)
-    sides = Sides(truth, copy, here.room.key, there.room.key)
+    room_id = str(seen.room.values["id"])
+    there = await copy.read(partial(find_image, room_id=room_id))
+    if there is None:
+        return Compared(room_id, 0, "", "its copy is not there")
+    sides = Sides(truth, copy, seen.room.key, there.room.key)
+    found = _room_difference(seen.room, there.room) or _snapshots_difference(seen, there)
     for index, table in enumerate(OF_ROOMS):
-        if not found and (not here.has_same(there, index) or (is_deep and table.heavy)):
-            found = await first_difference(table, sides, is_deep=is_deep)
-    found = found or _snapshots_difference(here, there)
-    for name in sorted(there.blobs) if is_deep and not found else ():
-        blob = await copy.read(partial(_blob, room=there.room.key, name=name))
-        await copy.snapshots.read_blob(blob, name)
-    count, checksum, ops_difference = await _log_difference(truth, copy, here.room, there.room, after_seq)
-    return Compared(room_id, count, checksum, found or ops_difference)
+        if not found and not seen.has_same(there, index):
+            found = await first_difference(table, sides, seen=seen.whole(index))
+        if not found and is_deep:
+            found = await heavy_difference(table, sides)
+    if is_deep and not found:
+        found = await _damage(copy, there)
+    count, checksum, ops_difference = await _log_difference(truth, copy, seen.room, there.room, after_seq)
+    return Compared(room_id, count, checksum, ops_difference or found)
+
+
+async def _damage(copy: SqlStorage, there: Image) -> str:
+    """What is wrong with the copy's blobs; empty for nothing."""
+    try:
+        for name in sorted(there.blobs):
+            await copy.snapshots.read_blob(await copy.read(partial(_blob, room=there.room.key, name=name)), name)
+    except BlobLostError as error:
+        return f"blobs: {error}"
+    return ""
 
 
 async def compare_files(truth: SqlStorage, copy: SqlStorage, *, is_deep: bool = False) -> str:
     """The first difference in files and what was saved there; empty for none."""
     for table in OF_FILES:
-        if found := await first_difference(table, Sides(truth, copy), is_deep=is_deep):
+        sides = Sides(truth, copy)
+        found = await first_difference(table, sides)
+        if found := found or (await heavy_difference(table, sides) if is_deep else ""):
             return found
     return ""
 

@@ -76,10 +76,14 @@ class Image(NamedTuple):
     blobs: set[str]
     """Hashes of those that are stored."""
 
-    def has_same(self, other: Image, index: int) -> bool:
-        """Whether a table is seen to be the same in another image; one that is longer has to be walked."""
+    def whole(self, index: int) -> list[Row] | None:
+        """All rows of a table; None where it has more, and has to be walked."""
         page = self.pages[index]
-        return page == other.pages[index] and len(page) < mirroring.PAGE_ROWS
+        return page if len(page) < mirroring.PAGE_ROWS else None
+
+    def has_same(self, other: Image, index: int) -> bool:
+        """Whether a table is seen to be the same in another image."""
+        return self.whole(index) is not None and self.pages[index] == other.pages[index]
 
 
 def find_image(connection: Connection, room_id: str) -> Image | None:
@@ -101,8 +105,8 @@ class Copier:
         self._lease = lease
         self._rest = rest
 
-    async def copy_room(self, room_id: str) -> int:
-        """Bring a room's copy up to what its truth was when this began; how many operations were copied.
+    async def copy_room(self, room_id: str) -> Image | None:
+        """Bring a room's copy up to what its truth was when this began, and give that; None where there is none.
 
         Raises:
             DifferenceError: What is in the copy's log is not what was in the truth's.
@@ -117,28 +121,28 @@ class Copier:
                     raise
         raise AssertionError("not reached")
 
-    async def _copy_room(self, room_id: str) -> int:
+    async def _copy_room(self, room_id: str) -> Image | None:
         truth = await self._truth.read(partial(find_image, room_id=room_id))
         if truth is None:  # it was deleted
             await self._write(partial(_remove_copy_alone, room_id=room_id))
-            return 0
+            return None
         if truth.room.standing == COPY:
-            return 0
+            return None
         copy = await self._begun(room_id, truth.room)
-        begun_seq = await self._copy_log(room_id, truth.room, copy.room)
+        await self._copy_log(room_id, truth.room, copy.room)
         sides = Sides(self._truth, self._copy, truth.room.key, copy.room.key)
         write = self._write_to(partial(_lock, room=copy.room.key))
         for index, table in enumerate(OF_ROOMS):
             if not truth.has_same(copy, index):
-                await mirror(table, sides, write)
+                await mirror(table, sides, write, seen=truth.whole(index))
         if truth.snapshots != copy.snapshots or blob_names(truth.snapshots) - copy.blobs:
-            await self._copy_snapshots(room_id, truth.room.key, copy.room.key)
+            await self._copy_snapshots(room_id, truth, copy)
         if copy.room.dropped_seq < truth.room.dropped_seq:
             while await self._write(partial(_drop_ops, room=copy.room.key, upto_seq=truth.room.dropped_seq)):
                 pass
         if copy.room.values != truth.room.values:
             await self._write(partial(_finish, room=copy.room.key, values=truth.room.values))
-        return truth.room.seq - begun_seq
+        return truth
 
     async def _begun(self, room_id: str, truth: RoomValues) -> Image:
         """The copy, begun where it is none yet."""
@@ -149,9 +153,9 @@ class Copier:
                 return copy
         return await self._write(partial(_begin_copy, room_id=room_id, truth=truth))
 
-    async def _copy_log(self, room_id: str, truth: RoomValues, copy: RoomValues) -> int:
-        """Copy what the copy's log does not have; the seq behind which that is."""
-        begun_seq = seq = max(copy.seq, truth.dropped_seq)
+    async def _copy_log(self, room_id: str, truth: RoomValues, copy: RoomValues) -> None:
+        """Copy what the copy's log does not have."""
+        seq = max(copy.seq, truth.dropped_seq)
         if copy.seq < seq:  # what is between will not come any more
             await self._write(partial(_skip, room=copy.key, seq=seq))
         while seq < truth.seq:
@@ -161,7 +165,6 @@ class Copier:
                 raise MigrationError(f"the log of room {room_id!r} has nothing behind {seq}, and should go on")
             await self._write(partial(_add_ops, room=copy.key, after_seq=seq, rows=rows))
             seq = rows[-1].seq
-        return begun_seq
 
     async def copy_files(self) -> None:
         """Bring the copy of all files, and of what was saved there, up to what they are.
@@ -187,18 +190,16 @@ class Copier:
         if last[0] != last[1]:
             raise DifferenceError(f"the copy of room {room_id!r} has another operation at {copy.seq} than its truth")
 
-    async def _copy_snapshots(self, room_id: str, truth: int, copy: int) -> None:
-        wanted = await self._truth.read(partial(snapshot_rows, room=truth))
-        names = blob_names(wanted)
-        for name in sorted(names - await self._copy.read(partial(stored_names, room=copy))):
-            blob = await self._truth.read(partial(_find_blob, room=truth, name=name))
+    async def _copy_snapshots(self, room_id: str, truth: Image, copy: Image) -> None:
+        here, there = truth.room.key, copy.room.key
+        for name in sorted(blob_names(truth.snapshots) - copy.blobs):
+            blob = await self._truth.read(partial(_find_blob, room=here, name=name))
             if blob is None:  # it has expired since, and the snapshot with it
                 raise LogDroppedError(room_id, 0, 0)
             data = await self._truth.snapshots.read_blob(blob, name)
-            put = await self._copy.snapshots.put_blob(copy, name, data)
-            await self._write(partial(_insert_blob, room=copy, name=name, blob=put))
-        if wanted != await self._copy.read(partial(snapshot_rows, room=copy)):
-            await self._write(partial(_set_snapshots, room=copy, rows=wanted))
+            put = await self._copy.snapshots.put_blob(there, name, data)
+            await self._write(partial(_insert_blob, room=there, name=name, blob=put))
+        await self._write(partial(_set_snapshots, room=there, rows=truth.snapshots))
 
     def _write_to(self, lock: Callable[[Connection], object]) -> Write:
         """Runs transactions on what is locked first."""

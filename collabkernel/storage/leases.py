@@ -76,10 +76,11 @@ def highest_token(connection: Connection) -> int:
     return int(connection.scalar(select(func.coalesce(func.max(leases.c.token), 0))) or 0)
 
 
-def raise_tokens(connection: Connection, token: int) -> None:
-    """Let all leases that are made from now on have higher tokens than this."""
-    if _locked_counter(connection) < token:
-        connection.execute(update(leases).where(leases.c.name == _COUNTER).values(token=token))
+def forget_all(connection: Connection, token: int, but: str) -> None:
+    """Let nobody have a lease but one, and those that are made from now on have higher tokens than this."""
+    highest = max(token, highest_token(connection), _locked_counter(connection))
+    connection.execute(update(leases).where(leases.c.name == _COUNTER).values(token=highest))
+    connection.execute(delete(leases).where(leases.c.name.not_in([_COUNTER, but])))
 
 
 def _locked_counter(connection: Connection) -> int:

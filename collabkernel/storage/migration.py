@@ -23,7 +23,14 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, func, select
 
-from collabkernel.errors import DegradedError, DifferenceError, LeaseLostError, MigrationError, StorageError
+from collabkernel.errors import (
+    DegradedError,
+    DifferenceError,
+    LeaseLostError,
+    LogDroppedError,
+    MigrationError,
+    StorageError,
+)
 from collabkernel.storage import leases, snapshots, standing
 from collabkernel.storage.base import Lease
 from collabkernel.storage.comparing import Compared, compare, compare_files
@@ -33,12 +40,13 @@ from collabkernel.storage.standing import COPY, HERE, LEFT, SHARES, Placement, s
 from collabkernel.storage.tables import files, rooms
 
 LEASE = "migration"
-LEASE_MS = 10_000
-"""Renewed each third of it; somebody else goes on so long after who was killed."""
+LEASE_MS = 5_000
+"""Renewed each third of it; so long after who was killed somebody else opens the room that he had closed."""
 LISTED_ROOMS = 1000
 """Rooms whose rows are looked at together."""
 VERIFY_ATTEMPTS = 5
-"""Somebody would have to join a room, or write to it, between a copy and a look at it, at each of them."""
+"""Somebody would have to save a file, or join a room of thousands of sites, between a copy and a look at it, at each
+of them."""
 
 log = logging.getLogger(__name__)
 
@@ -240,8 +248,7 @@ class Migration:
     async def verify(self) -> AsyncIterator[Compared]:
         """Compare each room with its copy, byte by byte. Nothing that may not change is mended before.
 
-        What may change is brought up to date first: a room that is written to meanwhile is compared up to where its
-        copy is.
+        What may change is brought up to date first, and a room that is written to is compared as it was then.
         """
         for way in (self._forth, self._back):
             total = (await way.truth.read(_count)).here
@@ -256,12 +263,16 @@ class Migration:
             yield await self._verified_files(files_way)
 
     async def _verified(self, way: Way, room_id: str) -> Compared:
+        found = Compared(room_id, 0, "")
         for _ in range(VERIFY_ATTEMPTS):
             try:
-                await way.copier.copy_room(room_id)
-                found = await compare(way.truth, way.copy, room_id, is_deep=True)
+                if (seen := await way.copier.copy_room(room_id)) is None:  # it was deleted
+                    return found
+                found = await compare(way.truth, way.copy, seen, is_deep=True)
             except (DegradedError, LeaseLostError):
                 raise
+            except LogDroppedError:  # it was compacted meanwhile
+                continue
             except StorageError as error:
                 return Compared(room_id, 0, "", str(error))
             if not found.difference:
@@ -309,15 +320,16 @@ class Migration:
 
     async def _move(self, way: Way, room_id: str) -> bool:
         """Move a room; False when it was deleted meanwhile."""
-        await way.copier.copy_room(room_id)
-        found = await compare(way.truth, way.copy, room_id)
+        seen = await way.copier.copy_room(room_id)
+        if seen is None:
+            return False
+        found = await compare(way.truth, way.copy, seen)
         if found.difference.startswith("ops:"):
             raise DifferenceError(f"room {room_id!r}: {found.difference}")
-        copy = await way.copy.read(partial(standing.find, room_id=room_id))
-        if copy is None or not await self._change(way.truth, room_id, HERE, LEFT):
+        if not await self._change(way.truth, room_id, HERE, LEFT):
             return False
         try:
-            await self._check(way, room_id, after_seq=copy.seq)
+            await self._check(way, room_id, after_seq=seen.room.seq)
         except BaseException:
             await asyncio.shield(self._change(way.truth, room_id, LEFT, HERE))
             raise
@@ -326,8 +338,10 @@ class Migration:
 
     async def _check(self, way: Way, room_id: str, after_seq: int = 0) -> None:
         """Copy what there still is of a room that is closed, and compare it."""
-        await way.copier.copy_room(room_id)
-        if difference := (await compare(way.truth, way.copy, room_id, after_seq)).difference:
+        seen = await way.copier.copy_room(room_id)
+        if seen is None:
+            raise MigrationError(f"room {room_id!r} was deleted while it was moved")
+        if difference := (await compare(way.truth, way.copy, seen, after_seq)).difference:
             raise DifferenceError(f"room {room_id!r}: {difference}")
 
     async def _move_files(self, way: Way) -> bool:
@@ -350,7 +364,7 @@ class Migration:
         if difference := await compare_files(way.truth, way.copy):
             raise DifferenceError(f"files: {difference}")
         token = await way.truth.read(leases.highest_token)
-        await self._write(way.copy, partial(leases.raise_tokens, token=token))
+        await self._write(way.copy, partial(leases.forget_all, token=token, but=LEASE))
 
     async def _begin_files(self, way: Way) -> None:
         await self._write(way.copy, partial(standing.change_files, before=LEFT, after=COPY))

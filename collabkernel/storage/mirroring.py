@@ -30,6 +30,10 @@ class Mirrored(NamedTuple):
     heavy: tuple[Column[Any], ...] = ()
     """What goes with them, read one row at a time."""
 
+    def key_of(self, row: Row) -> Row:
+        """Its key."""
+        return row[: len(self.keys)]
+
 
 def _mirrored(table: Table, *keys: str, heavy: tuple[str, ...] = ()) -> Mirrored:
     columns = [table.c[name] for name in keys]
@@ -73,13 +77,22 @@ class Sides(NamedTuple):
     copy_room: int | None = None
 
 
-async def mirror(table: Mirrored, sides: Sides, write: Write, *, inserts: bool = True) -> None:
-    """Make the copy's rows those of the truth. Without ``inserts`` what differs goes, and nothing comes."""
+async def mirror(
+    table: Mirrored, sides: Sides, write: Write, *, seen: list[Row] | None = None, inserts: bool = True
+) -> None:
+    """Make the copy's rows those of the truth.
+
+    Args:
+        table: The table.
+        sides: The databases.
+        write: How the copy is written to.
+        seen: All rows that the truth had; None to read them.
+        inserts: Whether rows come; without, what differs goes.
+    """
     after: Row | None = None
-    count = len(table.keys)
     while True:
-        wanted, there, upto = await _pages(table, sides, after)
-        gone = {row[:count] for row in set(there) - set(wanted)}
+        wanted, there, upto = await _pages(table, sides, after, seen)
+        gone = {table.key_of(row) for row in set(there) - set(wanted)}
         if gone:
             await write(partial(_delete, of=table, room=sides.copy_room, keys=gone))
         known = set(there)
@@ -90,52 +103,64 @@ async def mirror(table: Mirrored, sides: Sides, write: Write, *, inserts: bool =
         after = upto
 
 
-async def first_difference(table: Mirrored, sides: Sides, *, is_deep: bool = False) -> str:
-    """The first row that differs, in words; empty for none. ``is_deep``: in what is read one row at a time as well."""
+async def first_difference(table: Mirrored, sides: Sides, *, seen: list[Row] | None = None) -> str:
+    """The first row that differs, in words; empty for none."""
     after: Row | None = None
     while True:
-        wanted, there, upto = await _pages(table, sides, after)
-        mine, its = {row[: len(table.keys)]: row for row in wanted}, {row[: len(table.keys)]: row for row in there}
+        wanted, there, upto = await _pages(table, sides, after, seen)
+        mine, its = {table.key_of(row): row for row in wanted}, {table.key_of(row): row for row in there}
         differing = sorted(key for key in mine.keys() | its.keys() if mine.get(key) != its.get(key))
         if differing:
             key = differing[0]
             return f"{table.table.name}: {_told(table, key, mine.get(key), its.get(key))}"
-        for key in mine if table.heavy and is_deep else ():
-            heavy = [await _heavy(database, table, room, key) for database, room in _both(sides)]
-            if heavy[0] != heavy[1]:
-                return f"{table.table.name}: {_named(table, key)} differs in {table.heavy[0].name}"
         if upto is None:
             return ""
         after = upto
 
 
-async def _pages(table: Mirrored, sides: Sides, after: Row | None) -> tuple[list[Row], list[Row], Row | None]:
+async def heavy_difference(table: Mirrored, sides: Sides) -> str:
+    """The first row whose large contents differ, of those that are in both; empty for none."""
+    after: Row | None = None
+    while table.heavy:
+        _, there, after = await _pages(table, sides, after, None)
+        for key in map(table.key_of, there):
+            mine = await _heavy(sides.truth, table, sides.truth_room, key)
+            its = await _heavy(sides.copy, table, sides.copy_room, key)
+            if mine is not None and its is not None and mine != its:
+                return f"{table.table.name}: {_named(table, key)} differs in {table.heavy[0].name}"
+        if after is None:
+            break
+    return ""
+
+
+async def _pages(
+    table: Mirrored, sides: Sides, after: Row | None, seen: list[Row] | None
+) -> tuple[list[Row], list[Row], Row | None]:
     """A page of the truth, all that the copy has in its range, and where it ends; None for the last one."""
-    wanted = await sides.truth.read(partial(page, of=table, room=sides.truth_room, after=after, upto=None))
-    if len(wanted) == PAGE_ROWS:
-        upto = wanted[-1][: len(table.keys)]
+    if seen is not None:
+        wanted = seen
+    else:
+        wanted = await sides.truth.read(partial(page, of=table, room=sides.truth_room, after=after))
+    if seen is None and len(wanted) == PAGE_ROWS:
+        upto = table.key_of(wanted[-1])
         there = await sides.copy.read(partial(page, of=table, room=sides.copy_room, after=after, upto=upto))
         return wanted, there, upto
     there = []
     while True:
-        rows = await sides.copy.read(partial(page, of=table, room=sides.copy_room, after=after, upto=None))
+        rows = await sides.copy.read(partial(page, of=table, room=sides.copy_room, after=after))
         there += rows
         if len(rows) < PAGE_ROWS:
             return wanted, there, None
-        after = rows[-1][: len(table.keys)]
+        after = table.key_of(rows[-1])
 
 
 async def _insert(table: Mirrored, sides: Sides, write: Write, rows: Sequence[Row]) -> None:
     if rows and not table.heavy:
         await write(partial(_add, of=table, room=sides.copy_room, rows=rows))
     for row in rows if table.heavy else ():
-        heavy = await _heavy(sides.truth, table, sides.truth_room, row[: len(table.keys)])
+        heavy = await _heavy(sides.truth, table, sides.truth_room, table.key_of(row))
         if heavy is not None:  # otherwise it went meanwhile
             await write(partial(_add, of=table, room=sides.copy_room, rows=[(*row, *heavy)]))
-
-
-def _both(sides: Sides) -> tuple[tuple[SqlStorage, int | None], ...]:
-    return (sides.truth, sides.truth_room), (sides.copy, sides.copy_room)
 
 
 async def _heavy(database: SqlStorage, of: Mirrored, room: int | None, key: Row) -> Row | None:

@@ -152,6 +152,7 @@ async def test_files_leases_and_tickets_are_where_the_files_are(
     assert await server.acquire_lease("compaction", "one", 1) is None
     await switch(storage, new, 0)
     assert await server.saved_base(file_id, "text") == b"c"
+    assert not await server.record_save(file_id, lease, view="text", hash="j", seq=5, base=b"d", now_ms=NOW_MS)
     moved = await server.move_file("a.ipynb", "c.ipynb", NOW_MS)
     assert [row.file_id for row in moved] == [file_id]
 
