@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from sqlalchemy import text
 
 from collabkernel.errors import DifferenceError, MigrationError
 from collabkernel.storage import standing
+from collabkernel.storage.blobs import BlobStore
+from collabkernel.storage.snapshots import places
 from collabkernel.storage.sql import SqlStorage
+from collabkernel.storage.standing import SHARES
 from tests.contract.authors import NOW_MS, enter
 from tests.storage.two_databases import differences, fill, migrating, store, whole_log_behind
 
@@ -70,3 +76,33 @@ async def test_a_copy_that_is_ahead_or_another_is_left_alone_and_told(storage: S
         await work.follow()
         assert isinstance(work.failures["plan"], MigrationError)
         assert "made in both" in str(work.failures["plan"])
+
+
+@pytest.mark.parametrize(("old_is_outside", "new_is_outside"), [(True, True), (True, False), (False, True)])
+async def test_blobs_are_copied_to_where_the_other_database_has_them(
+    tmp_path: Path, migrated: Path, old_is_outside: bool, new_is_outside: bool
+):
+    folder = (tmp_path / "blobs").as_uri()
+    old, new = [
+        SqlStorage(
+            f"sqlite:///{shutil.copy(migrated, tmp_path / name)}",
+            blobs=BlobStore(folder, outside_bytes=0 if is_outside else 1 << 20),
+        )
+        for name, is_outside in (("old.db", old_is_outside), ("new.db", new_is_outside))
+    ]
+    await old.open()
+    await new.open()
+    await fill(old)
+    before = await old.latest_snapshot("plan")
+    async with migrating(old, new) as work:
+        await work.follow()
+        assert await differences(work) == {"plan": "", "": ""}
+        assert {room_id async for room_id in work.switch(SHARES)} == {"plan", ""}
+    for place in await old.read(lambda each: places(each, 1)):
+        (tmp_path / "blobs" / place).unlink()
+
+    assert await new.latest_snapshot("plan") == before
+    assert bool(await new.read(lambda each: places(each, 1))) == new_is_outside
+
+    await old.close()
+    await new.close()
