@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -142,11 +143,6 @@ def _unwatched(_what: str, _done: int, _total: int) -> None:
     """Nobody wants to know."""
 
 
-async def _sleep_as_long(took_s: float) -> None:
-    """In a file that others write to they look for its lock only now and then."""
-    await asyncio.sleep(took_s)
-
-
 class Migration:
     """Copies, compares and moves rooms between two databases. Made by ``migration``; one task uses it."""
 
@@ -155,10 +151,14 @@ class Migration:
         self._new = new
         self._lease_of = lease_of
         self._watch = watch
-        self._forth = Way(old, new, Copier(old, new, lease_of[new], _sleep_as_long))
-        self._back = Way(new, old, Copier(new, old, lease_of[old], _sleep_as_long))
+        self._forth = Way(old, new, Copier(old, new, lease_of[new], self._rest))
+        self._back = Way(new, old, Copier(new, old, lease_of[old], self._rest))
+        self._is_shared = True
+        """Whether rooms are in both databases, so that others write to where copies are."""
         self.failures: dict[str, StorageError] = {}
         """Why rooms were not copied or moved, by id; files by an empty one."""
+        self.closed_s = 0.0
+        """The longest time that a room was in neither database."""
 
     async def begin(self, old_name: str, new_name: str) -> None:
         """Let the two know each other, and settle what was begun before.
@@ -210,11 +210,17 @@ class Migration:
         """Whether all files are in the new database."""
         return (await self._new.read(standing.find_placement)).files == HERE
 
+    async def _rest(self, took_s: float) -> None:
+        """Of an SQLite file others look for the lock only now and then."""
+        if self._is_shared:
+            await asyncio.sleep(took_s)
+
     # -- copying
 
     async def follow(self) -> int:
         """Bring all copies up to what their rooms were when this began; how many rooms had changed."""
         changed = 0
+        self._is_shared = await self.share() > 0
         for way in (self._forth, self._back):
             total = (await way.truth.read(_count)).here
             done = 0
@@ -326,6 +332,7 @@ class Migration:
         found = await compare(way.truth, way.copy, seen)
         if found.difference.startswith("ops:"):
             raise DifferenceError(f"room {room_id!r}: {found.difference}")
+        closed_s = time.monotonic()
         if not await self._change(way.truth, room_id, HERE, LEFT):
             return False
         try:
@@ -334,6 +341,7 @@ class Migration:
             await asyncio.shield(self._change(way.truth, room_id, LEFT, HERE))
             raise
         await self._change(way.copy, room_id, COPY, HERE)
+        self.closed_s = max(self.closed_s, time.monotonic() - closed_s)
         return True
 
     async def _check(self, way: Way, room_id: str, after_seq: int = 0) -> None:

@@ -51,6 +51,8 @@ class Outcome:
     operations_compared: int = 0
     rooms_equal: int | None = None
     moved_now: int = 0
+    closed_ms: int = 0
+    """The longest time that a room was in neither database."""
     files: str = ""
     """In which database they are: ``from`` or ``to``."""
     is_finished: bool = False
@@ -141,6 +143,7 @@ async def _carry_out(work: Migration, wish: Wish) -> tuple[Outcome, dict[str, st
     if wish.end_share is not None:
         async for _ in work.switch(wish.end_share):
             outcome.moved_now += 1
+    outcome.closed_ms = round(work.closed_s * 1000)
     differences = {}
     if wish.verify:
         outcome.rooms_equal = 0
@@ -201,7 +204,7 @@ async def _right(old: SqlStorage, new: SqlStorage, shown: _Shown) -> AsyncIterat
 
 def _tell(console: Console, wish: Wish, outcome: Outcome, differences: dict[str, str]) -> None:
     if wish.end_share is not None:
-        console.print(f"{outcome.moved_now:,} moved now.")
+        console.print(f"{outcome.moved_now:,} moved now; who wrote to one waited for {outcome.closed_ms} ms at most.")
     console.print(
         f"{outcome.rooms - outcome.rooms_moved_to:,} rooms are in --from, {outcome.rooms_moved_to:,} in --to;"
         f" files are in --{outcome.files}. Each is copied to the other."

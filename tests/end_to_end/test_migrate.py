@@ -100,6 +100,7 @@ def test_rooms_move_and_come_back_under_writing_clients(
                 writers.check_alive()
             told = migrate(urls, "--switch", str(percent))
             assert told["rooms_moved_to"] == percent // 100, told
+            print(f"to {percent} %: the room was closed for {told['closed_ms']} ms")
             assert told["files"] == ("to" if percent else "from")
             time.sleep(PASS_S)
             writers.check_alive()

@@ -49,7 +49,7 @@ def test_rooms_are_copied_compared_moved_and_left(urls: tuple[str, str]) -> None
 
     moved = run(urls, "--switch", "100")
 
-    assert "4 moved now." in moved.output
+    assert "4 moved now; who wrote to one waited for" in moved.output
     assert "0 rooms are in --from, 3 in --to; files are in --to" in moved.output
     assert told(run(urls, "--finish", "--verify", "--json")) == {
         "rooms": 3,
@@ -57,6 +57,7 @@ def test_rooms_are_copied_compared_moved_and_left(urls: tuple[str, str]) -> None
         "operations_compared": 27,
         "rooms_equal": 3,
         "moved_now": 0,
+        "closed_ms": 0,
         "files": "to",
         "is_finished": True,
         "differences": {},
