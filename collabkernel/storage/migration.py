@@ -301,6 +301,7 @@ class Migration:
 
         A room whose copy is not what it is stays where it was; ``failures`` tells.
         """
+        self._is_shared = True
         if end_share < SHARES and await self._tried("", self._move_files(self._back)):
             yield ""
         # First the one whose range gets smaller: a name must never be free in both.
