@@ -31,6 +31,7 @@ async def switch(urls: list[str], end_share: int) -> None:
     await new.close()
 
 
+@pytest.mark.long
 def test_a_loaded_room_goes_on_in_the_other_database_and_back(tmp_path: Path) -> None:
     urls = [f"sqlite:///{tmp_path}/{name}.sqlite" for name in ("old", "new")]
 

@@ -38,6 +38,7 @@ async def test_verify_names_the_first_difference_and_the_room_stays(storage: Sql
         assert await storage.head("plan") is not None
 
 
+@pytest.mark.long
 async def test_what_may_change_is_made_the_same_again(storage: SqlStorage, new: SqlStorage):
     await fill(storage)
     await fill_files(storage)

@@ -38,6 +38,7 @@ async def test_a_room_that_was_deleted_goes_from_the_copy_and_one_made_anew_take
         assert await differences(work) == {"plan": "", "": ""}
 
 
+@pytest.mark.long
 async def test_what_compaction_drops_goes_from_the_copy_and_what_is_read_meanwhile_is_read_again(
     storage: SqlStorage, new: SqlStorage, monkeypatch: pytest.MonkeyPatch
 ):
@@ -78,7 +79,14 @@ async def test_a_copy_that_is_ahead_or_another_is_left_alone_and_told(storage: S
         assert "made in both" in str(work.failures["plan"])
 
 
-@pytest.mark.parametrize(("old_is_outside", "new_is_outside"), [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize(
+    ("old_is_outside", "new_is_outside"),
+    [
+        (True, False),
+        pytest.param(True, True, marks=pytest.mark.long),
+        pytest.param(False, True, marks=pytest.mark.long),
+    ],
+)
 async def test_blobs_are_copied_to_where_the_other_database_has_them(
     tmp_path: Path, migrated: Path, old_is_outside: bool, new_is_outside: bool
 ):

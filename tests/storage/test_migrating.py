@@ -63,6 +63,7 @@ async def write(server: MigratingStorage, author: Author, done: asyncio.Event) -
     return seqs
 
 
+@pytest.mark.long
 async def test_who_writes_notices_nothing_while_rooms_move_and_come_back(
     server: MigratingStorage, storage: SqlStorage, new: SqlStorage
 ):
@@ -170,6 +171,7 @@ async def follows(database: SqlStorage, seq: int) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("follows_at_once")
 async def test_copies_follow_and_a_move_that_was_cut_short_is_ended(
     server: MigratingStorage, storage: SqlStorage, new: SqlStorage

@@ -124,6 +124,7 @@ async def test_a_database_that_has_not_the_room_refuses_it_with_a_code(storage: 
     assert await whole_log_behind(new) == before
 
 
+@pytest.mark.long
 async def test_each_share_of_rooms_is_where_it_belongs(storage: SqlStorage, new: SqlStorage):
     for room_id in ROOMS:
         await storage.create_room(room_id, NOW_MS)
@@ -185,7 +186,7 @@ async def killed_run(old: SqlStorage, new: SqlStorage, end_share: int, writes: i
     return True
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(300, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [2, pytest.param(300, marks=pytest.mark.long)])
 async def test_it_goes_on_after_a_kill_at_any_moment(
     storage: SqlStorage, new: SqlStorage, kills: int, monkeypatch: pytest.MonkeyPatch
 ):

@@ -14,7 +14,8 @@ from tests.storage.two_databases import differences, migrating
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize("page_rows", [2, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("page_rows", [2, 50])
 async def test_rows_are_made_the_same_whatever_has_changed(
     storage: SqlStorage, new: SqlStorage, page_rows: int, monkeypatch: pytest.MonkeyPatch
 ):
