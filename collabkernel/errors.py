@@ -334,6 +334,31 @@ class RoomNotFoundError(StorageError):
         self.room_id = room_id
 
 
+class MovedError(StorageError):
+    """A room, or the files, are in another database: they were moved there, or are being moved just now."""
+
+    code = "moved"
+    retry_after_ms = 2000
+    """Another server may know where."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} moved to another database: start this server with migrate_to_url, or with that one as its db_url"
+        )
+
+
+class MigrationError(StorageError):
+    """Rooms cannot be moved between these two databases as they are."""
+
+    code = "migration"
+
+
+class DifferenceError(MigrationError):
+    """What a copy has is not what its truth has."""
+
+    code = "migration-differs"
+
+
 class RoomResetError(StorageError):
     """A room in memory and its log differ; it starts again from the log. ``code`` says why."""
 

@@ -45,13 +45,13 @@ degraded = Gauge("collabkernel_degraded", "1 while the database does not answer 
 rejects = Counter("collabkernel_rejects", "Edits and frames refused, by code.", ["code"])
 
 REJECT_CODES = frozenset({
-    "access-denied", "archive", "awareness-of-another", "awareness-of-too-many", "awareness-too-large",
-    "bad-resume", "bad-ticket", "banned", "blob-lost", "closed", "compaction-differs", "counter-gap", "degraded",
-    "detached", "fenced", "foreign-client", "frame-too-large", "invalid-operation", "invalid-room-name",
-    "invalid-value", "invalid-yjs-update", "lease-lost", "limit", "local-error", "log-dropped", "malformed-frame",
-    "not-kept", "not-loaded", "protocol-error", "rate", "read-only", "room-not-found", "server-draining",
-    "server-stopping", "slow-consumer", "split-pair", "stale-page", "storage-error", "superseded", "too-deep",
-    "too-large", "too-many", "unknown-reference", "unknown-target", "wrong-target-kind", "yjs-gap",
+    "access-denied", "archive", "awareness-of-another", "awareness-of-too-many", "awareness-too-large", "bad-resume",
+    "bad-ticket", "banned", "blob-lost", "closed", "compaction-differs", "counter-gap", "degraded", "detached",
+    "fenced", "foreign-client", "frame-too-large", "invalid-operation", "invalid-room-name", "invalid-value",
+    "invalid-yjs-update", "lease-lost", "limit", "local-error", "log-dropped", "malformed-frame", "migration",
+    "migration-differs", "moved", "not-kept", "not-loaded", "protocol-error", "rate", "read-only", "room-not-found",
+    "server-draining", "server-stopping", "slow-consumer", "split-pair", "stale-page", "storage-error", "superseded",
+    "too-deep", "too-large", "too-many", "unknown-reference", "unknown-target", "wrong-target-kind", "yjs-gap",
 })  # fmt: skip
 """The label values of ``rejects``; any other code counts as ``other``, so that the label stays bounded."""
 

@@ -36,12 +36,12 @@ from collabkernel.server.compaction import Compaction
 from collabkernel.storage.archive import Archive
 from collabkernel.storage.base import Lease, OpRow, RoomRow, SnapshotRow, Storage, VersionBounds, VersionRow
 from collabkernel.storage.compression import compress, decompress
-from collabkernel.storage.rules import surplus
+from collabkernel.storage.rules import COMPACTION_LEASE, surplus
 from collabkernel.wire.room_state import decode_room, join_parts
 
 log = logging.getLogger(__name__)
 
-LEASE = "compaction"
+LEASE = COMPACTION_LEASE
 """Who compacts rooms: one process at a time, for all of a database."""
 LEASE_MS = 10_000
 """Of one that died, another takes over after this; it is renewed three times as often."""

@@ -28,6 +28,7 @@ CLOSE_CODES: dict[str, int] = {
     "room-reset": 1013,
     "room-failed": 1013,
     "fenced": 1013,
+    "moved": 1013,
     "too-many": 1013,
     "room-not-found": 1013,
     "superseded": 4001,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collabkernel.storage.base import Storage
 
 
-def open_storage(url: str, durable: bool = True, blob_url: str = "") -> Storage:
+def open_storage(url: str, durable: bool = True, blob_url: str = "", migrate_to_url: str = "") -> Storage:
     """A storage for a database URL; call its ``open()`` before anything else.
 
     Args:
@@ -15,6 +15,7 @@ def open_storage(url: str, durable: bool = True, blob_url: str = "") -> Storage:
             acknowledged work; ``Storage.is_durable`` is then False and acks say ``buffered``.
         blob_url: Where large parts of snapshots are, as ``file:///srv/blobs`` or ``s3://bucket/prefix`` (``blobs``);
             empty for the database. Rooms in memory have them there.
+        migrate_to_url: A database that rooms are being moved to; empty for none.
 
     Raises:
         StorageError: If a URL names nothing that we know, or its driver is not installed.
@@ -27,4 +28,13 @@ def open_storage(url: str, durable: bool = True, blob_url: str = "") -> Storage:
     from collabkernel.storage.blobs import BlobStore
     from collabkernel.storage.sql import SqlStorage
 
-    return SqlStorage(url, durable, blobs=BlobStore(blob_url) if blob_url else None)
+    old, *others = [
+        SqlStorage(each, durable, blobs=BlobStore(blob_url) if blob_url else None)
+        for each in (url, migrate_to_url)
+        if each
+    ]
+    if not others:
+        return old
+    from collabkernel.storage.migrating import MigratingStorage
+
+    return MigratingStorage(old, *others)

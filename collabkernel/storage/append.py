@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import NamedTuple
 
+from collabkernel.errors import MovedError
 from collabkernel.limits import COUNTER_MAX, INT_MAX, SITE_MAX
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended, OpRow, Refusal
 
@@ -21,6 +22,8 @@ class RoomHead(NamedTuple):
 
     seq: int
     hlc: int
+    is_moved: bool = False
+    """Its truth is in another database, where its log goes on."""
 
 
 class SiteHead(NamedTuple):
@@ -129,6 +132,8 @@ class _Planner:
             return NotAppended("invalid-operation", fault)
         if request.room_id not in self._rooms:
             return NotAppended("room-not-found", f"there is no room {request.room_id!r}")
+        if self._rooms[request.room_id].is_moved:
+            return NotAppended(MovedError.code, str(MovedError(f"room {request.room_id!r}")))
         key = (request.room_id, request.site)
         site = self._sites.get(key)
         if site is None or site.closed or site.epoch != request.epoch:

@@ -73,7 +73,7 @@ class NotAppended:
     """This envelope alone was not stored; the others of its batch were."""
 
     code: str
-    """``fenced`` (site resumed elsewhere, closed or unknown), ``counter-gap``, ``room-not-found`` (deleted),
+    """``fenced`` (site resumed elsewhere, closed or unknown), ``counter-gap``, ``room-not-found`` (deleted), ``moved``,
     ``invalid-operation`` (a number or text that no database takes, or no operations), ``storage-error`` (this room
     alone failed), ``degraded`` (not answered: ask again), or the code of the stored refusal of this very envelope."""
     reason: str

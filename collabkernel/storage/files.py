@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, delete, or_, select, text, update
 
 from collabkernel.limits import FILE_DELETED_KEPT_MS
+from collabkernel.storage import standing
 from collabkernel.storage.base import FileRow
 from collabkernel.storage.inserts import insert_if_new
 from collabkernel.storage.rules import new_id
@@ -80,6 +81,7 @@ def restore(connection: Connection, file_id: str, now_ms: int) -> bool:
 
 def _lock(connection: Connection) -> None:
     """Let no other transaction change paths meanwhile; on SQLite BEGIN IMMEDIATE has seen to that."""
+    standing.check_files_here(connection)
     if connection.dialect.name == "postgresql":
         connection.execute(text("LOCK TABLE files IN SHARE ROW EXCLUSIVE MODE"))
 

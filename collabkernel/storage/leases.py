@@ -6,7 +6,7 @@ ones too: what is written under an older token is refused, however late it comes
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Connection, Select, bindparam, delete, or_, select, text, update
+from sqlalchemy import BigInteger, Connection, Select, bindparam, delete, func, or_, select, text, update
 
 from collabkernel.errors import LeaseLostError
 from collabkernel.limits import LEASE_EXPIRED_KEPT_MS
@@ -69,6 +69,18 @@ def release(connection: Connection, lease: Lease) -> None:
     highest = max([counter, *[row.token for row in going]])
     connection.execute(update(leases).where(leases.c.name == _COUNTER).values(token=highest))
     connection.execute(delete(leases).where(leases.c.name.in_([row.name for row in going])))
+
+
+def highest_token(connection: Connection) -> int:
+    """Of all leases that there are and were."""
+    return int(connection.scalar(select(func.coalesce(func.max(leases.c.token), 0))) or 0)
+
+
+def forget_all(connection: Connection, token: int, but: str) -> None:
+    """Let nobody have a lease but one, and those that are made from now on have higher tokens than this."""
+    highest = max(token, highest_token(connection), _locked_counter(connection))
+    connection.execute(update(leases).where(leases.c.name == _COUNTER).values(token=highest))
+    connection.execute(delete(leases).where(leases.c.name.not_in([_COUNTER, but])))
 
 
 def _locked_counter(connection: Connection) -> int:

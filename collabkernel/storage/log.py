@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSON
 
-from collabkernel.errors import LogDroppedError
+from collabkernel.errors import LogDroppedError, MovedError
 from collabkernel.storage.append import (
     AppendPlan,
     RoomHead,
@@ -55,7 +55,8 @@ _ROOM_NUMBERS = ("seq", "hlc", "created_ms", "updated_ms", "snapshot_seq", "drop
 _ROOM_ROW = tuple(rooms.c[name] for name in ("id", *_ROOM_NUMBERS))
 _OP_ROW = tuple(ops.c[name] for name in OpRow._fields)
 
-_LOCK_ROOM = select(rooms.c.key, rooms.c.seq, rooms.c.hlc).where(rooms.c.id == bindparam("id")).with_for_update()
+_HEAD = (rooms.c.seq, rooms.c.hlc, rooms.c.standing)
+_LOCK_ROOM = select(rooms.c.key, *_HEAD).where(rooms.c.id == bindparam("id")).with_for_update()
 _GROW_ROOM = (
     update(rooms)
     .where(rooms.c.key == bindparam("room"))
@@ -69,7 +70,7 @@ _STORED_COUNTER = (
 )
 _SITE_HEAD = (sites.c.epoch, sites.c.refused_counter, _STORED_COUNTER, sites.c.dropped_counter, sites.c.closed)
 _HEADS_OF_ONE = (
-    select(rooms.c.key, rooms.c.seq, rooms.c.hlc, *_SITE_HEAD)
+    select(rooms.c.key, *_HEAD, *_SITE_HEAD)
     .outerjoin_from(rooms, sites, and_(sites.c.room == rooms.c.key, sites.c.site == bindparam("site")))
     .where(rooms.c.id == bindparam("id"))
 )
@@ -108,7 +109,7 @@ class _Statements:
 
     def __init__(self, dialect: str) -> None:
         self.lock_rooms = (
-            select(rooms.c.key, rooms.c.id, rooms.c.seq, rooms.c.hlc)
+            select(rooms.c.key, rooms.c.id, *_HEAD)
             .where(_is_asked(dialect, rooms.c.id))
             .order_by(rooms.c.key)
             .with_for_update()
@@ -143,14 +144,27 @@ _STATEMENTS = {dialect: _Statements(dialect) for dialect in ("sqlite", "postgres
 
 
 def find_room(connection: Connection, room_id: str) -> RoomRow | None:
-    """The room, or None."""
-    row = connection.execute(select(*_ROOM_ROW).where(rooms.c.id == room_id)).one_or_none()
-    return None if row is None else RoomRow(*row)
+    """The room, or None.
+
+    Raises:
+        MovedError: It is in another database.
+    """
+    row = connection.execute(select(*_ROOM_ROW, rooms.c.standing).where(rooms.c.id == room_id)).one_or_none()
+    if row is None:
+        return None
+    *values, standing = row
+    _check_here(room_id, standing)
+    return RoomRow(*values)
+
+
+def _check_here(room_id: str, standing: int) -> None:
+    if standing:
+        raise MovedError(f"room {room_id!r}")
 
 
 def list_rooms(connection: Connection, limit: int, after: str) -> list[RoomRow]:
-    """Rooms by id."""
-    query = select(*_ROOM_ROW).where(rooms.c.id > after).order_by(rooms.c.id).limit(limit)
+    """Rooms by id, of those that are here."""
+    query = select(*_ROOM_ROW).where(rooms.c.id > after, rooms.c.standing == 0).order_by(rooms.c.id).limit(limit)
     return [RoomRow(*row) for row in connection.execute(query)]
 
 
@@ -160,9 +174,16 @@ def room_key(connection: Connection, room_id: str) -> int | None:
 
 
 def lock_room(connection: Connection, room_id: str) -> tuple[int, RoomHead] | None:
-    """The room's key and head, unchanged by anybody else until this transaction ends."""
+    """The room's key and head, unchanged by anybody else until this transaction ends.
+
+    Raises:
+        MovedError: It is in another database.
+    """
     row = connection.execute(_LOCK_ROOM, {"id": room_id}).one_or_none()
-    return None if row is None else (row.key, RoomHead(row.seq, row.hlc))
+    if row is None:
+        return None
+    _check_here(room_id, row.standing)
+    return row.key, RoomHead(row.seq, row.hlc)
 
 
 def heads(connection: Connection, room_ids: Sequence[str]) -> dict[str, int]:
@@ -320,8 +341,8 @@ def _locked_one(statements: Statements, batch: Sequence[AppendRequest]) -> _Lock
     found = statements.rows(_HEADS_OF_ONE, {"id": room_id, "site": site})
     if not found:
         return _Locked({}, {}, {})
-    ((key, seq, hlc, epoch, *counters, closed),) = found
-    key_by_id, room_heads = {room_id: key}, {room_id: RoomHead(seq, hlc)}
+    ((key, seq, hlc, standing, epoch, *counters, closed),) = found
+    key_by_id, room_heads = {room_id: key}, {room_id: RoomHead(seq, hlc, bool(standing))}
     if epoch is None:
         return _Locked(key_by_id, room_heads, {})
     last_counter = max([counter or 0 for counter in counters])
@@ -331,8 +352,8 @@ def _locked_one(statements: Statements, batch: Sequence[AppendRequest]) -> _Lock
 def _locked(statements: Statements, batch: Sequence[AppendRequest]) -> _Locked:
     room_ids = {request.room_id for request in batch if is_storable_text(request.room_id)}
     rows = statements.rows(_STATEMENTS[statements.dialect].lock_rooms, _keys((room_id,) for room_id in room_ids))
-    key_by_id = {room_id: key for key, room_id, _, _ in rows}
-    room_heads = {room_id: RoomHead(seq, hlc) for _, room_id, seq, hlc in rows}
+    key_by_id = {room_id: key for key, room_id, *_ in rows}
+    room_heads = {room_id: RoomHead(seq, hlc, bool(standing)) for _, room_id, seq, hlc, standing in rows}
     return _Locked(key_by_id, room_heads, _site_heads_of(statements, batch, key_by_id))
 
 

@@ -64,7 +64,7 @@ class PostgresStatements:
         self._ask(compiled.text, lambda driver: driver.executemany(compiled.text, values))
 
     def append_next(self, batch: Sequence[AppendRequest], now_ms: int) -> list[Appended] | None:
-        """Store envelopes by the database's own function, which migration 0005 makes."""
+        """Store envelopes by the database's own function, which migration 0006 makes."""
         assert not self._has_begun, "it is a transaction of its own"
         if any(fault_in(request) is not None for request in batch):
             return None

@@ -11,6 +11,9 @@ from collabkernel.limits import FILE_PATH_BYTES
 from collabkernel.storage.append import is_storable_text
 from collabkernel.storage.base import VersionBounds, VersionRow
 
+COMPACTION_LEASE = "compaction"
+"""Who has it may drop old operations."""
+
 
 def check_path(path: str) -> None:
     """Refuse a path that no database takes, or that is none of a file below the root.

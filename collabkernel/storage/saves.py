@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, Update, delete, insert, select, update
 
 from collabkernel.limits import SAVE_INTENTS
-from collabkernel.storage import files, leases
+from collabkernel.storage import files, leases, standing
 from collabkernel.storage.base import Lease, SaveRow
 from collabkernel.storage.inserts import insert_if_new
 from collabkernel.storage.tables import save_bases, saves
@@ -54,6 +54,7 @@ def base(connection: Connection, file_id: str, view: str) -> bytes | None:
 
 def _prepared(connection: Connection, file_id: str, lease: Lease, view: str) -> SaveRow | None:
     """The row to change, made when there is none yet; None when it must not be changed."""
+    standing.check_files_here(connection)
     if not leases.is_newest(connection, lease):
         return None
     file = files.by_id(connection, file_id)

@@ -133,8 +133,10 @@ def places(connection: Connection, room: int) -> set[str]:
 
 def space(connection: Connection) -> str:
     """The name of this database's folder outside; in a transaction, which gives it one."""
-    insert_if_new(connection, blob_space, {"key": 1, "name": secrets.token_hex(8)})
-    return str(connection.scalar(select(blob_space.c.name)))
+    name = select(blob_space.c.name)
+    if connection.scalar(name) is None:
+        insert_if_new(connection, blob_space, {"key": 1, "name": secrets.token_hex(8)})
+    return str(connection.scalar(name))
 
 
 def decompress(blob: bytes, name: str) -> bytes:

@@ -83,10 +83,11 @@ class SqlSnapshots:
 
     async def _put(self, room: int | None, data: Mapping[str, bytes]) -> dict[str, Blob]:
         """Blobs as their rows are to have them."""
-        rows = await asyncio.gather(*[self._put_one(room, name, blob) for name, blob in data.items()])
+        rows = await asyncio.gather(*[self.put_blob(room, name, blob) for name, blob in data.items()])
         return dict(zip(data, rows, strict=True))
 
-    async def _put_one(self, room: int | None, name: str, data: bytes) -> Blob:
+    async def put_blob(self, room: int | None, name: str, data: bytes) -> Blob:
+        """A blob of a room, by its key, as its row is to have it: outside when it is large, and was taken there."""
         if self._store is None or room is None or len(data) < self._store.outside_bytes:
             return Blob(data)
         try:
@@ -132,9 +133,28 @@ class SqlSnapshots:
             self._unread |= {(room_id, name) for name in found.names}
             raise type(error)(f"the snapshot of room {room_id!r} at {found.seq} cannot be read: {error}") from error
 
+    async def read_blob(self, blob: Blob, name: str) -> bytes:
+        """A blob, still compressed, wherever it is.
+
+        Raises:
+            BlobLostError: It is missing or damaged.
+            BlobsAwayError: It is outside, and cannot be reached.
+        """
+        if not blob.place:
+            await _decompressed({name: blob.data})
+            return blob.data
+        if self._store is None:
+            raise _nowhere(blob.place, name)
+
+        def check(data: bytes) -> bytes:
+            snapshots.decompress(data, name)
+            return data
+
+        return await self._store.read(blob.place, check)
+
     async def _read_outside(self, place: str, name: str) -> bytes:
         if self._store is None:
-            raise BlobLostError(f"blob {name} is outside the database, at {place}, and no blob_url says where that is")
+            raise _nowhere(place, name)
         return await self._store.read(place, partial(snapshots.decompress, name=name))
 
     async def sweep(self, rest: Rest | None = None) -> int:
@@ -155,6 +175,10 @@ class SqlSnapshots:
             if rest is not None:
                 await rest(time.monotonic() - begun_s)
         return count
+
+
+def _nowhere(place: str, name: str) -> BlobLostError:
+    return BlobLostError(f"blob {name} is outside the database, at {place}, and no blob_url says where that is")
 
 
 async def _compressed(states: Sequence[bytes]) -> dict[str, bytes]:

@@ -52,7 +52,21 @@ rooms = Table(
     Column("snapshot_seq", BigInteger, nullable=False),
     # Compaction took the operations up to here; the newest snapshot is above.
     Column("dropped_seq", BigInteger, nullable=False, server_default="0"),
+    # standing.HERE, or where else its truth is while it moves to another database.
+    Column("standing", Integer, nullable=False, server_default="0"),
     sqlite_autoincrement=True,  # the key of a deleted room is never used again
+)
+
+# One row: what this database has of all rooms and files while they move to another one (``standing``).
+placement = Table(
+    "placement",
+    metadata,
+    Column("key", Integer, primary_key=True, autoincrement=False),
+    # Rooms of the shares from the first to before the end may be made here.
+    Column("first_share", Integer, nullable=False),
+    Column("end_share", Integer, nullable=False),
+    Column("files", Integer, nullable=False),  # the standing of all files
+    Column("peer", Text, nullable=False),  # the other database's name (blob_space); empty for none
 )
 
 ops = Table(

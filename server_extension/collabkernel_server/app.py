@@ -93,6 +93,10 @@ class CollabKernelServer(ExtensionApp):
         " AWS_ACCESS_KEY_ID, or a role, never from the URL. Empty for the database. Servers that share a database share"
         " it."
     ).tag(config=True)
+    migrate_to_url = Unicode(
+        help="Another database that rooms of db_url are moved to by `collabkernel migrate`. Servers that have both URLs"
+        " go on meanwhile. Empty for none."
+    ).tag(config=True)
     archive_url = Unicode(
         help="A folder, or a URL such as s3://bucket/folder, into which operations of rooms are written as Parquet"
         " files (with the extra collabkernel[archive]) before compaction drops them; see history_days. Empty for none."
@@ -178,7 +182,7 @@ class CollabKernelServer(ExtensionApp):
     def _make_hub(self, limits: Limits) -> Hub:
         if self.db_url == MEMORY_URL:
             return Hub(open_storage(MEMORY_URL), limits, archive_url=self.archive_url)
-        storage = open_storage(self.db_url, self.durable, self.blob_url)
+        storage = open_storage(self.db_url, self.durable, self.blob_url, self.migrate_to_url)
         bus = make_bus(storage, poll_ms=self.poll_interval_ms, redis_url=self.redis_url, redis_prefix=self.redis_prefix)
         return Hub(storage, limits, bus=bus, archive_url=self.archive_url)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,10 @@ import pytest
 from collabkernel.storage import open_storage
 from collabkernel.storage.base import Storage
 from collabkernel.storage.blobs import BlobStore
+from collabkernel.storage.migrating import MigratingStorage
+from collabkernel.storage.migration import migration
 from collabkernel.storage.sql import SqlStorage
+from collabkernel.storage.standing import SHARES
 from tests.bus.valkey import Valkey, ValkeyCluster
 from tests.contract.databases import running_postgres
 from tests.contract.s3 import S3, running_s3
@@ -55,10 +58,26 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+async def _begin_to_move(urls: Sequence[str]) -> None:
+    old, new = [SqlStorage(url) for url in urls]
+    await old.open()
+    await new.open()
+    async with migration(old, new) as work:
+        assert work is not None
+        async for _ in work.switch(SHARES // 2):
+            pass
+    await old.close()
+    await new.close()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres", pytest.param("moving", marks=pytest.mark.long)])
 def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of each kind."""
+    """A database of each kind, and two between which rooms move."""
     match request.param:
+        case "moving":
+            urls = [f"sqlite:///{tmp_path}/{name}.db" for name in ("old", "new")]
+            asyncio.run(_begin_to_move(urls))
+            return "|".join(urls)
         case "memory":
             return "memory://"
         case "sqlite":
@@ -87,6 +106,9 @@ def blob_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def make_storage(storage_url: str, blob_url: str) -> Storage:
     """A storage whose blobs, however small, are at a URL."""
+    if "|" in storage_url:
+        old, new = [SqlStorage(url) for url in storage_url.split("|")]
+        return MigratingStorage(old, new)
     if not blob_url:
         return open_storage(storage_url)
     return SqlStorage(storage_url, blobs=BlobStore(blob_url, outside_bytes=0))

@@ -9,6 +9,7 @@ import pytest
 from collabkernel.errors import LeaseLostError, LogDroppedError, RoomNotFoundError, StorageError
 from collabkernel.limits import VERSIONS_PER_ROOM
 from collabkernel.storage.base import Appended, NotAppended, Refusal, SnapshotRow, Storage, VersionBounds
+from collabkernel.storage.migrating import MigratingStorage
 from tests.contract.authors import HLC, NOW_MS, Author, enter, whole_log
 
 pytestmark = pytest.mark.anyio
@@ -209,6 +210,8 @@ async def test_the_oldest_unnamed_versions_go_first(storage: Storage):
 
 
 async def test_who_has_lost_his_lease_drops_nothing_and_keeps_nothing(storage: Storage, other: Storage):
+    if isinstance(storage, MigratingStorage):
+        pytest.skip("nobody compacts while rooms move")
     ann = await enter(storage)
     await storage.append([ann.next(6)])
     await snapshot_at(storage, 6)

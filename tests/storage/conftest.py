@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -50,9 +52,34 @@ async def postgres(postgres_url: str) -> AsyncIterator[Database]:
         yield database
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the schema and no rooms: a copy takes less than the migrations."""
+    path = tmp_path_factory.mktemp("sqlite") / "rooms.db"
+
+    async def migrate() -> None:
+        storage = SqlStorage(f"sqlite:///{path}")
+        await storage.open()
+        await storage.close()
+
+    asyncio.run(migrate())
+    return path
+
+
 @pytest.fixture
-async def storage(path: Path) -> AsyncIterator[SqlStorage]:
+async def new(tmp_path: Path, migrated: Path) -> AsyncIterator[SqlStorage]:
+    """Another one, to which the rooms of ``storage`` may move."""
+    path = shutil.copy(migrated, tmp_path / "new.db")
+    storage = SqlStorage(f"sqlite:///{path}")
+    await storage.open()
+    yield storage
+    await storage.close()
+
+
+@pytest.fixture
+async def storage(path: Path, migrated: Path) -> AsyncIterator[SqlStorage]:
     """An open storage on SQLite."""
+    shutil.copy(migrated, path)
     storage = SqlStorage(f"sqlite:///{path}")
     await storage.open()
     yield storage

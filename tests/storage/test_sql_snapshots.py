@@ -187,18 +187,18 @@ async def test_what_nobody_names_is_swept_after_a_day(storage: SqlStorage, root:
 
 async def _save_in_a_room_that_goes(storage: SqlStorage) -> None:
     await enter(storage, "notes")
-    put = storage._snapshots._put  # the moment between write and commit
+    put = storage.snapshots._put  # the moment between write and commit
 
     async def then_delete(*arguments):  # type: ignore[no-untyped-def]  # as that says
         rows = await put(*arguments)
         await storage.delete_room("notes")
         return rows
 
-    storage._snapshots._put = then_delete  # type: ignore[method-assign]
+    storage.snapshots._put = then_delete  # type: ignore[method-assign]
     try:
         await storage.save_snapshot(SnapshotRow("notes", 0, {"live": NEWEST}), NOW_MS)
     finally:
-        storage._snapshots._put = put  # type: ignore[method-assign]
+        storage.snapshots._put = put  # type: ignore[method-assign]
 
 
 async def test_a_writer_that_names_the_same_again_beside_a_sweep_keeps_it(
@@ -246,4 +246,4 @@ async def test_what_is_known_as_unreadable_is_bounded(storage: SqlStorage, root:
     for part in ("live", "tree"):
         with pytest.raises(BlobLostError):
             await storage.latest_snapshot("plan", (part,))
-    assert storage._snapshots._unread == {("plan", content_hash(NEW))}
+    assert storage.snapshots._unread == {("plan", content_hash(NEW))}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic.operations import Operations
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 
 # The rules are those of ``storage/append.py``, for the plain case alone. The rooms are locked by a statement of their
 # own, in the order of their keys; the next one sees what was committed until then.
@@ -31,7 +31,7 @@ BEGIN
             (SELECT max(o.counter) FROM ops AS o WHERE o.room = s.room AND o.site = s.site)
         ) AS last_counter
         FROM (SELECT DISTINCT room, site FROM asked) AS d
-        JOIN rooms AS r ON r.id = d.room
+        JOIN rooms AS r ON r.id = d.room AND r.standing = 0
         JOIN sites AS s ON s.room = r.key AND s.site = d.site AND NOT s.closed
     ), placed AS (
         SELECT a.*, h.key, h.seq + a.room_before + 1 AS first_seq, coalesce(bool_and(
