@@ -338,6 +338,7 @@ class MovedError(StorageError):
     """A room, or the files, are in another database: they were moved there, or are being moved just now."""
 
     code = "moved"
+    _told = "this is moving to another database; come back in a moment"
     retry_after_ms = 2000
     """Another server may know where."""
 
@@ -351,6 +352,7 @@ class MigrationError(StorageError):
     """Rooms cannot be moved between these two databases as they are."""
 
     code = "migration"
+    _told = ""
 
 
 class DifferenceError(MigrationError):

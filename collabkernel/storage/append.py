@@ -133,7 +133,7 @@ class _Planner:
         if request.room_id not in self._rooms:
             return NotAppended("room-not-found", f"there is no room {request.room_id!r}")
         if self._rooms[request.room_id].is_moved:
-            return NotAppended(MovedError.code, str(MovedError(f"room {request.room_id!r}")))
+            return NotAppended(MovedError.code, MovedError(f"room {request.room_id!r}").told)
         key = (request.room_id, request.site)
         site = self._sites.get(key)
         if site is None or site.closed or site.epoch != request.epoch:
