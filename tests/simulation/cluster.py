@@ -68,7 +68,7 @@ FIRST_S = 5.0
 """After at most so long a raw client makes its first edit."""
 REST_S = 3.0
 """Without anything new in the log: keepers too have nothing left to do."""
-FRAMES_READ = 64
+FRAMES_READ = 1000
 """Frames that are on their way to many."""
 FINE_BYES = frozenset({
     "server-stopping", "server-draining", "room-reset", "storage-error", "superseded", "idle", "slow-consumer",
@@ -384,7 +384,9 @@ class Cluster:
         """A frame that is sent, and all of whose operations are in the log."""
         message = self._read.get(frame)
         if message is None:
-            message = self._read[frame] = decode_server_message(frame, self.limits)
+            message = decode_server_message(frame, self.limits)
+            if message.welcome is None:  # that is for one alone, and has everybody's presence
+                self._read[frame] = message
             if len(self._read) > FRAMES_READ:
                 self._read.popitem(last=False)
             log = self.log()

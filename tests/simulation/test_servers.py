@@ -43,7 +43,7 @@ LARGE_LIMITS = replace(
 )
 OPS = 80
 """Made in a history, about."""
-SEEDS = 40
+SEEDS = 30
 REGRESSIONS = {
     "7": "who resumed at a server that was behind had honest edits refused for good",
     "30": "the same, by the base of the envelope",
