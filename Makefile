@@ -58,12 +58,13 @@ $(BIN)/pip:
 	@mv $(VENV).log $(VENV)/venv.log
 
 # Stamps, newer than pyproject.toml once installed. What tests and linters need includes what running needs.
+# Not compiled: what is imported is, at its first import; most never is, and to compile it all took half a minute.
 $(VENV)/installed-run: pyproject.toml | $(BIN)/pip
-	$(call step,$(VENV)/pip.log,Installing collabkernel[lab]: a minute or two the first time,$(BIN)/pip install -e '.[lab]')
+	$(call step,$(VENV)/pip.log,Installing collabkernel[lab]: a minute or two the first time,$(BIN)/pip install --no-compile -e '.[lab]')
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml | $(BIN)/pip
-	$(call step,$(VENV)/pip.log,Installing collabkernel[dev] for tests and linters: some minutes the first time,$(BIN)/pip install -e '.[dev]')
+	$(call step,$(VENV)/pip.log,Installing collabkernel[dev] for tests and linters: some minutes the first time,$(BIN)/pip install --no-compile -e '.[dev]')
 	@touch $@ $(VENV)/installed-run
 
 $(VENV)/installed-node: $(TS)/package-lock.json $(VENV)/installed-dev
