@@ -40,6 +40,7 @@ from collabkernel.server.peers import Peers
 from collabkernel.server.reader import Reader
 from collabkernel.server.room_history import RoomHistory
 from collabkernel.server.runner import Runner
+from collabkernel.server.steady_clock import SteadyClock
 from collabkernel.server.tickets import Tickets
 from collabkernel.server.transport import Transport
 from collabkernel.storage.base import Appended, OpRow, RoomRow, Storage
@@ -85,7 +86,7 @@ class Hub:
         *,
         bus: Bus | None = None,
         archive_url: str = "",
-        now_ms: Callable[[], int] = wall_clock_ms,
+        now_ms: Callable[[], int] | None = None,
     ) -> None:
         """Prepare; ``start`` opens.
 
@@ -94,8 +95,9 @@ class Hub:
             limits: What is allowed.
             bus: Joins servers that share the storage; None for one that is alone.
             archive_url: Where operations go that compaction drops; empty for nowhere.
-            now_ms: Its clock, milliseconds since the Unix epoch.
+            now_ms: Its clock, milliseconds since the Unix epoch, which must not go back; None for the machine's.
         """
+        now_ms = now_ms or SteadyClock(wall_clock_ms)
         self.storage = storage
         self.limits = limits or Limits()
         self._now_ms = now_ms
