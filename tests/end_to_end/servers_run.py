@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -122,7 +123,10 @@ class Writer:
 async def main(plan: Plan) -> None:
     """Run them all, and tell."""
     done, leave, ready = asyncio.Event(), asyncio.Event(), asyncio.Semaphore(0)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, done.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, done.set)
+    # As if each had a process: asyncio's own has six threads here, in which all would wait for a server that is away.
+    loop.set_default_executor(ThreadPoolExecutor(plan.clients))
     writers = [Writer(plan, plan.first + number) for number in range(plan.clients)]
     async with asyncio.TaskGroup() as group:
         for writer in writers:
