@@ -65,6 +65,11 @@ _GROW_ROOM = (
 _INSERT_OPS = insert(ops)
 _IN_RANGE = (ops.c.room == bindparam("room"), ops.c.seq > bindparam("after_seq"), ops.c.seq <= bindparam("upto_seq"))
 _READ_OPS = select(*_OP_ROW).where(*_IN_RANGE).order_by(ops.c.seq)
+_OP_AT = (
+    select(*_OP_ROW)
+    .join(rooms, rooms.c.key == ops.c.room)
+    .where(rooms.c.id == bindparam("id"), ops.c.seq == bindparam("at"))
+)
 _STORED_COUNTER = (
     select(func.max(ops.c.counter)).where(ops.c.room == sites.c.room, ops.c.site == sites.c.site).scalar_subquery()
 )
@@ -223,6 +228,12 @@ def read_ops(connection: Connection, room: int, after_seq: int, upto_seq: int) -
     if not rows or rows[0].seq != after_seq + 1:
         _check_not_dropped(connection, room, max(after_seq, 0))
     return rows
+
+
+def op_at(connection: Connection, room_id: str, seq: int) -> OpRow | None:
+    """The operation at ``seq``; None of one that is not there, or not any more."""
+    row = connection.execute(_OP_AT, {"id": room_id, "at": seq}).one_or_none()
+    return None if row is None else OpRow(*row)
 
 
 def _check_not_dropped(connection: Connection, room: int, after_seq: int) -> None:

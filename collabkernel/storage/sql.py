@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -13,7 +13,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, delete
 
 from collabkernel import metrics
-from collabkernel.errors import ClosedError, DegradedError, LogDroppedError, StorageError
+from collabkernel.errors import ClosedError, DegradedError, StorageError
 from collabkernel.limits import COUNTER_MAX, FILE_BASE_BYTES
 from collabkernel.storage import compaction, files, leases, log, roster, saves, schema, standing, tickets, versions
 from collabkernel.storage.append import AppendPlan, storable_refusal
@@ -138,10 +138,7 @@ class SqlStorage:
 
     async def op_at(self, room_id: str, seq: int) -> OpRow | None:
         """The operation at ``seq``."""
-        with suppress(LogDroppedError):
-            async for rows in self.read_ops(room_id, seq - 1, seq):
-                return rows[0]
-        return None
+        return await self.read(partial(log.op_at, room_id=room_id, seq=seq))
 
     async def seq_before(self, room_id: str, hlc: int) -> int:
         """The seq before the first operation that is stamped over ``hlc``."""
