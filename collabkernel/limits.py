@@ -44,6 +44,9 @@ WARM_TEXTS = 500
 """Texts of blocks that a room keeps ready to be edited, those edited last: 7 kB each. The others are bytes."""
 COLD_TEXT_BYTES = 4 << 10
 """A text of a block that is longer stays ready: this one is again in 0.1 ms, or 1 ms if it was typed by the letter."""
+READY_TEXT_BYTES = 64 << 10
+"""A text of a block that is longer is made ready when its room is loaded; others when they are first edited, for up to
+1 ms a ``COLD_TEXT_BYTES``: to make all texts of a long document ready that was worked in takes seconds."""
 FILE_BASE_BYTES = 8 << 20
 """A file's content at its last save is kept up to this, for a three-way merge; above, disk and document are merged by
 two. Notebooks over it are mostly images, and a directory of such files would fill the database."""

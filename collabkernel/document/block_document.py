@@ -58,7 +58,7 @@ from collabkernel.errors import (
     UnknownTargetError,
     WrongTargetKindError,
 )
-from collabkernel.limits import BLOCK_TYPE_BYTES_MAX, COLD_TEXT_BYTES
+from collabkernel.limits import BLOCK_TYPE_BYTES_MAX, READY_TEXT_BYTES
 
 
 class Line(NamedTuple):
@@ -478,7 +478,7 @@ class BlockDocument:
     def make_ready(self) -> None:
         """Do now what the first edits of long texts would wait for."""
         for rope in self.ropes.values():
-            if rope.size_bytes > COLD_TEXT_BYTES:
+            if rope.size_bytes > READY_TEXT_BYTES:
                 rope.rope.make_ready()
 
 

@@ -120,6 +120,11 @@ class BlockRope:
         return self._rope is None and self._stored != EMPTY_STATE
 
     @property
+    def waking(self) -> int:
+        """What it costs to make it ready, in ``COLD_TEXT_BYTES``; 0 of one that is."""
+        return 1 + len(self._stored) // COLD_TEXT_BYTES if self.is_cold else 0
+
+    @property
     def size_bytes(self) -> int:
         """About how large ``encode_state`` is; makes nothing ready."""
         return len(self._stored) if self._rope is None else self._rope.size_bytes

@@ -164,10 +164,10 @@ class RoomState:
         """What the text that an operation edits is counted as beside its contents, once there are any."""
         return BLOCK_TEXT_BYTES if self.blocks is not None and op.target in self.blocks else TYPED_TEXT_BYTES
 
-    def is_cold(self, op: TextEdit) -> bool:
-        """Whether the text that an operation edits has to be made ready first."""
+    def waking(self, op: TextEdit) -> int:
+        """What it costs to make the text ready that an operation edits: about as much as so many operations."""
         rope = None if self.blocks is None else self.blocks.ropes.get(op.target)
-        return rope is not None and rope.is_cold
+        return 0 if rope is None else rope.waking
 
     def cool(self, op: TextEdit) -> None:
         """Let the text that an operation edits be no more than bytes until the next, if it is a block's."""

@@ -20,7 +20,7 @@ from collabkernel.limits import Limits
 from collabkernel.room.admission import REFUSALS, apply_envelope, check_limits, lower_stamp
 from collabkernel.room.effects import Append, CountReject, Effect, FindEnvelope, Refuse, Send
 from collabkernel.room.session import Session
-from collabkernel.room.text_work import WALKED_PER_TOKEN, WORK_PER_TOKEN, TextSizes, cold_texts, work
+from collabkernel.room.text_work import WALKED_PER_TOKEN, WORK_PER_TOKEN, TextSizes, waking, work
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended, Refusal
 from collabkernel.wire.frames import acks_part, rejects_part
 from collabkernel.wire.messages import Ack, Reject, Role, Submit
@@ -147,7 +147,7 @@ class Intake:
             return session.ops.take(limits.resent_ops, now_ms)
         if self._in_flight_bytes > limits.in_flight_bytes:
             return IN_FLIGHT_RETRY_MS
-        text_ops = work(self._state, envelope) // WORK_PER_TOKEN + cold_texts(self._state, envelope)
+        text_ops = work(self._state, envelope) // WORK_PER_TOKEN + waking(self._state, envelope)
         return session.ops.take(len(envelope.ops) + text_ops, now_ms)
 
     def release(self, session: Session) -> list[Effect]:

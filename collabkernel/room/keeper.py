@@ -309,10 +309,9 @@ class Keeper:
         """What looking at a rope is charged."""
         if rope is None:
             return 1
-        waking = 0
-        if rope.is_cold:
+        waking = rope.waking * WAKING_BLOCKS
+        if waking:
             self._woken.append(rope)
-            waking = WAKING_BLOCKS
         return 1 + len(rope.rope.markers) + waking
 
     def _crossed(self, document: BlockDocument, now_ms: int) -> Ops:

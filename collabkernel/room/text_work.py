@@ -147,10 +147,10 @@ class TextSizes:
                 blocks.size_bytes += rope.size_bytes - self._bytes_by_text.pop(target)
 
 
-def cold_texts(state: RoomState, envelope: Envelope) -> int:
-    """How many texts have to be made ready before an envelope is applied: each costs about as much as an operation."""
+def waking(state: RoomState, envelope: Envelope) -> int:
+    """What the texts cost that have to be made ready before an envelope is applied, in operations."""
     op_by_target = {op.target: op for op in envelope.ops if isinstance(op, TextEdit)}
-    return sum([state.is_cold(op) for op in op_by_target.values()])
+    return sum([state.waking(op) for op in op_by_target.values()])
 
 
 def work(state: RoomState, envelope: Envelope) -> int:

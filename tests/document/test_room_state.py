@@ -24,7 +24,7 @@ from collabkernel.document.operations import (
 )
 from collabkernel.document.room_state import RoomState
 from collabkernel.errors import UnknownTargetError
-from collabkernel.limits import COLD_TEXT_BYTES
+from collabkernel.limits import COLD_TEXT_BYTES, READY_TEXT_BYTES
 
 pytestmark = pytest.mark.core
 
@@ -87,15 +87,29 @@ def test_a_text_is_cold_until_somebody_asks():
     state = RoomState()
     typed = TextEdit(BLOCK, TextRope(SITE, policy=ROPE_POLICY).insert(0, "hello"))
     taken(state, 1, *INSERT, typed)
-    assert not state.is_cold(typed)
+    assert not state.waking(typed)
 
     state.cool(typed)
     state.make_ready()
-    assert state.is_cold(typed)
+    assert state.waking(typed)
     assert state.text_bytes(typed) == len(typed.update), "which makes nothing ready"
-    assert state.is_cold(typed)
+    assert state.waking(typed)
     assert state.rope(typed).text == "hello"
-    assert not state.is_cold(typed)
+    assert not state.waking(typed)
+
+
+def test_a_long_text_costs_more_to_wake_and_one_that_is_longer_still_is_ready_with_its_room():
+    for length, waking in ((10, 1), (COLD_TEXT_BYTES * 5 // 2, 3), (READY_TEXT_BYTES + 1, 0)):
+        state = RoomState()
+        typed = TextEdit(BLOCK, TextRope(SITE, policy=ROPE_POLICY).insert(0, "x" * length))
+        taken(state, 1, *INSERT, typed)
+        assert state.blocks is not None
+        rope = state.blocks.ropes[BLOCK]
+        rope.restore(rope.encode_state(), is_trusted=True)
+
+        state.make_ready()
+
+        assert state.waking(typed) == waking
 
 
 def test_a_long_text_stays_ready():
@@ -104,7 +118,7 @@ def test_a_long_text_stays_ready():
     taken(state, 1, *INSERT, typed)
 
     state.cool(typed)
-    assert not state.is_cold(typed)
+    assert not state.waking(typed)
 
 
 def test_a_block_has_its_place_when_it_is_judged():

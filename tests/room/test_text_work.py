@@ -28,7 +28,7 @@ from collabkernel.errors import InvalidYjsUpdateError
 from collabkernel.limits import WARM_TEXTS, Limits
 from collabkernel.room import text_work
 from collabkernel.room.admission import apply_envelope
-from collabkernel.room.text_work import CUT_BYTES, TextSizes, cold_texts, cuts, work
+from collabkernel.room.text_work import CUT_BYTES, TextSizes, cuts, waking, work
 from tests.examples import seeds
 from tests.room.drive import HLC0, Driver, envelope
 
@@ -293,7 +293,7 @@ def test_texts_that_were_edited_last_stay_ready(few_warm: int) -> None:
     blocks = typist.add(few_warm + 5, "hello")
 
     assert typist.warm() == few_warm
-    assert [typist.state.is_cold(TextEdit(block, b"")) for block in (blocks[0], blocks[-1])] == [True, False]
+    assert [bool(typist.state.waking(TextEdit(block, b""))) for block in (blocks[0], blocks[-1])] == [True, False]
     typist.submit(TextEdit(blocks[0], b"\x00\x01\x65\x01\x00\x01"))
     assert typist.state.blocks is not None
     assert typist.state.blocks.text(blocks[0]) == "ello"
@@ -317,9 +317,9 @@ def test_making_texts_ready_is_charged(few_warm: int) -> None:
     blocks = typist.add(few_warm + 3, "hello")
     edits = [TextEdit(block, b"\x00\x01\x65\x01\x00\x01") for block in blocks]
 
-    assert cold_texts(typist.state, Envelope(9000, 0, HLC0, (*edits, *edits))) == 3
+    assert waking(typist.state, Envelope(9000, 0, HLC0, (*edits, *edits))) == 3
     typist.submit(*edits[:2])
-    assert cold_texts(typist.state, Envelope(9000, 0, HLC0, (*edits,))) == 1
+    assert waking(typist.state, Envelope(9000, 0, HLC0, (*edits,))) == 1
 
 
 @pytest.mark.parametrize("seed", seeds(range(12)))
@@ -349,7 +349,7 @@ def test_texts_that_are_bytes_in_between_become_what_others_become(seed: int, mo
         for room, each in zip((cooled, warm), sizes, strict=True):
             apply_envelope(room.state, each, me, Envelope(counters[me], 0, HLC0, (TextEdit(block, update),)))
         sizes[0].rest()
-        were_cold += sum([cooled.state.is_cold(TextEdit(each, b"")) for each in blocks])
+        were_cold += sum([bool(cooled.state.waking(TextEdit(each, b""))) for each in blocks])
 
     assert were_cold > 90
     for block in blocks:
