@@ -105,7 +105,7 @@ class Compacting:
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize(("kills", "ops"), [(2, 5_000), pytest.param(20, 100_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("kills", "ops"), [(3, 8_000), pytest.param(20, 100_000, marks=pytest.mark.long)])
 def test_a_compaction_that_is_killed_harms_nothing_and_goes_on(tmp_path: Path, kills: int, ops: int) -> None:
     rng = random.Random(int(os.environ.get("COLLABKERNEL_KILL_SEED", "1")))
     path, whole, archive = tmp_path / "rooms.sqlite", tmp_path / "whole.sqlite", tmp_path / "archive"

@@ -18,6 +18,7 @@ from traitlets import TraitError
 from websockets.exceptions import ConnectionClosed
 
 import collabkernel
+from collabkernel.errors import StorageError
 from collabkernel.storage.blobs import OUTSIDE_BYTES
 from tests.bounds import HANG_S
 from tests.server_extension.running_server import Member, RunningServer
@@ -105,7 +106,8 @@ def test_a_database_that_cannot_be_made_is_told_and_the_rest_served(start_server
     answer = server.request("GET", "collabkernel/api/rooms")
 
     assert (answer.status, answer.json["code"]) == (503, "storage-error")
-    assert "the file cannot be made" in answer.json["message"]
+    assert answer.json["message"] == StorageError("").told
+    assert "the file cannot be made" in server.log, "which the operator reads"
     assert server.request("GET", "api").status == 200
     assert server.stop() < server.stop_s_max
 
@@ -139,7 +141,9 @@ def test_a_blob_url_that_is_none_is_told_and_the_rest_served(start_server: Start
     answer = server.request("GET", "collabkernel/api/rooms")
 
     assert (answer.status, answer.json["code"]) == (503, "storage-error")
-    assert "AWS_ACCESS_KEY_ID" in answer.json["message"]
+    assert answer.json["message"] == StorageError("").told
+    assert "AWS_ACCESS_KEY_ID" in server.log, "which the operator reads"
+    assert "hidden" not in server.log
     assert server.request("GET", "api").status == 200
 
 

@@ -32,7 +32,7 @@ from collabkernel.errors import (
 def test_status_and_code(error: CollabKernelError, status: int) -> None:
     answer = api_error(error)
 
-    assert (answer.status_code, answer.code, answer.message) == (status, error.code, str(error))
+    assert (answer.status_code, answer.code, answer.message) == (status, error.code, error.told)
     assert answer.retry_after_ms == error.retry_after_ms
 
 
