@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -95,8 +96,10 @@ async def _drop_another(path: Path) -> None:
     storage = open_storage(f"sqlite:///{path}")
     await storage.open()
     await storage.delete_room("another")
-    await storage.tidy()
     await storage.close()
+    with closing(sqlite3.connect(path)) as file:
+        for statement in ("PRAGMA incremental_vacuum", "PRAGMA wal_checkpoint(TRUNCATE)"):
+            file.execute(statement).fetchall()
 
 
 def _slice(server: Server, seed: int) -> list[float]:
