@@ -36,6 +36,7 @@ UNMIRRORED = {
     "collabkernel/storage/memory_tickets.py": "contract/test_storage_tickets.py tests it as the twin",
     "collabkernel/storage/versions.py": "contract/test_storage_compaction.py tests it on both databases",
     "collabkernel/storage/memory_files.py": "contract/test_storage_files.py tests it as the twin",
+    "collabkernel/storage/holding.py": "server/test_log_compaction.py and storage/test_migration.py hold leases by it",
     "collabkernel/storage/inserts.py": "contract/ has servers that make the same room, file and lease at once",
     "collabkernel/bus/base.py": "a Protocol; contract/ tests it",
     "collabkernel/wire/messages.py": "values; wire/test_codec.py tests them",

@@ -18,11 +18,10 @@ Whoever does it has the lease ``LEASE``; its token is checked in every transacti
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -36,6 +35,7 @@ from collabkernel.server.compaction import Compaction
 from collabkernel.storage.archive import Archive
 from collabkernel.storage.base import Lease, OpRow, RoomRow, SnapshotRow, Storage, VersionBounds, VersionRow
 from collabkernel.storage.compression import compress, decompress
+from collabkernel.storage.holding import held
 from collabkernel.storage.rules import COMPACTION_LEASE, surplus
 from collabkernel.wire.room_state import decode_room, join_parts
 
@@ -369,34 +369,13 @@ class LogCompaction:
             return await self._work.work(work)
 
 
-@asynccontextmanager
-async def holding(storage: Storage, holder: str, ttl_ms: int = LEASE_MS) -> AsyncIterator[Lease | None]:
+def holding(storage: Storage, holder: str, ttl_ms: int = LEASE_MS) -> AbstractAsyncContextManager[Lease | None]:
     """Hold the lease of compaction as long as the block lasts; None while somebody else does.
 
     Raises:
         StorageError: The database does not answer.
     """
-    lease = await storage.acquire_lease(LEASE, holder, ttl_ms)
-    if lease is None:
-        yield None
-        return
-    renewing = asyncio.create_task(_renew(storage, lease, ttl_ms), name="compaction lease")
-    try:
-        yield lease
-    finally:
-        renewing.cancel()
-        await asyncio.wait([renewing])
-        with suppress(StorageError):  # it expires by itself
-            await storage.release_lease(lease)
-
-
-async def _renew(storage: Storage, lease: Lease, ttl_ms: int) -> None:
-    while True:
-        await asyncio.sleep(ttl_ms / 3000)
-        try:
-            await storage.renew_lease(lease, ttl_ms)  # if it is lost, the next write says so
-        except StorageError as error:
-            log.warning("The lease of compaction could not be renewed: %s", error)
+    return held(storage, LEASE, holder, ttl_ms)
 
 
 def _unwatched(*_progress: str | int) -> None:

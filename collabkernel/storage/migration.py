@@ -18,7 +18,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -36,6 +36,7 @@ from collabkernel.storage import leases, snapshots, standing
 from collabkernel.storage.base import Lease
 from collabkernel.storage.comparing import Compared, compare, compare_files
 from collabkernel.storage.copying import Copier
+from collabkernel.storage.holding import held
 from collabkernel.storage.sql import SqlStorage
 from collabkernel.storage.standing import COPY, HERE, LEFT, SHARES, Placement, share_of
 from collabkernel.storage.tables import files, rooms
@@ -105,38 +106,13 @@ async def migration(old: SqlStorage, new: SqlStorage, watch: Watch | None = None
     if names[0] == names[1]:
         raise MigrationError("these are one database, or one is a copy of the other's file; choose a new one")
     holder = secrets.token_hex(8)
-    async with _holding(old, holder) as old_lease, _holding(new, holder) as new_lease:
+    async with held(old, LEASE, holder, LEASE_MS) as old_lease, held(new, LEASE, holder, LEASE_MS) as new_lease:
         if old_lease is None or new_lease is None:
             yield None
             return
         work = Migration(old, new, {old: old_lease, new: new_lease}, watch or _unwatched)
         await work.begin(*names)
         yield work
-
-
-@asynccontextmanager
-async def _holding(database: SqlStorage, holder: str) -> AsyncIterator[Lease | None]:
-    lease = await database.acquire_lease(LEASE, holder, LEASE_MS)
-    if lease is None:
-        yield None
-        return
-    renewing = asyncio.create_task(_renew(database, lease), name="migration lease")
-    try:
-        yield lease
-    finally:
-        renewing.cancel()
-        await asyncio.wait([renewing])
-        with suppress(StorageError):  # it expires by itself
-            await database.release_lease(lease)
-
-
-async def _renew(database: SqlStorage, lease: Lease) -> None:
-    while True:
-        await asyncio.sleep(LEASE_MS / 3000)
-        try:
-            await database.renew_lease(lease, LEASE_MS)  # if it is lost, the next write says so
-        except StorageError as error:
-            log.warning("The lease of the migration could not be renewed: %s", error)
 
 
 def _unwatched(_what: str, _done: int, _total: int) -> None:
