@@ -44,8 +44,10 @@ class Troubles:
     async def go_on(self) -> None:
         """Until the history is over."""
         cluster, rng = self._cluster, self._rng
-        while not cluster.is_over:
+        while True:
             await asyncio.sleep(rng.expovariate(1 / self._every_s))
+            if cluster.is_over:
+                return
             (trouble,) = rng.choices(list(self._odds), list(self._odds.values()))
             trouble()
 
