@@ -142,7 +142,11 @@ widgets: $(VENV)/installed-node ## Build the TypeScript bundle of the widgets
 
 .PHONY: proto
 proto: $(VENV)/installed-dev ## Generate the Python code of collab.proto
-	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. collabkernel/wire/collab.proto
+	@# By the protoc of the oldest protobuf that it runs on, which is not the one that is installed.
+	@[ -x build/protoc/bin/pip ] || $(BIN)/python -m venv build/protoc
+	@build/protoc/bin/pip install --quiet 'grpcio-tools==1.75.1'
+	@build/protoc/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. collabkernel/wire/collab.proto
+	@$(BIN)/ruff format --quiet collabkernel/wire/collab_pb2.py
 	@echo '» collabkernel/wire/collab_pb2.py is up to date'
 
 .PHONY: wheel

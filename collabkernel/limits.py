@@ -38,6 +38,9 @@ VIEWPORT_BLOCKS_MAX = 500
 """Blocks that a viewport names: ten screens of them."""
 VIEWPORT_INTERVAL_MS = 500
 """A client names another viewport at most this often, the last one wins: a scroll passes what nobody reads."""
+PRESENCE_INTERVAL_MS = 250
+"""A client sends what it shows of itself at most this often, the last one wins: a cursor that moves four times a second
+is seen to move, and all of a cursor's way is nobody's."""
 VIEWPORT_PARTITIONS_KEPT = 8
 """Partitions that a session goes on being sent, those in its viewport included: to scroll back costs nothing."""
 WARM_TEXTS = 500

@@ -1,8 +1,6 @@
-"""What comes onto what a replica shows: others' operations out of the log, own ones on top of it, and who is here."""
+"""What comes onto what a replica shows: others' operations out of the log, and own ones on top of it."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from collabkernel.client.own_blocks import OwnBlocks
 from collabkernel.client.pending import PendingEnvelope
@@ -12,7 +10,6 @@ from collabkernel.document.live_tree import Change
 from collabkernel.document.operations import Op, StoredEnvelope, TextEdit
 from collabkernel.document.room_state import RoomState
 from collabkernel.errors import LimitError, RemoteProtocolError
-from collabkernel.wire.messages import PresenceEntry
 
 
 def apply_stored(state: RoomState, stored: StoredEnvelope, *, is_told: bool) -> tuple[Change, ...]:
@@ -66,12 +63,3 @@ def is_needless(state: RoomState, op: Op, site: int) -> bool:
         return False
     rope = state.find_rope(op)
     return rope is not None and rope.covers(op.update, site)
-
-
-def take_presence(known_by_site: dict[int, PresenceEntry], entries: Iterable[PresenceEntry], own_site: int) -> None:
-    """Take note of what a message tells of who is here."""
-    for entry in entries:
-        if entry.left:
-            known_by_site.pop(entry.site, None)
-        elif entry.site != own_site:
-            known_by_site[entry.site] = entry

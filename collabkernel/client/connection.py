@@ -212,7 +212,7 @@ class Connection:
                 frames = self._room.frames_to_send()
                 if self._room.replica.sight.wants_new_connection:
                     raise AnewError("everything is looked at again, which takes a new connection")
-                wake_ms = self._room.replica.wake_ms(self._now_ms())
+                wake_ms = self._room.wake_ms()
             if frames:
                 await self._room.sync_queue()
             for frame in frames:

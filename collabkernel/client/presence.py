@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from collabkernel.client.block import block_name, parse_block_name
 from collabkernel.client.replica import Replica
+from collabkernel.crdt.ids import OpId
 from collabkernel.errors import InvalidValueError, TooLargeError
-from collabkernel.wire.messages import PresenceEntry
+from collabkernel.wire.messages import Presence, PresenceEntry
+
+if TYPE_CHECKING:
+    from collabkernel.client.block import Block
 
 
 def to_json(value: Any, what: str, limit_bytes: int) -> str:
@@ -44,12 +49,18 @@ class Other:
     """``person``, ``script`` or ``agent``."""
     state: dict[str, Any]
     """What the session shows of itself."""
+    block: str | None = None
+    """The name of the block that it is in, as ``doc[name]`` takes it."""
+
+
+Others = list[Other]
 
 
 def other_of(entry: PresenceEntry) -> Other:
     """How a face shows a presence entry."""
     state = json.loads(entry.state_json) if entry.state_json else {}
-    return Other(entry.site, entry.actor, entry.name, entry.color, entry.kind.name.lower(), state)
+    block = None if entry.block is None else block_name(entry.block)
+    return Other(entry.site, entry.actor, entry.name, entry.color, entry.kind.name.lower(), state, block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +74,32 @@ class Broadcast:
 
 
 class Me(MutableMapping[str, Any]):
-    """This session as the others see it: a dict of JSON values, sent when it changes and never stored."""
+    """This session as the others see it: a dict of JSON values, sent when it changes and never stored.
 
-    def __init__(self, replica: Replica, on_change: Callable[[str], None]) -> None:
+    It is sent at most four times a second, the last state wins.
+    """
+
+    def __init__(self, replica: Replica, on_change: Callable[[Presence], None]) -> None:
         self._replica = replica
         self._on_change = on_change
         self._state: dict[str, Any] = {}
+        self._block: OpId | None = None
+
+    @property
+    def block(self) -> str | None:
+        """The name of the block of a document that this session is in; those who look there see its state, else all.
+
+        Set it to a block (``room.me.block = doc["b7"]``), to its name with its site, or to None.
+
+        Raises:
+            InvalidValueError: It is no name of a block.
+        """
+        return None if self._block is None else block_name(self._block)
+
+    @block.setter
+    def block(self, block: Block | str | None) -> None:
+        self._block = None if block is None else _block_id(block if isinstance(block, str) else block.id)
+        self._become(self._state)
 
     @property
     def actor(self) -> str:
@@ -121,7 +152,14 @@ class Me(MutableMapping[str, Any]):
     def _become(self, state: dict[str, Any]) -> None:
         text = to_json(state, "presence", self._replica.limits.presence_bytes)
         self._state = json.loads(text)
-        self._on_change(text)
+        self._on_change(Presence(text, self._block))
+
+
+def _block_id(name: str) -> OpId:
+    counter, site = parse_block_name(name)
+    if site is None:
+        raise InvalidValueError(f"say {name}.SITE, as block.id does: others have to know which block it is")
+    return OpId(site, counter)
 
 
 def _no(key: str) -> dict[str, Any]:

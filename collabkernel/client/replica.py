@@ -20,7 +20,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from collabkernel.client.applying import apply_stored, put_on, take_presence
+from collabkernel.client.applying import apply_stored, put_on
+from collabkernel.client.attendance import Attendance
 from collabkernel.client.edit import Edit, EditTarget
 from collabkernel.client.incoming import Incoming, Resyncing
 from collabkernel.client.notifications import (
@@ -61,7 +62,6 @@ from collabkernel.wire.messages import (
     Ack,
     ClientMessage,
     Hello,
-    PresenceEntry,
     Reject,
     Resume,
     Resync,
@@ -121,7 +121,7 @@ class Replica:
         """The newest Ack was for an envelope that is stored, but not yet safe from a power cut."""
         self._has_state = False
         """Caught up once, on whatever connection."""
-        self.presence_by_site: dict[int, PresenceEntry] = {}
+        self.attendance = Attendance()
         self.pending = PendingQueue(stored.envelopes[0].counter if stored and stored.envelopes else 1)
         self._pending_max = limits.pending_envelopes
         self.clock = SiteClock()
@@ -262,9 +262,8 @@ class Replica:
             self._on_ack(ack, now_ms)
         for reject in message.rejects:
             told.extend(self._on_reject(reject, now_ms))
-        if message.presence:
-            take_presence(self.presence_by_site, message.presence, self.site)
-            told.append(PresenceChanged(tuple([entry.site for entry in message.presence])))
+        if message.presence or message.moves or message.clusters:
+            told.append(PresenceChanged(tuple(sorted(self.attendance.take(message, self.site)))))
         told.extend(EventReceived(event) for event in message.events)
         for notice in message.notices:
             if notice.code == RateError.code:
@@ -302,7 +301,7 @@ class Replica:
             self.through = min(self.through, welcome.seq)
             if not welcome.seq:
                 self._replace_state(Incoming(self.sight.seen(RoomState(LiveTree(self.site))), 0, None, self.site, 0))
-        self.presence_by_site.clear()
+        self.attendance.clear()
         self.pending.start_over()
         return (Welcomed(welcome),)
 

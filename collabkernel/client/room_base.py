@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 
 from collabkernel.client import events
 from collabkernel.client.actors import Actors, Authors
+from collabkernel.client.attendance import Showing
 from collabkernel.client.doc import Doc
 from collabkernel.client.edit import Done, Edit
 from collabkernel.client.history import History, StepLog
@@ -42,7 +43,7 @@ from collabkernel.client.notifications import (
     Reset,
 )
 from collabkernel.client.observers import BatchCallback, Observers
-from collabkernel.client.presence import Broadcast, Me, Other, other_of, to_json
+from collabkernel.client.presence import Broadcast, Me, Others, other_of, to_json
 from collabkernel.client.replica import Replica
 from collabkernel.client.typing_rules import arm_of, item_type
 from collabkernel.crdt.ids import ROOT, OpId
@@ -58,7 +59,6 @@ Status = Literal["connecting", "live", "reconnecting", "offline", "closed"]
 SyncStatus = Literal["saved", "buffered", "saving", "degraded", "offline"]
 R = TypeVar("R", bound=LiveObject)
 Listener = Callable[..., object]
-Others = list[Other]
 Anything = object
 """The methods ``list`` and ``object`` hide these types from the annotations of a room."""
 VIEWS = "collabkernel.views"
@@ -80,8 +80,7 @@ class RoomBase:
         self._steps = StepLog(limits.undo_steps)
         self.history = History(self, self._steps)
         self.me = Me(replica, self._on_me)
-        self._presence_frame: bytes | None = None
-        self._is_presence_due = False
+        self._showing = Showing()
         self._broadcasts: deque[bytes] = deque(maxlen=1000)
         self._refused: RejectedError | None = None
         self._depth = 0
@@ -400,12 +399,11 @@ class RoomBase:
     def others(self) -> Others:
         """The other sessions in the room, in the order they came."""
         with self._lock:
-            return [other_of(entry) for entry in self.replica.presence_by_site.values()]
+            return list(map(other_of, self.replica.attendance.by_site.values()))
 
-    def _on_me(self, state_json: str) -> None:
+    def _on_me(self, presence: Presence) -> None:
         with self._lock:
-            self._presence_frame = encode_client_message(Presence(state_json))
-            self._is_presence_due = True
+            self._showing.show(presence)
         self._wake()
 
     def broadcast(self, name: str, payload: Any = None) -> None:
@@ -423,19 +421,21 @@ class RoomBase:
         self.actors.note(message)
         self._tell(self.replica.receive(message, self._now_ms()))
         if message.welcome is not None:
-            # A new connection knows nothing of what this session shows.
-            self._is_presence_due = self._presence_frame is not None
+            self._showing.connected()
 
     def frames_to_send(self) -> builtins.list[bytes]:
         """What is to be sent now, noted as sent; under the lock."""
         frames = self.replica.outgoing(self._now_ms())
         if self.replica.is_connected:
-            if self._is_presence_due and self._presence_frame is not None:
-                frames.append(self._presence_frame)
-                self._is_presence_due = False
+            frames.extend(self._showing.take_due(self._now_ms()))
             frames.extend(self._broadcasts)
             self._broadcasts.clear()
         return frames
+
+    def wake_ms(self) -> int | None:
+        """When to ask ``frames_to_send`` again, if nothing happens before; None for not at all. Under the lock."""
+        now_ms = self._now_ms()
+        return min(filter(None, (self.replica.wake_ms(now_ms), self._showing.wake_ms(now_ms))), default=None)
 
     def take_refused(self) -> RejectedError | None:
         """The first refusal since this was last asked."""

@@ -1,36 +1,75 @@
-"""Presence of a room: who is here and what he shows, gathered for a tick, encoded once, never stored."""
+"""Presence of a room: who is here and what he shows, gathered for a tick, encoded once, never stored.
+
+That somebody came or left is told to all, as an *entry*. What he shows from then on is a *move*: it is told to those
+who have the block in sight that he is in, or was in; without a block it is told to all, and who has no viewport is told
+of all. Whoever gets other blocks in sight is told of everybody there. Of more than ``CLUSTER`` in one block those that
+did something last are told of, and how many there are.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
+from itertools import islice
 
+from collabkernel.crdt.ids import OpId
 from collabkernel.room.effects import Effect, Send
 from collabkernel.room.elsewhere import Elsewhere
 from collabkernel.room.session import Session
+from collabkernel.room.viewport import Viewports
 from collabkernel.wire.frames import presence_part
-from collabkernel.wire.messages import PresenceEntry
+from collabkernel.wire.messages import PresenceCluster, PresenceEntry, PresenceMove
 
 TICK_BYTES = 8 << 20
-"""What a tick may send to all sessions together: everybody's presence is everybody's traffic."""
+"""What a tick may send to all sessions together of one place: everybody's presence is everybody's traffic."""
 FRAME_BYTES_MIN = 8 << 10
 """But one of 100 cursors, however many sessions there are."""
 ENTRY_BYTES = 64
 """What an entry takes beside its state, about."""
+CLUSTER = 10
+"""Sessions in one block that others are told of: more names than that nobody reads in one paragraph."""
+
+EVERYWHERE, NOWHERE = -1, 0
+"""Places that are no partition: that of all moves, for who has no viewport, and that of those without a block."""
 
 
 class PresenceBoard:
     """What changed since the last tick, and what each slow session has missed of it."""
 
-    __slots__ = ("_changed", "_elsewhere", "_missed", "_sent_at_ms", "_tick_ms")
+    __slots__ = (
+        "_crowds",
+        "_elsewhere",
+        "_here",
+        "_looks",
+        "_missed",
+        "_moved",
+        "_news",
+        "_sent_at_ms",
+        "_thronged",
+        "_tick_ms",
+        "_viewports",
+    )
 
-    def __init__(self, tick_ms: int, has_peers: bool = False) -> None:
+    def __init__(self, tick_ms: int, viewports: Viewports, has_peers: bool = False) -> None:
         self._tick_ms = tick_ms
+        self._viewports = viewports
+        self._looks = viewports.looks
         self._elsewhere = Elsewhere() if has_peers else None
         self._sent_at_ms = 0
-        self._changed: dict[int, PresenceEntry] = {}
-        """By site: the newest alone."""
+        self._here: dict[int, PresenceEntry] = {}
+        """By site: the newest of all, guests too."""
+        self._news: dict[int, PresenceEntry] = {}
+        """By site: who came or left."""
+        self._moved: dict[int, dict[int, None]] = {}
+        """By place: sites, the one that waits longest first."""
+        self._crowds: dict[OpId, dict[int, None]] = {}
+        """By block: sites, the one that did something last comes last."""
+        self._thronged: dict[int, dict[OpId, None]] = {}
+        """By place: blocks of which is to be told how many are in them."""
         self._missed: dict[int, dict[int, PresenceEntry]] = {}
         """By session, then by site; bounded by the sites that changed while it was blocked."""
+
+    # -- what happens
 
     def show(self, session: Session) -> None:
         """A session came, or shows something new."""
@@ -41,55 +80,196 @@ class PresenceBoard:
         self._change(session.entry(left=True))
         self._missed.pop(session.id, None)
 
-    def _change(self, entry: PresenceEntry) -> None:
-        self._changed[entry.site] = entry
-        if self._elsewhere is not None:
-            self._elsewhere.show(entry)
-
     def hear(self, origin: bytes, entries: Iterable[PresenceEntry], is_asking: bool, now_ms: int) -> None:
         """Another server tells what its sessions show."""
         if self._elsewhere is not None:
-            self._changed |= {entry.site: entry for entry in self._elsewhere.hear(origin, entries, is_asking, now_ms)}
+            for entry in self._elsewhere.hear(origin, entries, is_asking, now_ms):
+                self._note(entry)
 
     def guests(self) -> list[PresenceEntry]:
         """What sessions at other servers show, for who has just come."""
         return [] if self._elsewhere is None else self._elsewhere.guests()
 
+    def _change(self, entry: PresenceEntry) -> None:
+        self._note(entry)
+        if self._elsewhere is not None:
+            self._elsewhere.show(entry)
+
+    def _note(self, entry: PresenceEntry) -> None:
+        site, known = entry.site, self._here.pop(entry.site, None)
+        if known is not None and known.block is not None:
+            self._leave(known.block, site)
+        if not entry.left:
+            self._here[site] = entry
+            if entry.block is not None:
+                self._enter(entry.block, site)
+        if known is None or entry.left or site in self._news or not entry.state_json:
+            self._news[site] = entry
+            return
+        blocks = [entry.block, known.block] if known.state_json else [entry.block]
+        places = set(map(self._place, blocks))
+        for place in (EVERYWHERE, *((NOWHERE,) if NOWHERE in places else places)):
+            self._moved.setdefault(place, {})[site] = None
+
+    def _enter(self, block: OpId, site: int) -> None:
+        crowd = self._crowds.setdefault(block, {})
+        crowd[site] = None
+        if len(crowd) > CLUSTER:
+            self._throng(block)
+
+    def _leave(self, block: OpId, site: int) -> None:
+        crowd = self._crowds[block]
+        del crowd[site]
+        if not crowd:
+            del self._crowds[block]
+        elif len(crowd) >= CLUSTER:
+            self._throng(block)
+            if len(crowd) == CLUSTER:  # of some of them was not told
+                for place in (EVERYWHERE, self._place(block)):
+                    self._moved.setdefault(place, {}).update(crowd)
+
+    def _throng(self, block: OpId) -> None:
+        for place in (EVERYWHERE, self._place(block)):
+            self._thronged.setdefault(place, {})[block] = None
+
+    def _place(self, block: OpId | None) -> int:
+        return NOWHERE if block is None else self._viewports.home(block) or NOWHERE
+
+    # -- a tick
+
     def due_ms(self) -> int | None:
         """When to ``send``; None when there is nothing."""
-        if self._changed or (self._elsewhere is not None and self._elsewhere.has_news()):
+        has_news = self._news or self._moved or self._looks != self._viewports.looks
+        if has_news or (self._elsewhere is not None and self._elsewhere.has_news()):
             return self._sent_at_ms + self._tick_ms
         return None if self._elsewhere is None else self._elsewhere.due_ms()
 
     def send(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
-        """One frame with what changed, for everybody whose socket takes it; what is over the tick's size waits."""
+        """What changed, one frame for all who are told the same; what is over the tick's size waits."""
         told: list[Effect] = []
         if self._elsewhere is not None:
-            self._changed |= {entry.site: entry for entry in self._elsewhere.forget(now_ms)}
+            for entry in self._elsewhere.forget(now_ms):
+                self._note(entry)
             told += self._elsewhere.tell(now_ms)
-        entries = self._take(max(FRAME_BYTES_MIN, TICK_BYTES // max(1, len(sessions))))
-        self._sent_at_ms = now_ms
-        ids = []
+        self._sent_at_ms, self._looks = now_ms, self._viewports.looks
+        news = self._take_news(_bytes_max(len(sessions)))
+        moves = self._take_moves(sessions)
+        parts = {place: self._part(place, sites) for place, sites in moves.items()}
+        first, wholes = presence_part(list(news.values())), _Wholes(self)
+        ids_by_key: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
         for session in sessions:
             if session.is_blocked:
-                self._missed.setdefault(session.id, {}).update(entries)
-            else:
-                ids.append(session.id)
-        return [Send(tuple(ids), presence_part(list(entries.values()))), *told] if ids and entries else told
+                self._miss(session, news, moves)
+                continue
+            places, new = _sees(session)
+            key = tuple([place for place in places if place in parts]), new
+            ids_by_key.setdefault(key, []).append(session.id)
+        for (places, new), ids in ids_by_key.items():
+            frame = b"".join([first, *[parts[place] for place in places], *[wholes.part(place) for place in new]])
+            if frame:
+                told.append(Send(tuple(ids), frame))
+        return told
 
-    def _take(self, bytes_max: int) -> dict[int, PresenceEntry]:
-        """What has waited longest, as much as one frame may have."""
-        size_bytes = 0
+    def _take_news(self, bytes_max: int) -> dict[int, PresenceEntry]:
+        """Of who came and left, what has waited longest, as much as one frame may have."""
         taken: dict[int, PresenceEntry] = {}
-        for site, entry in self._changed.items():
-            taken[site] = entry
-            size_bytes += len(entry.state_json) + ENTRY_BYTES
-            if size_bytes >= bytes_max:
-                break
-        self._changed = {site: entry for site, entry in self._changed.items() if site not in taken}
+        while self._news and bytes_max > 0:
+            site = next(iter(self._news))
+            taken[site] = self._news.pop(site)
+            bytes_max -= len(taken[site].state_json) + ENTRY_BYTES
         return taken
+
+    def _take_moves(self, sessions: Collection[Session]) -> dict[int, list[PresenceEntry]]:
+        """By place, what has waited longest, as much as one frame may have; of places that nobody sees nothing."""
+        watchers = Counter([place for session in sessions for place in _places(session)])
+        taken: dict[int, list[PresenceEntry]] = {}
+        for place in list(self._moved):
+            bytes_max, moved = _bytes_max(watchers[place]), self._moved[place]
+            found = taken[place] = []
+            while moved and bytes_max > 0 and watchers[place]:
+                site = next(iter(moved))
+                del moved[site]
+                entry = self._here.get(site)
+                if entry is not None and self._is_told_of(entry):
+                    found.append(entry)
+                    bytes_max -= len(entry.state_json) + ENTRY_BYTES
+            if not moved or not watchers[place]:
+                del self._moved[place]
+        return taken
+
+    def _is_told_of(self, entry: PresenceEntry) -> bool:
+        """Whether it is not one of many in its block that have done nothing lately."""
+        crowd = self._crowds[entry.block] if entry.block is not None else {}
+        return len(crowd) <= CLUSTER or entry.site in islice(reversed(crowd), CLUSTER)
+
+    def _part(self, place: int, entries: Iterable[PresenceEntry], blocks: Iterable[OpId] | None = None) -> bytes:
+        moves = [PresenceMove(entry.site, entry.state_json, entry.block) for entry in entries]
+        counted = self._thronged.pop(place, ()) if blocks is None else blocks
+        return presence_part((), moves, [PresenceCluster(block, len(self._crowds.get(block, ()))) for block in counted])
+
+    def whole_part(self, place: int, blocks: Iterable[OpId]) -> bytes:
+        """Everybody who is in these blocks, all of one place that there are."""
+        crowds = [(block, self._crowds[block]) for block in blocks]
+        entries = [self._here[site] for _, crowd in crowds for site in islice(reversed(crowd), CLUSTER)]
+        return self._part(place, entries, [block for block, crowd in crowds if len(crowd) > CLUSTER])
+
+    def crowded(self) -> dict[int, list[OpId]]:
+        """The blocks that somebody is in, by place."""
+        found: dict[int, list[OpId]] = {}
+        for block in self._crowds:
+            found.setdefault(self._place(block), []).append(block)
+        return found
+
+    # -- the slow
+
+    def _miss(self, session: Session, news: dict[int, PresenceEntry], moves: dict[int, list[PresenceEntry]]) -> None:
+        missed = self._missed.setdefault(session.id, {})
+        missed.update(news)
+        place = EVERYWHERE if session.view is None else NOWHERE
+        missed.update({entry.site: entry for entry in moves.get(place, ())})
+        if session.view is not None:
+            session.view.met = frozenset()  # what it has in sight it is told of anew
 
     def make_up(self, session: Session) -> list[Effect]:
         """What a session missed while it was blocked."""
         missed = self._missed.pop(session.id, None)
+        if session.view is not None:
+            self._looks = -1  # at the next tick
         return [Send((session.id,), presence_part(list(missed.values())))] if missed else []
+
+
+class _Wholes:
+    """Who is in the places that somebody has just got in sight, encoded once a tick."""
+
+    def __init__(self, board: PresenceBoard) -> None:
+        self._board = board
+        self._blocks: dict[int, list[OpId]] | None = None
+        self._parts: dict[int, bytes] = {}
+
+    def part(self, place: int) -> bytes:
+        """Everybody who is in one place."""
+        if self._blocks is None:
+            self._blocks = self._board.crowded()
+        if place not in self._parts:
+            self._parts[place] = self._board.whole_part(place, self._blocks.get(place, ()))
+        return self._parts[place]
+
+
+def _places(session: Session) -> tuple[int, ...]:
+    """Those whose moves a session is told of."""
+    return (EVERYWHERE,) if session.view is None else (NOWHERE, *session.view.in_sight)
+
+
+def _sees(session: Session) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The places that a session has had in sight, and those that it has got since."""
+    view = session.view
+    if view is None:
+        return (EVERYWHERE,), ()
+    met, view.met = view.met, view.in_sight
+    if met == view.in_sight:
+        return (NOWHERE, *sorted(met)), ()
+    return (NOWHERE, *sorted(met & view.in_sight)), tuple(sorted(view.in_sight - met))
+
+
+def _bytes_max(watchers: int) -> int:
+    return max(FRAME_BYTES_MIN, TICK_BYTES // max(1, watchers))

@@ -107,8 +107,9 @@ class Room:
         self._state = state
         state.tree.depth_max = limits.depth
         self._intake = Intake(room_id, state, seq, hlc, limits, is_durable)
-        self._fanout = FanOut(seq, limits, self._intake, Viewports(state))
-        self._presence = PresenceBoard(limits.presence_tick_ms, has_peers)
+        viewports = Viewports(state)
+        self._fanout = FanOut(seq, limits, self._intake, viewports)
+        self._presence = PresenceBoard(limits.presence_tick_ms, viewports, has_peers)
         self._broadcasts = Broadcasts()
         self._boards = (self._fanout, self._presence, self._broadcasts)
         self._has_peers = has_peers
@@ -385,7 +386,7 @@ class Room:
         elif wait_ms:
             self._effects += notice(session, RateError(self.limits.events_per_s, wait_ms))
         elif isinstance(message, messages.Presence):
-            session.presence_json = content
+            session.presence_json, session.place = content, message.block
             self._presence.show(session)
         else:
             event = RoomEvent(session.site, session.principal.actor, message.name, message.payload_json)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from collabkernel.crdt.ids import OpId
 from collabkernel.limits import Limits
 from collabkernel.room.quota import TokenBucket
 from collabkernel.room.view import View
@@ -52,6 +53,7 @@ class Session:
         "kind",
         "next_counter",
         "ops",
+        "place",
         "presence_json",
         "principal",
         "resyncs",
@@ -80,6 +82,8 @@ class Session:
         """Another connection asks for its site: what it submits is dropped, and asked for again if that was refused."""
         self.blocked_since_ms: int | None = None
         self.presence_json = ""
+        self.place: OpId | None = None
+        """The block that it is in, by its presence."""
         self.frames = TokenBucket(limits.frames_per_s, limits.frames_per_s, now_ms)
         self.ops = TokenBucket(limits.ops_per_s, limits.ops_burst, now_ms)
         self.events = TokenBucket(limits.events_per_s, limits.events_per_s, now_ms)
@@ -133,4 +137,5 @@ class Session:
         """What the others see of it."""
         who = self.principal
         state = "" if left else self.presence_json
-        return PresenceEntry(self.site, who.actor, who.name, who.color, self.kind, state, left)
+        place = None if left else self.place
+        return PresenceEntry(self.site, who.actor, who.name, who.color, self.kind, state, left, place)

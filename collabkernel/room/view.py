@@ -15,13 +15,17 @@ class View:
     shown to it.
     """
 
-    __slots__ = ("_missed", "blocks", "is_due", "owed", "sees", "told_ms")
+    __slots__ = ("_missed", "blocks", "in_sight", "is_due", "met", "owed", "sees", "told_ms")
 
     def __init__(self) -> None:
         self.blocks: tuple[OpId, ...] = ()
         """What it named last."""
         self.sees: dict[int, None] = {}
         """Partitions, the one that was in sight last comes last."""
+        self.in_sight: frozenset[int] = frozenset()
+        """Those of the blocks that it named, when it was last looked: whose presence it is told of ..."""
+        self.met: frozenset[int] = frozenset()
+        """... and those where it knows who is there."""
         self.is_due = False
         """It may lack something that it wants to see."""
         self.owed: tuple[int, OpId] | None = None
@@ -59,6 +63,8 @@ class View:
         """Partitions were divided: it has all that they became, or lacks all."""
         for old in divided.keys() & self.sees.keys():
             self.sees.update(dict.fromkeys(divided[old]))
+            if old in self.in_sight:
+                self.in_sight |= {*divided[old]}
             if old in self._missed:
                 self._missed.update(divided[old])
 
@@ -72,6 +78,7 @@ class View:
         """
         new = sorted((wanted - self.sees.keys()) | (self._missed & (wanted | self.sees.keys())))
         self._missed = set()
+        self.in_sight = frozenset(wanted)
         for number in sorted(wanted):
             self.sees.pop(number, None)
             self.sees[number] = None

@@ -54,7 +54,7 @@ class Held(NamedTuple):
 class Viewports:
     """The partitions of a room, and what of them is under way to sessions."""
 
-    __slots__ = ("_encoded", "_held", "_partitions", "_state")
+    __slots__ = ("_encoded", "_held", "_partitions", "_state", "looks")
 
     def __init__(self, state: RoomState) -> None:
         self._state = state
@@ -63,6 +63,12 @@ class Viewports:
         self._encoded: dict[tuple[int, ...], bytes] = {}
         """Contents of partitions that were encoded in this flush: a class that opens a document asks for the same."""
         self._held: deque[Held] = deque()
+        self.looks = 0
+        """How often somebody has got other blocks in sight."""
+
+    def home(self, block: OpId) -> int | None:
+        """The partition of a block; None: nobody looks at a part, or it is in none."""
+        return None if self._partitions is None else self._partitions.home(block)
 
     # -- a flush
 
@@ -203,8 +209,9 @@ class Viewports:
         if partitions is None:
             return []
         wanted = {home for block in view.blocks if (home := partitions.home(block)) is not None}
+        self.looks += wanted != view.in_sight
         new, lost = view.look(wanted, set(partitions.numbers()), VIEWPORT_PARTITIONS_KEPT)
-        gone = set(partitions.contents(lost)) - set(partitions.contents(view.sees))
+        gone = set(partitions.contents(lost)) - set(partitions.contents(view.sees)) if lost else ()
         if not new and not gone:
             return []
         session.viewports.charge(sum([len(partitions.members(number)) for number in new]), now_ms)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final, Literal, TypedDict
 
 from collabkernel.crdt.ids import OpId
 from collabkernel.document.operations import StoredEnvelope
@@ -27,7 +27,9 @@ from collabkernel.wire.messages import (
     Hello,
     Notice,
     Presence,
+    PresenceCluster,
     PresenceEntry,
+    PresenceMove,
     Reject,
     Resume,
     Resync,
@@ -40,7 +42,7 @@ from collabkernel.wire.messages import (
     Viewport,
     Welcome,
 )
-from collabkernel.wire.ops import decode_op, encode_op, envelope_bytes, envelope_of, op_kind
+from collabkernel.wire.ops import decode_op, encode_op, envelope_bytes, envelope_of, op_id_bytes, op_kind
 from collabkernel.wire.writer import field_bytes
 
 __all__ = [
@@ -76,7 +78,8 @@ def encode_client_message(message: ClientMessage) -> bytes:
         case Hello():
             return pb.ClientMessage(hello=_hello_message(message)).SerializeToString()
         case Presence():
-            return pb.ClientMessage(presence=pb.Presence(state_json=message.state_json)).SerializeToString()
+            block = field_bytes(2, op_id_bytes(message.block)) if message.block is not None else b""
+            return field_bytes(3, field_bytes(1, message.state_json.encode()) + block)
         case Event():
             event = pb.Event(name=message.name, payload_json=message.payload_json)
             return pb.ClientMessage(event=event).SerializeToString()
@@ -121,7 +124,7 @@ def strictly_decode_client_message(frame: bytes) -> ClientMessage:
         case "submit":
             return _submit_of(message.submit)
         case "presence":
-            return Presence(strict.check_json(message.presence.state_json, "presence", must_be_object=True))
+            return _presence_of(message.presence)
         case "event":
             return _event_of(message.event)
         case "hello":
@@ -138,6 +141,18 @@ def _submit_of(message: pb.Submit) -> Submit:
     if not message.envelopes:
         raise strict.missing("envelopes")
     return Submit(tuple([envelope_of(envelope) for envelope in message.envelopes]))
+
+
+def _presence_of(message: pb.Presence) -> Presence:
+    return Presence(_state_json_of(message.state_json), _block_of(message))
+
+
+def _state_json_of(text: str) -> str:
+    return strict.check_json(text, "presence", must_be_object=True)
+
+
+def _block_of(message: pb.Presence | pb.PresenceEntry | pb.PresenceMove) -> OpId | None:
+    return strict.container_id(message.block.site, message.block.counter) if message.HasField("block") else None
 
 
 def _event_of(message: pb.Event) -> Event:
@@ -209,7 +224,7 @@ def strictly_decode_server_message(frame: bytes, limits: Limits) -> ServerMessag
         ops=_stored_envelopes_of(message.ops, is_whole=True),
         acks=tuple([_ack_of(ack) for ack in message.acks]),
         rejects=tuple([_reject_of(reject) for reject in message.rejects]),
-        presence=_presence_of(message),
+        **_presence_batches_of(message.presence),
         events=tuple([_room_event_of(event) for event in message.events]),
         notices=tuple([_notice_of(notice) for notice in message.notices]),
         degraded=message.degraded.on if message.HasField("degraded") else None,
@@ -342,18 +357,38 @@ def _reject_of(message: pb.Reject) -> Reject:
     return Reject(counter, message.code, message.reason, message.final, message.retry_after_ms)
 
 
-def _presence_of(message: pb.ServerMessage) -> tuple[PresenceEntry, ...]:
+class _PresenceBatches(TypedDict):
+    presence: tuple[PresenceEntry, ...]
+    moves: tuple[PresenceMove, ...]
+    clusters: tuple[PresenceCluster, ...]
+
+
+def _presence_batches_of(batches: Iterable[pb.PresenceBatch]) -> _PresenceBatches:
     entries: list[PresenceEntry] = []
-    for batch in message.presence:
-        if not batch.entries:
+    moves: list[PresenceMove] = []
+    clusters: list[PresenceCluster] = []
+    for batch in batches:
+        if not (batch.entries or batch.moves or batch.clusters):
             raise strict.missing("entries")
         entries.extend(map(_presence_entry_of, batch.entries))
-    return tuple(entries)
+        moves.extend(map(_presence_move_of, batch.moves))
+        clusters.extend(map(_presence_cluster_of, batch.clusters))
+    return _PresenceBatches(presence=tuple(entries), moves=tuple(moves), clusters=tuple(clusters))
+
+
+def _presence_move_of(message: pb.PresenceMove) -> PresenceMove:
+    return PresenceMove(strict.check_site(message.site), _state_json_of(message.state_json), _block_of(message))
+
+
+def _presence_cluster_of(message: pb.PresenceCluster) -> PresenceCluster:
+    if not message.count:
+        raise strict.missing("count")
+    return PresenceCluster(strict.container_id(message.block.site, message.block.counter), message.count)
 
 
 def _presence_entry_of(message: pb.PresenceEntry) -> PresenceEntry:
     if message.state_json:
-        strict.check_json(message.state_json, "presence", must_be_object=True)
+        _state_json_of(message.state_json)
     return PresenceEntry(
         site=strict.check_site(message.site),
         actor=message.actor,
@@ -362,6 +397,7 @@ def _presence_entry_of(message: pb.PresenceEntry) -> PresenceEntry:
         kind=_session_kind(message.kind),
         state_json=message.state_json,
         left=message.left,
+        block=_block_of(message),
     )
 
 

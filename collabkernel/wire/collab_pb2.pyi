@@ -290,10 +290,12 @@ class Submit(_message.Message):
     def __init__(self, envelopes: _Optional[_Iterable[_Union[Envelope, _Mapping]]] = ...) -> None: ...
 
 class Presence(_message.Message):
-    __slots__ = ("state_json",)
+    __slots__ = ("state_json", "block")
     STATE_JSON_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
     state_json: str
-    def __init__(self, state_json: _Optional[str] = ...) -> None: ...
+    block: OpId
+    def __init__(self, state_json: _Optional[str] = ..., block: _Optional[_Union[OpId, _Mapping]] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("name", "payload_json")
@@ -420,7 +422,7 @@ class Reject(_message.Message):
     def __init__(self, counter: _Optional[int] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., final: bool = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
 
 class PresenceEntry(_message.Message):
-    __slots__ = ("site", "actor", "name", "color", "kind", "state_json", "left")
+    __slots__ = ("site", "actor", "name", "color", "kind", "state_json", "left", "block")
     SITE_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -428,6 +430,7 @@ class PresenceEntry(_message.Message):
     KIND_FIELD_NUMBER: _ClassVar[int]
     STATE_JSON_FIELD_NUMBER: _ClassVar[int]
     LEFT_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
     site: int
     actor: str
     name: str
@@ -435,13 +438,36 @@ class PresenceEntry(_message.Message):
     kind: SessionKind
     state_json: str
     left: bool
-    def __init__(self, site: _Optional[int] = ..., actor: _Optional[str] = ..., name: _Optional[str] = ..., color: _Optional[str] = ..., kind: _Optional[_Union[SessionKind, str]] = ..., state_json: _Optional[str] = ..., left: bool = ...) -> None: ...
+    block: OpId
+    def __init__(self, site: _Optional[int] = ..., actor: _Optional[str] = ..., name: _Optional[str] = ..., color: _Optional[str] = ..., kind: _Optional[_Union[SessionKind, str]] = ..., state_json: _Optional[str] = ..., left: bool = ..., block: _Optional[_Union[OpId, _Mapping]] = ...) -> None: ...
+
+class PresenceMove(_message.Message):
+    __slots__ = ("site", "state_json", "block")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    STATE_JSON_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
+    site: int
+    state_json: str
+    block: OpId
+    def __init__(self, site: _Optional[int] = ..., state_json: _Optional[str] = ..., block: _Optional[_Union[OpId, _Mapping]] = ...) -> None: ...
+
+class PresenceCluster(_message.Message):
+    __slots__ = ("block", "count")
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    block: OpId
+    count: int
+    def __init__(self, block: _Optional[_Union[OpId, _Mapping]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class PresenceBatch(_message.Message):
-    __slots__ = ("entries",)
+    __slots__ = ("entries", "moves", "clusters")
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    MOVES_FIELD_NUMBER: _ClassVar[int]
+    CLUSTERS_FIELD_NUMBER: _ClassVar[int]
     entries: _containers.RepeatedCompositeFieldContainer[PresenceEntry]
-    def __init__(self, entries: _Optional[_Iterable[_Union[PresenceEntry, _Mapping]]] = ...) -> None: ...
+    moves: _containers.RepeatedCompositeFieldContainer[PresenceMove]
+    clusters: _containers.RepeatedCompositeFieldContainer[PresenceCluster]
+    def __init__(self, entries: _Optional[_Iterable[_Union[PresenceEntry, _Mapping]]] = ..., moves: _Optional[_Iterable[_Union[PresenceMove, _Mapping]]] = ..., clusters: _Optional[_Iterable[_Union[PresenceCluster, _Mapping]]] = ...) -> None: ...
 
 class RoomEvent(_message.Message):
     __slots__ = ("site", "actor", "name", "payload_json")

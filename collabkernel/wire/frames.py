@@ -9,7 +9,8 @@ field  part         shared
 2      snapshot     by sessions that join at the same seq
 3      ops          by all sessions of a room
 4, 5   acks, ...    never
-6, 7   presence     by all sessions of a room
+6      presence     by all sessions of a room, or all who look at a partition
+7      events       by all sessions of a room
 10     bye          by all when the server stops
 11     through      by all sessions of a room
 12     filtered     by all who see a partition
@@ -26,8 +27,18 @@ from collections.abc import Sequence
 from collabkernel.crdt.ids import OpId
 from collabkernel.document.operations import StoredEnvelope
 from collabkernel.wire import collab_pb2 as pb
-from collabkernel.wire.messages import Ack, Bye, Notice, PresenceEntry, Reject, RoomEvent, Welcome
-from collabkernel.wire.ops import envelope_bytes
+from collabkernel.wire.messages import (
+    Ack,
+    Bye,
+    Notice,
+    PresenceCluster,
+    PresenceEntry,
+    PresenceMove,
+    Reject,
+    RoomEvent,
+    Welcome,
+)
+from collabkernel.wire.ops import envelope_bytes, op_id_bytes
 from collabkernel.wire.writer import field_bytes, field_varint, varint
 
 DEFLATE_FROM_BYTES = 16 << 10
@@ -164,25 +175,40 @@ def rejects_part(rejects: Sequence[Reject]) -> bytes:
     ).SerializeToString()
 
 
-def presence_part(entries: Sequence[PresenceEntry]) -> bytes:
+def presence_part(
+    entries: Sequence[PresenceEntry],
+    moves: Sequence[PresenceMove] = (),
+    clusters: Sequence[PresenceCluster] = (),
+) -> bytes:
     """Who is here, and what they show; nothing for none."""
-    if not entries:
-        return b""
-    batch = pb.PresenceBatch(
-        entries=[
-            pb.PresenceEntry(
-                site=entry.site,
-                actor=entry.actor,
-                name=entry.name,
-                color=entry.color,
-                kind=entry.kind.name,
-                state_json=entry.state_json,
-                left=entry.left,
-            )
-            for entry in entries
-        ]
+    batch = [field_bytes(1, _presence_entry_body(entry)) for entry in entries]
+    batch += [field_bytes(2, _presence_move_body(move)) for move in moves]
+    batch += [
+        field_bytes(3, field_bytes(1, op_id_bytes(cluster.block)) + field_varint(2, cluster.count))
+        for cluster in clusters
+    ]
+    return field_bytes(6, b"".join(batch)) if batch else b""
+
+
+def _presence_entry_body(entry: PresenceEntry) -> bytes:
+    message = pb.PresenceEntry(
+        site=entry.site,
+        actor=entry.actor,
+        name=entry.name,
+        color=entry.color,
+        kind=entry.kind.name,
+        state_json=entry.state_json,
+        left=entry.left,
     )
-    return field_bytes(6, batch.SerializeToString())
+    return message.SerializeToString() + _block_field(8, entry.block)
+
+
+def _presence_move_body(move: PresenceMove) -> bytes:
+    return field_varint(1, move.site) + field_bytes(2, move.state_json.encode()) + _block_field(3, move.block)
+
+
+def _block_field(number: int, block: OpId | None) -> bytes:
+    return b"" if block is None else field_bytes(number, op_id_bytes(block))
 
 
 def events_part(events: Sequence[RoomEvent]) -> bytes:

@@ -58,6 +58,8 @@ class Presence:
     """Replaces the session's presence state, a JSON object."""
 
     state_json: str
+    block: OpId | None = None
+    """Where the session is in a document; then those who look there are told, else all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,24 @@ class PresenceEntry:
     kind: SessionKind
     state_json: str = ""
     left: bool = False
+    block: OpId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceMove:
+    """What a session shows now of which the client has the entry."""
+
+    site: int
+    state_json: str
+    block: OpId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceCluster:
+    """How many sessions are in one block, where they are more than are told of."""
+
+    block: OpId
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +232,8 @@ class ServerMessage:
     acks: tuple[Ack, ...] = ()
     rejects: tuple[Reject, ...] = ()
     presence: tuple[PresenceEntry, ...] = ()
+    moves: tuple[PresenceMove, ...] = ()
+    clusters: tuple[PresenceCluster, ...] = ()
     events: tuple[RoomEvent, ...] = ()
     notices: tuple[Notice, ...] = ()
     degraded: bool | None = None

@@ -130,7 +130,7 @@ def submit(counter: int, base: int, hlc: int, ops: list[bytes]) -> bytes:
 
 def presence(block: tuple[int, int], state_json: str) -> bytes:
     """A frame with a cursor."""
-    return field_bytes(3, field_bytes(1, state_json.encode()))
+    return field_bytes(3, field_bytes(1, state_json.encode()) + field_bytes(2, op_id(*block)))
 
 
 def viewport(blocks: list[tuple[int, int, int]]) -> bytes:
@@ -241,8 +241,13 @@ class Session(WSListener):  # type: ignore[misc]  # compiled
     def sent_at(self, counter: int) -> float:
         """When the envelope with this operation was sent: a part of it may come, from any operation on."""
         return self.sent_s.get(counter, 0.0) or next(
-            (self.sent_s[first] for first in range(counter, max(counter - self.load.plan.agent_batch, 0), -1)
-             if first in self.sent_s), 0.0)
+            (
+                self.sent_s[first]
+                for first in range(counter, max(counter - self.load.plan.agent_batch, 0), -1)
+                if first in self.sent_s
+            ),
+            0.0,
+        )
 
     def _met(self, batch: bytes, now_s: float) -> None:
         load = self.load
@@ -327,8 +332,8 @@ class Load:
 
     def cursors_of(self, batch: pb.PresenceBatch) -> Iterator[tuple[int, str]]:
         """Site and state of each cursor."""
-        for entry in batch.entries:
-            yield entry.site, entry.state_json
+        for each in (*batch.entries, *batch.moves):
+            yield each.site, each.state_json
 
     async def join(self, index: int, *, sees: bool) -> Session:
         """Open one socket, with a viewport if it is nobody's full replica."""
@@ -395,7 +400,9 @@ class Load:
             at = session.top
             half = plan.agent_batch // 2
             chosen = [at + rng.randrange(VIEWPORT_BLOCKS) for _ in range(plan.agent_batch)]
-            session.submit([session.type_in(b) for b in chosen[half:]] + [session.set_property(b) for b in chosen[:half]])
+            session.submit(
+                [session.type_in(b) for b in chosen[half:]] + [session.set_property(b) for b in chosen[:half]]
+            )
             return plan.agent_batch / plan.agent_ops_per_s
 
         self.plan_at(rng.random() * plan.agent_batch / plan.agent_ops_per_s, batch)
@@ -429,9 +436,15 @@ class Load:
         while heap and (now_s := time.perf_counter()) < end_s:
             if not counted and now_s >= self.from_s:
                 print("working", file=sys.stderr, flush=True)
-                counted = {"ops": self.sent_ops, "frames": self.sent_frames, "in": self.frames_in,
-                           "bytes": self.bytes_in, "cpu": time.process_time(), "mono": time.monotonic(),
-                           "deliveries": self.deliveries}
+                counted = {
+                    "ops": self.sent_ops,
+                    "frames": self.sent_frames,
+                    "in": self.frames_in,
+                    "bytes": self.bytes_in,
+                    "cpu": time.process_time(),
+                    "mono": time.monotonic(),
+                    "deliveries": self.deliveries,
+                }
             done = 0
             while heap[0][0] <= now_s and done < 200:
                 due_s, nth, do = heap[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collabkernel.client.applying import apply_stored, is_needless, put_on, take_presence
+from collabkernel.client.applying import apply_stored, is_needless, put_on
 from collabkernel.client.own_blocks import OwnBlocks
 from collabkernel.client.pending import PendingEnvelope
 from collabkernel.crdt.ids import ROOT, OpId, Slot
@@ -26,7 +26,6 @@ from collabkernel.document.operations import (
     document_id,
 )
 from collabkernel.document.room_state import RoomState
-from collabkernel.wire.messages import PresenceEntry, SessionKind
 
 pytestmark = pytest.mark.core
 
@@ -107,13 +106,3 @@ def test_what_does_not_fit_is_not_applied_and_not_put_on_again():
 
     assert not entry.is_applied
     assert state.tree.to_json() == {"b": 1}
-
-
-def test_who_is_here_is_noted_but_for_oneself():
-    known: dict[int, PresenceEntry] = {}
-    here = [PresenceEntry(site, "ann", "Ann", "", SessionKind.PERSON) for site in (THEIRS, OURS, 8)]
-    left = PresenceEntry(8, "ann", "Ann", "", SessionKind.PERSON, left=True)
-
-    take_presence(known, [*here, left], OURS)
-
-    assert list(known) == [THEIRS]

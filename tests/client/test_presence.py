@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from collabkernel.client.presence import Me, other_of, to_json
 from collabkernel.client.replica import Replica
+from collabkernel.crdt.ids import OpId
 from collabkernel.errors import InvalidValueError, TooLargeError
-from collabkernel.wire.messages import PresenceEntry, SessionKind
+from collabkernel.wire.messages import Presence, PresenceEntry, SessionKind
 
 pytestmark = pytest.mark.core
 
@@ -19,7 +22,7 @@ def sent() -> list[str]:
 
 @pytest.fixture
 def me(sent: list[str]) -> Me:
-    return Me(Replica(SessionKind.SCRIPT, "test"), sent.append)
+    return Me(Replica(SessionKind.SCRIPT, "test"), lambda presence: sent.append(presence.state_json))
 
 
 def test_me_is_a_dict_whose_changes_are_sent_whole(me, sent):
@@ -57,6 +60,23 @@ def test_others_are_shown_with_their_state():
     other = other_of(entry)
 
     assert (other.site, other.actor, other.name, other.kind, other.state) == (7, "ann", "Ann", "agent", {"cursor": 3})
+    assert other.block is None
+    assert other_of(replace(entry, block=OpId(5, 3))).block == "b3.5"
+
+
+def test_me_is_in_a_block_by_its_whole_name():
+    shown: list[Presence] = []
+    me = Me(Replica(SessionKind.SCRIPT, "test"), shown.append)
+
+    me.block = "b3.5"
+    assert me.block == "b3.5"
+    me["cursor"] = 4
+    me.block = None
+
+    assert shown == [Presence("{}", OpId(5, 3)), Presence('{"cursor":4}', OpId(5, 3)), Presence('{"cursor":4}')]
+    for name in ("b3", "x"):
+        with pytest.raises(InvalidValueError):
+            me.block = name
 
 
 def test_json_is_compact():

@@ -90,7 +90,7 @@ def test_presence_and_broadcasts_go_on() -> None:
     world.feed(Ticked())
 
     heard = world.take(bob)
-    assert '{"cursor": 3}' in [entry.state_json for m in heard for entry in m.presence]
+    assert '{"cursor": 3}' in [entry.state_json for m in heard for entry in (*m.presence, *m.moves)]
     assert [event.name for m in heard for event in m.events] == ["wave"]
 
 

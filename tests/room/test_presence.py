@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from collabkernel.crdt.ids import OpId
+from collabkernel.document.room_state import RoomState
 from collabkernel.limits import Limits
 from collabkernel.room.effects import Send
-from collabkernel.room.presence import PresenceBoard
+from collabkernel.room.events import SessionBlocked, SessionDrained
+from collabkernel.room.presence import CLUSTER, PresenceBoard
 from collabkernel.room.session import Principal, Session
+from collabkernel.room.viewport import Viewports
 from collabkernel.wire.codec import decode_server_message
-from collabkernel.wire.messages import Role
+from collabkernel.wire.messages import Presence, Role
+from tests.room.book import Book
 
 pytestmark = pytest.mark.core
 
@@ -23,11 +28,12 @@ def session(id: int) -> Session:
 def entries(effect: object) -> list[tuple[str, str, bool]]:
     assert isinstance(effect, Send)
     message = decode_server_message(effect.frame, Limits())
-    return [(entry.actor, entry.state_json, entry.left) for entry in message.presence]
+    moves = [(f"a{move.site - 100}", move.state_json, False) for move in message.moves]
+    return [(entry.actor, entry.state_json, entry.left) for entry in message.presence] + moves
 
 
 def test_the_newest_of_each_goes_out_once() -> None:
-    board, ann, bob = PresenceBoard(100), session(1), session(2)
+    board, ann, bob = PresenceBoard(100, Viewports(RoomState())), session(1), session(2)
     assert board.due_ms() is None
     for state in ("1", "2"):
         ann.presence_json = f'{{"n":{state}}}'
@@ -44,7 +50,7 @@ def test_the_newest_of_each_goes_out_once() -> None:
 
 
 def test_the_slow_get_what_they_missed_merged() -> None:
-    board, ann, bob = PresenceBoard(100), session(1), session(2)
+    board, ann, bob = PresenceBoard(100, Viewports(RoomState())), session(1), session(2)
     bob.blocked_since_ms = 0
     for state in ("1", "2"):
         ann.presence_json = f'{{"n":{state}}}'
@@ -60,7 +66,7 @@ def test_the_slow_get_what_they_missed_merged() -> None:
 
 
 def test_who_left_is_owed_nothing() -> None:
-    board, ann, bob = PresenceBoard(100), session(1), session(2)
+    board, ann, bob = PresenceBoard(100, Viewports(RoomState())), session(1), session(2)
     bob.blocked_since_ms = 0
     board.show(ann)
     board.send([bob], 0)
@@ -72,7 +78,7 @@ def test_who_left_is_owed_nothing() -> None:
 
 @pytest.mark.heavy
 def test_a_tick_carries_so_much_and_what_is_left_waits_its_turn() -> None:
-    board, crowd = PresenceBoard(100), [session(n) for n in range(1, 1001)]
+    board, crowd = PresenceBoard(100, Viewports(RoomState())), [session(n) for n in range(1, 1001)]
     state = '{"n":"' + "x" * 4000 + '"}'
     for member in crowd:
         member.presence_json = state
@@ -87,5 +93,111 @@ def test_a_tick_carries_so_much_and_what_is_left_waits_its_turn() -> None:
         ticks += 1
         board.show(crowd[0]) if ticks == 2 else None
 
-    assert told[:1000] == [f"a{n}" for n in range(1, 1001)]
-    assert told[1000:] == ["a1"]
+    assert told.count("a1") == 2, "what he shows next waits for nobody's coming"
+    del told[told.index("a1", 1)]
+    assert told == [f"a{n}" for n in range(1, 1001)]
+
+
+# -- in a document
+
+
+def moves(book: Book, reader: int) -> list[tuple[str, OpId | None]]:
+    """State and block of what a reader is told at the next tick."""
+    book.driver.take(reader)
+    book.tick()
+    return [(move.state_json, move.block) for message in book.driver.take(reader) for move in message.moves]
+
+
+def counts(book: Book, reader: int) -> dict[OpId, int]:
+    """How many are in blocks, as a reader is told at the next tick."""
+    book.driver.take(reader)
+    book.tick()
+    return {each.block: each.count for message in book.driver.take(reader) for each in message.clusters}
+
+
+def show(book: Book, session: int, block: OpId | None, n: int = 0) -> str:
+    state = f'{{"n":{n}}}'
+    book.driver.send(session, Presence(state, block))
+    return state
+
+
+def test_a_cursor_is_told_to_those_who_look_there_and_to_who_looks_at_everything() -> None:
+    book = Book()
+    near, far = book.join(book.blocks[0]), book.join(book.blocks[-1])
+    book.tick()
+    book.driver.take(book.writer)
+
+    mover = book.driver.join("eve")
+    book.tick()
+    state = show(book, mover, book.blocks[1])
+
+    assert moves(book, near) == [(state, book.blocks[1])]
+    assert not [move for message in book.driver.take(far) for move in message.moves]
+    assert [m.block for message in book.driver.take(book.writer) for m in message.moves] == [book.blocks[1]]
+
+
+def test_who_goes_away_is_seen_to_go_and_who_comes_into_sight_is_told_of() -> None:
+    book = Book()
+    near, far, mover = book.join(book.blocks[0]), book.join(book.blocks[-1]), book.driver.join("eve")
+    book.tick()
+    show(book, mover, book.blocks[1])
+    moves(book, far)
+    book.driver.take(near)
+
+    state = show(book, mover, book.blocks[-1], 1)
+
+    assert moves(book, far) == [(state, book.blocks[-1])]
+    assert [m.block for message in book.driver.take(near) for m in message.moves] == [book.blocks[-1]]
+    show(book, mover, book.blocks[300], 2)
+    assert moves(book, near) == []
+    book.look(near, book.blocks[300])
+    assert moves(book, near) == [('{"n":2}', book.blocks[300])]
+    book.look(near, book.blocks[301])
+    assert moves(book, near) == [], "it knows"
+
+
+@pytest.mark.parametrize("block", [None, OpId(7, 7)])
+def test_who_is_in_no_block_is_told_of_to_all(block: OpId | None) -> None:
+    book = Book()
+    reader, mover = book.join(book.blocks[0]), book.driver.join("eve")
+    book.tick()
+
+    state = show(book, mover, block)
+
+    assert moves(book, reader) == [(state, block)]
+
+
+def test_of_a_crowd_those_are_told_of_who_did_something_last_and_how_many_there_are() -> None:
+    book = Book()
+    reader = book.join(book.blocks[0])
+    crowd = [book.driver.join(f"p{n}") for n in range(CLUSTER + 2)]
+    book.tick()
+    for n, member in enumerate(crowd):
+        show(book, member, book.blocks[1], n)
+    assert counts(book, reader) == {book.blocks[1]: CLUSTER + 2}
+
+    late = book.join(book.blocks[1])
+    told = moves(book, late)
+    assert sorted(state for state, _ in told) == sorted(f'{{"n":{n}}}' for n in range(2, CLUSTER + 2))
+
+    book.driver.take(reader)
+    for member in crowd[2:4]:
+        show(book, member, None)
+    book.tick()
+    messages = book.driver.take(reader)
+    assert {each.block: each.count for message in messages for each in message.clusters} == {book.blocks[1]: CLUSTER}
+    states = {each.state_json for message in messages for each in message.moves}
+    assert {'{"n":0}', '{"n":1}'} <= states, "those of whom was not told before"
+
+
+def test_who_was_blocked_is_told_anew_of_what_is_in_sight() -> None:
+    book = Book()
+    reader, mover = book.join(book.blocks[0]), book.driver.join("eve")
+    book.tick()
+    book.driver.feed(SessionBlocked(reader))
+    state = show(book, mover, book.blocks[1])
+    assert moves(book, reader) == []
+
+    book.driver.feed(SessionDrained(reader))
+
+    assert moves(book, reader) == [(state, book.blocks[1])]

@@ -89,10 +89,10 @@ def test_presence_goes_to_all_once_a_tick_and_the_newest_only() -> None:
     world.now_ms += 1
     for n in range(3):
         world.send(ann, Presence(f'{{"n":{n}}}'))
-    assert [e.state_json for m in world.take(bob) for e in m.presence] == []
+    assert [e.state_json for m in world.take(bob) for e in (*m.presence, *m.moves)] == []
     world.now_ms += world.limits.presence_tick_ms
     world.feed(Ticked())
-    assert [e.state_json for m in world.take(bob) for e in m.presence] == ['{"n":2}']
+    assert [e.state_json for m in world.take(bob) for e in m.moves] == ['{"n":2}']
 
     world.feed(SessionClosed(ann))
     world.now_ms += world.limits.presence_tick_ms

@@ -8,7 +8,7 @@ import pytest
 
 from collabkernel.crdt.ids import ROOT, OpId, Slot
 from collabkernel.crdt.order_key import key_between
-from collabkernel.document.operations import BlockDelete, BlockInsert, MapSet, NewDocument, Op, document_id
+from collabkernel.document.operations import BlockDelete, BlockInsert, MapSet, NewDocument, document_id
 from collabkernel.limits import PARTITION_BLOCKS_MAX, VIEWPORT_PARTITIONS_KEPT, Limits
 from collabkernel.room import viewport
 from collabkernel.room.effects import ReadCatchUp
@@ -18,63 +18,10 @@ from collabkernel.wire.codec import encode_client_message
 from collabkernel.wire.frames import snapshot_part
 from collabkernel.wire.messages import Resync, ServerMessage, Viewport
 from collabkernel.wire.room_state import decode_contents
+from tests.room.book import BODY, Book
 from tests.room.drive import Driver, envelope
 
 pytestmark = pytest.mark.core
-
-BODY = document_id("body")
-
-
-class Book:
-    """A room with a document of many paragraphs, its writer, and readers who look at parts of it."""
-
-    def __init__(self, paragraphs: int = 600, limits: Limits | None = None) -> None:
-        self.driver = Driver(limits or Limits())
-        self.writer = self.driver.join("ann")
-        self.counter = 1
-        self.keys: list[str] = []
-        self.blocks: list[OpId] = []
-        self.write(NewDocument(ROOT, "body"))
-        self.append(paragraphs)
-        self.driver.take(self.writer)
-
-    @property
-    def site(self) -> int:
-        return 100 + self.writer
-
-    def write(self, *ops: Op) -> None:
-        """One envelope of the writer's."""
-        self.driver.submit(self.writer, envelope(self.counter, *ops, base=self.driver.head))
-        self.counter += len(ops)
-        self.driver.now_ms += 1000
-
-    def append(self, count: int) -> list[OpId]:
-        """More paragraphs, at the end."""
-        ops = []
-        for _ in range(count):
-            self.keys.append(key_between(self.keys[-1] if self.keys else None, None, self.site))
-            ops.append(BlockInsert(BODY, Slot.CHILD, self.keys[-1], "paragraph"))
-        made = [OpId(self.site, self.counter + i) for i in range(count)]
-        self.blocks += made
-        self.write(*ops)
-        return made
-
-    def set(self, block: OpId, value: int) -> None:
-        """Set a property of a block."""
-        self.write(MapSet(block, "level", value))
-
-    def join(self, *blocks: OpId) -> int:
-        """A reader who has named a viewport before he says Hello."""
-        session = self.driver.open("bob")
-        self.driver.send(session, Viewport(blocks))
-        self.driver.hello(session)
-        return session
-
-    def look(self, session: int, *blocks: OpId) -> list[ServerMessage]:
-        """What a reader is sent when he looks at some blocks."""
-        self.driver.take(session)
-        self.driver.send(session, Viewport(blocks))
-        return self.driver.take(session)
 
 
 def given(messages: Sequence[ServerMessage]) -> dict[OpId, dict[str, object]]:

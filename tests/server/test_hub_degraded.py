@@ -119,7 +119,7 @@ def test_an_append_that_was_not_answered_is_stored_once_when_the_database_is_bac
         await ann.submit(3)  # on its way before he heard of it
         await ann.until(lambda: "degraded" in ann.codes)
         await ann.say(Presence('{"cursor": 1}'))
-        await bob.until(lambda: any(entry.state_json for message in bob.messages for entry in message.presence))
+        await bob.until(lambda: any(message.moves for message in bob.messages))
         assert ann.acks == {1: 1}
         assert [e.seq for e in bob.envelopes] == [1]
         assert await storage.log_ids() == [(site, 1), (site, 2)][: 1 + is_stored]

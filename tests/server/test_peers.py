@@ -201,11 +201,15 @@ def test_presence_and_broadcasts_reach_other_servers(tmp_path: Path) -> None:
 def shown(client: RawClient) -> dict[str, str]:
     """What everybody shows, as this client was told."""
     found: dict[str, str] = {}
+    actors: dict[int, str] = {}
     for message in client.messages:
         for entry in message.presence:
             found[entry.actor] = entry.state_json
+            actors[entry.site] = entry.actor
             if entry.left:
                 del found[entry.actor]
+        for move in message.moves:
+            found[actors[move.site]] = move.state_json
     return found
 
 

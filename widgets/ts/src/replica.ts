@@ -22,6 +22,7 @@ import {
   type Hello,
   type Op,
   type OpBody,
+  type PresenceBatch,
   type PresenceEntry,
   type Reject,
   type RoomEvent,
@@ -186,7 +187,7 @@ export class Replica {
     }
     for (const ack of message.acks) this.onAck(ack, out);
     for (const reject of message.rejects) this.onReject(reject, nowMs, out);
-    if (message.presence.length > 0) this.onPresence(message.presence.flatMap(({ entries }) => entries), out);
+    if (message.presence.length > 0) this.onPresence(message.presence, out);
     for (const event of message.events) out.push({ kind: "event", event });
     for (const { code, reason, retryAfterMs } of message.notices) this.onNotice(code, reason, nowMs + retryAfterMs, out);
     if (message.degraded) {
@@ -281,10 +282,18 @@ export class Replica {
     out.push({ kind: "refused", error: new RejectedError(code, reason) }, { kind: "pending" });
   }
 
-  private onPresence(entries: readonly PresenceEntry[], out: Notification[]): void {
-    for (const entry of entries) {
-      if (entry.left) this.presence.delete(entry.site);
-      else this.presence.set(entry.site, entry);
+  private onPresence(batches: readonly PresenceBatch[], out: Notification[]): void {
+    for (const { entries, moves } of batches) {
+      for (const entry of entries) {
+        if (entry.left) this.presence.delete(entry.site);
+        else this.presence.set(entry.site, entry);
+      }
+      for (const { site, stateJson, block } of moves) {
+        const known = this.presence.get(site);
+        if (known === undefined) continue;
+        const { block: _, ...entry } = known;
+        this.presence.set(site, { ...entry, stateJson, ...(block && { block }) });
+      }
     }
     out.push({ kind: "presence" });
   }

@@ -65,6 +65,7 @@ export function clientForm(message: m.ClientMessage): Json {
   const type = message.kind;
   if (message.kind === "submit") return { type, envelopes: message.body.envelopes.map(envelopeForm) };
   if (message.kind === "viewport") return { type, blocks: message.body.blocks.map(id) };
+  if (message.kind === "presence") return { type, ...plainForm(message.body), block: id(message.body.block) };
   if (message.kind !== "hello") return { type, ...plainForm(message.body) };
   const { kind, client, resume } = message.body;
   const resumeForm = resume === undefined ? null : { ...plainForm(resume), through_op: id(resume.throughOp) };
@@ -83,8 +84,13 @@ export function serverForm(message: m.ServerMessage): Json {
   }
   const acks = message.acks.map(({ hlc, ...ack }) => ({ ...ack, hlc: hlc === 0n ? null : String(hlc) }));
   if (acks.length > 0) form.acks = acks;
-  const presence = message.presence.flatMap(({ entries }) => entries.map(plainForm));
+  const inBlock = <T extends { readonly block?: OpId }>(of: T): Json => ({ ...plainForm(of), block: id(of.block) });
+  const presence = message.presence.flatMap(({ entries }) => entries.map(inBlock));
   if (presence.length > 0) form.presence = presence;
+  const moves = message.presence.flatMap((batch) => batch.moves.map(inBlock));
+  if (moves.length > 0) form.moves = moves;
+  const clusters = message.presence.flatMap((batch) => batch.clusters.map(inBlock));
+  if (clusters.length > 0) form.clusters = clusters;
   for (const name of ["rejects", "events", "notices"] as const) {
     if (message[name].length > 0) form[name] = message[name].map(plainForm);
   }

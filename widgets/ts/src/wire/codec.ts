@@ -158,7 +158,7 @@ const submit = new Schema<m.Submit>("Submit", { envelopes: [1, envelope, "repeat
 export const clientMessage = new Schema<m.ClientMessage>("ClientMessage", {
   hello: [1, hello, "oneof"],
   submit: [2, submit, "oneof"],
-  presence: [3, new Schema<m.Presence>("Presence", { stateJson: [1, string] }, ({ stateJson }) => refuse(!isStrictJson(stateJson, true), "presence is not a JSON object")), "oneof"],
+  presence: [3, new Schema<m.Presence>("Presence", { stateJson: [1, string], block: [2, containerId, "optional"] }, ({ stateJson }) => refuse(!isStrictJson(stateJson, true), "presence is not a JSON object")), "oneof"],
   event: [4, new Schema<m.Event>("Event", { name: [1, string, "required"], payloadJson: [2, string] }, ({ payloadJson }) => refuse(!isStrictJson(payloadJson, false), "an event's payload is not JSON")), "oneof"],
   resync: [5, new Schema<Record<string, never>>("Resync", {}), "oneof"],
   viewport: [6, new Schema<m.Viewport>("Viewport", { blocks: [1, containerId, "repeated"] }, ({ blocks }) => refuse(blocks.length > VIEWPORT_BLOCKS_MAX, "Viewport names too many blocks")), "oneof"],
@@ -227,7 +227,19 @@ const presenceEntry = new Schema<m.PresenceEntry>("PresenceEntry", {
   kind: [5, sessionKindEnum, "required"],
   stateJson: [6, string],
   left: [7, bool],
+  block: [8, containerId, "optional"],
 }, ({ stateJson }) => refuse(stateJson !== "" && !isStrictJson(stateJson, true), "presence is not a JSON object"));
+const presenceMove = new Schema<m.PresenceMove>("PresenceMove", {
+  site: [1, uint32, "required"],
+  stateJson: [2, string],
+  block: [3, containerId, "optional"],
+}, ({ stateJson }) => refuse(!isStrictJson(stateJson, true), "presence is not a JSON object"));
+const presenceCluster = new Schema<m.PresenceCluster>("PresenceCluster", { block: [1, containerId, "required"], count: [2, uint32, "required"] });
+const presenceBatch = new Schema<m.PresenceBatch>(
+  "PresenceBatch",
+  { entries: [1, presenceEntry, "repeated"], moves: [2, presenceMove, "repeated"], clusters: [3, presenceCluster, "repeated"] },
+  ({ entries, moves, clusters }) => refuse(entries.length + moves.length + clusters.length === 0, "PresenceBatch has no entry"),
+);
 const notice = new Schema<m.Notice>("Notice", { code: [1, string, "required"], reason: [2, string], retryAfterMs: [3, uint32] });
 const roomEvent = new Schema<m.RoomEvent>("RoomEvent", {
   site: [1, uint32, "required"],
@@ -248,7 +260,7 @@ export const serverMessage = new Schema<m.ServerMessage>("ServerMessage", {
   ops: [3, ops, "repeated"],
   acks: [4, ack, "repeated"],
   rejects: [5, reject, "repeated"],
-  presence: [6, new Schema<{ entries: m.PresenceEntry[] }>("PresenceBatch", { entries: [1, presenceEntry, "repeated"] }, ({ entries }) => refuse(entries.length === 0, "PresenceBatch has no entry")), "repeated"],
+  presence: [6, presenceBatch, "repeated"],
   events: [7, roomEvent, "repeated"],
   notices: [8, notice, "repeated"],
   degraded: [9, new Schema<{ on: boolean }>("Degraded", { on: [1, bool] }), "optional"],

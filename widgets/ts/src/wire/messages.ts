@@ -150,8 +150,10 @@ export interface Hello {
 export interface Submit {
   readonly envelopes: readonly Envelope[];
 }
+/** `block` is where the session is in a document: those who look there are told, else all. */
 export interface Presence {
   readonly stateJson: string;
+  readonly block?: OpId;
 }
 export interface Event {
   readonly name: string;
@@ -227,6 +229,23 @@ export interface PresenceEntry {
   readonly kind: SessionKind;
   readonly stateJson: string;
   readonly left: boolean;
+  readonly block?: OpId;
+}
+/** What a session shows now of which the client has the entry. */
+export interface PresenceMove {
+  readonly site: number;
+  readonly stateJson: string;
+  readonly block?: OpId;
+}
+/** How many sessions are in one block, where they are more than are told of. */
+export interface PresenceCluster {
+  readonly block: OpId;
+  readonly count: number;
+}
+export interface PresenceBatch {
+  readonly entries: readonly PresenceEntry[];
+  readonly moves: readonly PresenceMove[];
+  readonly clusters: readonly PresenceCluster[];
 }
 export interface RoomEvent {
   readonly site: number;
@@ -253,7 +272,7 @@ export interface ServerMessage {
   readonly ops: readonly Ops[];
   readonly acks: readonly Ack[];
   readonly rejects: readonly Reject[];
-  readonly presence: readonly { readonly entries: readonly PresenceEntry[] }[];
+  readonly presence: readonly PresenceBatch[];
   readonly events: readonly RoomEvent[];
   readonly notices: readonly Notice[];
   readonly degraded?: { readonly on: boolean };
