@@ -110,6 +110,10 @@ class Partitions:
         """The partition of a block; None for one that has no place, such as one inserted below an unknown block."""
         return self._home_by_block.get(block)
 
+    def count(self, number: int) -> int:
+        """How many blocks a partition has."""
+        return len(self._members[number])
+
     def members(self, number: int) -> list[OpId]:
         """The blocks of a partition, by id."""
         return sorted(self._members[number])

@@ -56,6 +56,10 @@ class Broadcasts:
         """When to ``send``; None when nothing waits."""
         return self._due_ms
 
+    def early_ms(self) -> int | None:
+        """From when on to ``send`` beside something else that is sent; None when nothing waits."""
+        return None if self._due_ms is None else self._due_ms - self._tick_ms // 2
+
     def send(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
         """One frame to everybody but the authors, who get one without their own; the slow are passed by."""
         batch = self._take_batch()

@@ -78,6 +78,10 @@ class FanOut:
         """When to ``send``; None when nothing is planned."""
         return self._due_ms
 
+    def early_ms(self) -> int | None:
+        """From when on to ``send`` beside something else that is sent; None when nothing is planned."""
+        return None if self._due_ms is None else (self._due_ms + min(self._due_ms, self._flushed_at_ms)) // 2
+
     def send(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
         """Show what was stored, and help on who is behind."""
         self._due_ms = None

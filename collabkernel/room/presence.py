@@ -144,6 +144,11 @@ class PresenceBoard:
             return self._sent_at_ms + self._tick_ms
         return None if self._elsewhere is None else self._elsewhere.due_ms()
 
+    def early_ms(self) -> int | None:
+        """From when on to ``send`` beside something else that is sent; None when there is nothing."""
+        due_ms = self.due_ms()
+        return None if due_ms is None else due_ms - self._tick_ms // 2
+
     def send(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
         """What changed, one frame for all who are told the same; what is over the tick's size waits."""
         told: list[Effect] = []

@@ -403,10 +403,11 @@ class Room:
 
     def _run_due(self, now_ms: int) -> None:
         sessions = self._joins.by_site.values()
-        for board in self._boards:
-            due_ms = board.due_ms()
-            if due_ms is not None and due_ms <= now_ms:
-                self._effects += board.send(sessions, now_ms)
+        if any([(due_ms := board.due_ms()) is not None and due_ms <= now_ms for board in self._boards]):
+            # What is half due goes along: a write to a socket costs more than what is in it.
+            for board in self._boards:
+                if (early_ms := board.early_ms()) is not None and early_ms <= now_ms:
+                    self._effects += board.send(sessions, now_ms)
         self._effects += self._joins.shown(now_ms)
         if self._degraded.end(self._intake.is_settled):
             self._effects += told(sessions, is_on=False)

@@ -54,14 +54,17 @@ class Held(NamedTuple):
 class Viewports:
     """The partitions of a room, and what of them is under way to sessions."""
 
-    __slots__ = ("_encoded", "_held", "_partitions", "_state", "looks")
+    __slots__ = ("_blocks", "_encoded", "_held", "_partitions", "_state", "looks")
 
     def __init__(self, state: RoomState) -> None:
         self._state = state
         self._partitions: Partitions | None = None
         """None while nobody looks at a part, or there is no document."""
-        self._encoded: dict[tuple[int, ...], bytes] = {}
+        self._encoded: dict[int, bytes] = {}
         """Contents of partitions that were encoded in this flush: a class that opens a document asks for the same."""
+        self._blocks: dict[OpId, bytes] = {}
+        """Contents of blocks as they were encoded, until operations on them are shown. What was admitted since follows
+        them as an operation."""
         self._held: deque[Held] = deque()
         self.looks = 0
         """How often somebody has got other blocks in sight."""
@@ -77,6 +80,7 @@ class Viewports:
         self._encoded = {}
         if not any(session.view is not None for session in sessions):
             self._partitions = None
+            self._blocks = {}
             return False
         if self._partitions is None and self._state.blocks is not None:
             self._partitions = Partitions(self._state.blocks)
@@ -183,6 +187,7 @@ class Viewports:
         partitions = self._partitions
         for i, op in enumerate(ops):
             of = None if partitions is None else partitions.of(op)
+            self._blocks.pop(op.target, None)
             needed = (EVERYBODY,) if of is None else of
             for number in [number for number in open_at if number not in needed]:
                 yield number, open_at.pop(number), i
@@ -214,20 +219,28 @@ class Viewports:
         gone = set(partitions.contents(lost)) - set(partitions.contents(view.sees)) if lost else ()
         if not new and not gone:
             return []
-        session.viewports.charge(sum([len(partitions.members(number)) for number in new]), now_ms)
-        frame = self._contents_of(partitions, tuple(new)) + contents_part(b"", sorted(gone))
+        session.viewports.charge(sum([partitions.count(number) for number in new]), now_ms)
+        parts = [self._contents_of(partitions, number) for number in new]
+        frame = b"".join([*parts, contents_part(b"", sorted(gone))])
         if is_settled:
             return [Send((session.id,), frame)]
         session.is_reading = True
         self._held.append(Held(session, frame, admitted))
         return []
 
-    def _contents_of(self, partitions: Partitions, numbers: tuple[int, ...]) -> bytes:
-        found = self._encoded.get(numbers)
+    def _contents_of(self, partitions: Partitions, number: int) -> bytes:
+        found = self._encoded.get(number)
         if found is None:
-            found = contents_part(encode_contents(partitions.document, partitions.contents(numbers)))
-            self._encoded[numbers] = found
+            found = self._encoded[number] = contents_part(b"".join(self._encode(partitions, number)))
         return found
+
+    def _encode(self, partitions: Partitions, number: int) -> Iterator[bytes]:
+        blocks, document = self._blocks, partitions.document
+        for block in partitions.contents((number,)):
+            found = blocks.get(block)
+            if found is None:
+                found = blocks[block] = encode_contents(document, (block,))
+            yield found
 
     def release(self, answered: int) -> list[tuple[Session, bytes]]:
         """What was held, and holds nothing more that is not stored, now that the log has answered for so many."""

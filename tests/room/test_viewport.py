@@ -160,15 +160,22 @@ def test_sessions_that_see_the_same_share_a_frame():
 def test_contents_are_encoded_once_for_all_who_come_together(monkeypatch: pytest.MonkeyPatch):
     book = Book()
     readers = [book.join() for _ in range(3)]
-    encoded: list[int] = []
+    encoded: list[OpId] = []
     encode = viewport.encode_contents
-    monkeypatch.setattr(viewport, "encode_contents", lambda *args: encoded.append(1) or encode(*args))
+    monkeypatch.setattr(viewport, "encode_contents", lambda blocks, ids: encoded.extend(ids) or encode(blocks, ids))
     frames = [encode_client_message(Viewport((book.blocks[0],)))] * 3
 
     book.driver.feed(*[FrameReceived(*each) for each in zip(readers, frames, strict=True)])
 
-    assert len({frozenset(given(book.driver.take(reader))) for reader in readers}) == 1
-    assert len(encoded) == 1
+    contents = given(book.driver.take(readers[0]))
+    assert all(given(book.driver.take(reader)) == contents for reader in readers[1:])
+    assert sorted(encoded) == sorted(contents), "each once"
+
+    encoded.clear()
+    book.set(book.blocks[1], 7)
+    late = book.join()
+    assert given(book.look(late, book.blocks[0])) == contents | {book.blocks[1]: {"level": 7}}
+    assert encoded == [book.blocks[1]], "the others are as they were"
 
 
 def test_a_new_block_is_told_of_to_those_who_see_its_partition():

@@ -84,6 +84,35 @@ def test_frame_is_one_unmasked_binary_message(size: int, header: str) -> None:
     run(scenario)
 
 
+def test_what_is_sent_in_one_turn_of_the_loop_is_one_write() -> None:
+    async def scenario() -> None:
+        async with sockets() as (_, _, transport, _):
+            far = transport._socket.far  # type: ignore[attr-defined]  # ours
+            far.setblocking(False)
+            for frame in (b"one", b"x" * 5000, b"three"):
+                transport.send(frame)
+            assert transport.buffered_bytes == 5008
+            with pytest.raises(BlockingIOError):
+                far.recv(1)
+            await asyncio.sleep(0)
+            assert transport.buffered_bytes == 0
+            assert far.recv(1 << 20) == b"\x82\x03one\x82\x7e\x13\x88" + b"x" * 5000 + b"\x82\x05three"
+
+    run(scenario)
+
+
+def test_what_waits_is_sent_before_the_close() -> None:
+    async def scenario() -> None:
+        async with sockets() as (_, far, transport, _):
+            transport.send(b"bye")
+            transport.close("server-stopping", "why")
+            assert await far.read_bytes(5) == b"\x82\x03bye"
+            await asyncio.sleep(0)
+            assert transport.buffered_bytes == 0
+
+    run(scenario)
+
+
 def test_buffered_bytes_are_those_not_taken() -> None:
     async def scenario() -> None:
         async with sockets() as (_, far, transport, drained):
@@ -120,7 +149,7 @@ def test_a_small_frame_to_a_broken_socket_is_quiet(caplog: pytest.LogCaptureFixt
             far.close()
             for _ in range(3):
                 transport.send(b"x")
-            assert transport.buffered_bytes == 0
+                await taken(transport)
             assert near.ws_connection is not None
             assert near.ws_connection.stream.closed()
 
@@ -148,7 +177,7 @@ def test_socket_that_breaks_under_a_write_is_quiet(caplog: pytest.LogCaptureFixt
             far.close()
             await taken(transport)
             transport.send(MEGABYTE)
-            assert transport.buffered_bytes == 0
+            await taken(transport)
             assert not drained.is_set()
 
     run(scenario)
