@@ -403,7 +403,8 @@ class Room:
 
     def _run_due(self, now_ms: int) -> None:
         sessions = self._joins.by_site.values()
-        if any([(due_ms := board.due_ms()) is not None and due_ms <= now_ms for board in self._boards]):
+        due_ms = min([due_ms for board in self._boards if (due_ms := board.due_ms()) is not None], default=None)
+        if due_ms is not None and due_ms <= now_ms:
             # What is half due goes along: a write to a socket costs more than what is in it.
             for board in self._boards:
                 if (early_ms := board.early_ms()) is not None and early_ms <= now_ms:

@@ -161,7 +161,7 @@ def read_value(data: bytes, at: int, end: int) -> OpValue:
     raise UnusualError
 
 
-def _sized(data: bytes, at: int, end: int, tag: int) -> int:
+def read_sized(data: bytes, at: int, end: int, tag: int) -> int:
     """The offset of a length-prefixed field's body, which must have this tag and end at ``end``."""
     if data[at] != tag:
         raise UnusualError
@@ -187,13 +187,13 @@ def _key(data: bytes, at: int) -> tuple[str, int]:
 
 def _map_set(data: bytes, at: int, end: int, target: OpId) -> MapSet:
     key, at = _key(data, at)
-    return MapSet(target, key, read_value(data, _sized(data, at, end, 0x12), end))
+    return MapSet(target, key, read_value(data, read_sized(data, at, end, 0x12), end))
 
 
 def _map_delete(data: bytes, at: int, end: int, target: OpId) -> MapDelete:
     if at == end:
         return MapDelete(target, "")
-    at = _sized(data, at, end, 0x0A)
+    at = read_sized(data, at, end, 0x0A)
     if at == end:
         raise UnusualError
     return MapDelete(target, data[at:end].decode())
@@ -208,11 +208,11 @@ def _list_insert(data: bytes, at: int, end: int, target: OpId) -> ListInsert:
     if data[at] != 0x10:
         raise UnusualError
     side = _SIDES[data[at + 1]]
-    return ListInsert(target, parent, side, read_value(data, _sized(data, at + 2, end, 0x1A), end))
+    return ListInsert(target, parent, side, read_value(data, read_sized(data, at + 2, end, 0x1A), end))
 
 
 def _list_delete(data: bytes, at: int, end: int, target: OpId) -> ListDelete:
-    return ListDelete(target, read_op_id(data, _sized(data, at, end, 0x0A), end))
+    return ListDelete(target, read_op_id(data, read_sized(data, at, end, 0x0A), end))
 
 
 def _element(data: bytes, at: int) -> tuple[OpId, int]:
@@ -237,17 +237,17 @@ def _list_move(data: bytes, at: int, end: int, target: OpId) -> ListMove:
 
 def _list_set(data: bytes, at: int, end: int, target: OpId) -> ListSet:
     element, at = _element(data, at)
-    return ListSet(target, element, read_value(data, _sized(data, at, end, 0x12), end))
+    return ListSet(target, element, read_value(data, read_sized(data, at, end, 0x12), end))
 
 
 def _text_edit(data: bytes, at: int, end: int, target: OpId) -> TextEdit:
-    at = _sized(data, at, end, 0x0A)
+    at = read_sized(data, at, end, 0x0A)
     if at == end:
         raise UnusualError
     return TextEdit(target, data[at:end])
 
 
-def _name(data: bytes, at: int, tag: int) -> tuple[str, int]:
+def read_name(data: bytes, at: int, tag: int) -> tuple[str, int]:
     """A string field that must be there, and the offset after it."""
     if data[at] != tag:
         raise UnusualError
@@ -262,11 +262,11 @@ def _block_insert(data: bytes, at: int, end: int, target: OpId) -> BlockInsert:
     if data[at] != 0x08:
         raise UnusualError
     slot = _SLOTS[data[at + 1]]
-    key, at = _name(data, at + 2, 0x12)
-    type_, at = _name(data, at, 0x1A)
+    key, at = read_name(data, at + 2, 0x12)
+    type_, at = read_name(data, at, 0x1A)
     split = None
     if at < end:
-        at = _sized(data, at, end, 0x22)
+        at = read_sized(data, at, end, 0x22)
         split = read_op_id(data, at, end)
     elif at > end:
         raise UnusualError
@@ -278,7 +278,7 @@ def _block_move(data: bytes, at: int, end: int, target: OpId) -> BlockMove:
     if data[at] != 0x10:
         raise UnusualError
     slot = _SLOTS[data[at + 1]]
-    key, at = _name(data, at + 2, 0x1A)
+    key, at = read_name(data, at + 2, 0x1A)
     if at != end:
         raise UnusualError
     return BlockMove(target, parent, slot, key)
@@ -326,7 +326,7 @@ def read_op(data: bytes, at: int, end: int) -> Op:
         target = _new_tuple(OpId, (site, counter))
     else:
         target = ROOT
-    return _READER_BY_TAG[tag](data, _sized(data, at, end, tag), end, target)
+    return _READER_BY_TAG[tag](data, read_sized(data, at, end, tag), end, target)
 
 
 def read_envelope(data: bytes, at: int, end: int) -> Envelope:
@@ -366,7 +366,7 @@ def read_envelope(data: bytes, at: int, end: int) -> Envelope:
 def read_submit(frame: bytes) -> tuple[Envelope, ...]:
     """The envelopes of a frame that is a Submit; may raise any of ``NOT_READ``."""
     end = len(frame)
-    at = _sized(frame, 0, end, 0x12)
+    at = read_sized(frame, 0, end, 0x12)
     envelopes = []
     while at < end:
         if frame[at] != 0x0A:
@@ -418,7 +418,7 @@ def _read_stored(frame: bytes, at: int, end: int, actors: list[str]) -> tuple[St
         size, at = read_varint(frame, at + 1)
         envelope_end = at + size
         seq, site, actor, at = _stored_head(frame, at)
-        envelope = read_envelope(frame, _sized(frame, at, envelope_end, 0x22), envelope_end)
+        envelope = read_envelope(frame, read_sized(frame, at, envelope_end, 0x22), envelope_end)
         ops_count = len(envelope.ops)
         if actor > actors_named or (expected_seq and seq != expected_seq) or seq > COUNTER_MAX + 1 - ops_count:
             raise UnusualError

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Never, TypeVar
+from typing import Any, Final, Never, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -112,7 +112,7 @@ def check_json(text: str, what: str, *, must_be_object: bool = False) -> str:
     ``JSON_DEPTH_MAX``.
     """
     try:
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_unique)
+        value = _JSON.decode(text)
     except (ValueError, RecursionError) as error:
         raise MalformedFrameError(f"{what} is not JSON: {error}") from error
     if must_be_object and not isinstance(value, dict):
@@ -137,6 +137,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         raise ValueError("doubled key")
     return members
+
+
+_JSON: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_unique)
 
 
 def _check_json_value(value: Any, what: str, depth_left: int) -> None:

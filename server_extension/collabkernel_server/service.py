@@ -14,6 +14,7 @@ from collabkernel.room.names import check_room_name
 from collabkernel.server.hub import Hub
 from collabkernel_server.credentials import KernelCredential
 from collabkernel_server.heap import keep_little
+from collabkernel_server.transport import Pushes
 
 START_RETRY_MS = 1000
 """A hub that would not start is not tried again before this, so that a flood of requests cannot hammer the database."""
@@ -45,6 +46,7 @@ class RoomService:
         self.limits = limits
         self.credential = credential
         self.ping_interval_s = ping_interval_s
+        self.pushes = Pushes()
         self._make_hub = make_hub
         self._room_name = re.compile(room_name_pattern)
         self._log = log

@@ -47,7 +47,7 @@ class SocketHandler(RoomsHandlerBase, WebSocketHandler):
         self.set_nodelay(True)
         limits = self.service.limits
         marks = limits.session_queue_bytes, limits.session_queue_low_bytes
-        self.transport = SocketTransport(self, *marks, self.close_frame)
+        self.transport = SocketTransport(self, self.service.pushes, *marks, self.close_frame)
         self.service.opened(self)
 
     def shut(self) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from functools import partial
-from socket import socket as Socket
 
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.websocket import WebSocketHandler
@@ -23,6 +23,27 @@ def close_frame(code: str, reason: str) -> tuple[int, str]:
     return CLOSE_CODES.get(code, CLOSE_CODE_OTHER), f"{code}: {reason}" if reason else code
 
 
+class Pushes:
+    """The transports of one server that have something to send, each of which is told once a turn of the loop.
+
+    What a room says to a session in one turn goes out in one write, which costs more than what is in it.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[SocketTransport] = []
+
+    def add(self, transport: SocketTransport) -> None:
+        """Push this one when the turn is over."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._push)
+        self._waiting.append(transport)
+
+    def _push(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for transport in waiting:
+            transport.push()
+
+
 class SocketTransport:
     """Implements ``collabkernel.server.transport.Transport`` on a WebSocket handler.
 
@@ -32,16 +53,17 @@ class SocketTransport:
     def __init__(
         self,
         socket: WebSocketHandler,
+        pushes: Pushes,
         high_bytes: int,
         low_bytes: int,
         close_frame: Callable[[str, str], tuple[int, str]] = close_frame,
     ) -> None:
         self._socket = socket
+        self._pushes = pushes
         self._close_frame = close_frame
         self._high_bytes = high_bytes
         self._low_bytes = low_bytes
         self._waiting: list[bytes] = []
-        """For the loop's next turn: what a room says to a session in one goes out in one."""
         self._buffered_bytes = 0
         self._is_over = False
         self.on_drained: Callable[[], None] | None = None
@@ -53,26 +75,21 @@ class SocketTransport:
 
     def send(self, frame: bytes) -> None:
         """Queue one binary frame; never blocks, never raises. After the close it does nothing."""
-        if self._stream is None:
-            return
+        if not self._waiting:
+            self._pushes.add(self)
         self._waiting.append(frame)
         self._buffered_bytes += len(frame)
-        self._is_over = self._is_over or self._buffered_bytes > self._high_bytes
-        if len(self._waiting) == 1:
-            asyncio.get_running_loop().call_soon(self._push)
+        if self._buffered_bytes > self._high_bytes:
+            self._is_over = True
 
-    @property
-    def _stream(self) -> IOStream | None:
-        connection = self._socket.ws_connection
-        return None if connection is None or connection.is_closing() else connection.stream
-
-    def _push(self) -> None:
+    def push(self) -> None:
         """Give the socket what waits, in one system call if it takes it; the stream gets the rest.
 
         ``write_message`` would make a task of each frame, the stream makes a future and a callback of each write.
         """
         frames, self._waiting = self._waiting, []
-        stream = self._stream
+        connection = self._socket.ws_connection
+        stream = None if connection is None or connection.is_closing() else connection.stream
         if stream is None or not frames:
             self._taken(sum(map(len, frames)), is_told=False)
             return
@@ -105,7 +122,7 @@ class SocketTransport:
 
     def close(self, code: str, reason: str) -> None:
         """Close after what was sent; a peer that does not answer is cut off by Tornado after five seconds."""
-        self._push()
+        self.push()
         close_code, text = self._close_frame(code, reason)
         # Cutting bytes may cut a character in two; the half is dropped, since a close reason must be UTF-8.
         cut = text.encode("utf-8", "replace")[:_REASON_BYTES_MAX].decode("utf-8", "ignore")
@@ -121,10 +138,10 @@ def _frame_header(size_bytes: int) -> bytes:
     return b"\x82\x7f" + size_bytes.to_bytes(8)
 
 
-def _rest_of(socket: Socket, buffers: list[bytes]) -> list[bytes | memoryview]:
+def _rest_of(to: socket.socket, buffers: list[bytes]) -> list[bytes | memoryview]:
     """Give the socket what it takes now of some bytes, and return the rest; a broken one takes nothing."""
     try:
-        sent = socket.sendmsg(buffers[:BUFFERS_MAX])
+        sent = to.sendmsg(buffers[:BUFFERS_MAX])
     except OSError:
         return list(buffers)
     for at, buffer in enumerate(buffers):

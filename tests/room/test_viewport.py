@@ -174,7 +174,9 @@ def test_contents_are_encoded_once_for_all_who_come_together(monkeypatch: pytest
     encoded.clear()
     book.set(book.blocks[1], 7)
     late = book.join()
-    assert given(book.look(late, book.blocks[0])) == contents | {book.blocks[1]: {"level": 7}}
+    book.driver.send(late, Viewport((book.blocks[0],)))
+    book.tick()
+    assert given(book.driver.take(late)) == contents | {book.blocks[1]: {"level": 7}}
     assert encoded == [book.blocks[1]], "the others are as they were"
 
 

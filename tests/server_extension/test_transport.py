@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from collabkernel_server.transport import SocketTransport
+from collabkernel_server.transport import Pushes, SocketTransport
 from tornado.iostream import IOStream
 
 MEGABYTE = b"x" * (1 << 20)
@@ -43,7 +43,7 @@ async def sockets() -> AsyncIterator[tuple[Socket, IOStream, SocketTransport, as
     near = Socket()
     stream = near.ws_connection.stream  # type: ignore[union-attr]  # it is open
     far = IOStream(near.far)
-    transport = SocketTransport(near, high_bytes=2 << 20, low_bytes=1 << 20)  # type: ignore[arg-type]  # what it uses
+    transport = SocketTransport(near, Pushes(), high_bytes=2 << 20, low_bytes=1 << 20)  # type: ignore[arg-type]  # what it uses
     drained = asyncio.Event()
     transport.on_drained = drained.set
     try:
@@ -189,6 +189,7 @@ def test_send_after_close_is_nothing() -> None:
         async with sockets() as (_, _, transport, _):
             transport.close("server-stopping", "bye")
             transport.send(b"x")
+            await asyncio.sleep(0)
             assert transport.buffered_bytes == 0
 
     run(scenario)
