@@ -285,6 +285,17 @@ class RateError(LimitError):
         self.retry_after_ms = retry_after_ms
 
 
+class BusyError(LimitError):
+    """The server has more to do than its processor gives, and agents wait for people."""
+
+    code = "busy"
+    retry_after_ms = 500
+    """Some flushes of a busy server."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the server is busy, and agents wait for people; send again in {self.retry_after_ms} ms")
+
+
 class TooManyError(LimitError):
     """Too many sessions in a room, rooms on a server, or who wait for the same."""
 

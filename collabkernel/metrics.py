@@ -46,7 +46,7 @@ rejects = Counter("collabkernel_rejects", "Edits and frames refused, by code.", 
 
 REJECT_CODES = frozenset({
     "access-denied", "archive", "awareness-of-another", "awareness-of-too-many", "awareness-too-large", "bad-resume",
-    "bad-ticket", "banned", "blob-lost", "closed", "compaction-differs", "counter-gap", "degraded", "detached",
+    "bad-ticket", "banned", "blob-lost", "busy", "closed", "compaction-differs", "counter-gap", "degraded", "detached",
     "fenced", "foreign-client", "frame-too-large", "invalid-operation", "invalid-room-name", "invalid-value",
     "invalid-yjs-update", "lease-lost", "limit", "local-error", "log-dropped", "malformed-frame", "migration",
     "migration-differs", "moved", "not-kept", "not-loaded", "protocol-error", "rate", "read-only", "room-not-found",

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 from itertools import islice
 
 from collabkernel.crdt.ids import OpId
+from collabkernel.room.busy import Busy
 from collabkernel.room.effects import Effect, Send
 from collabkernel.room.elsewhere import Elsewhere
 from collabkernel.room.session import Session
@@ -37,6 +38,7 @@ class PresenceBoard:
     """What changed since the last tick, and what each slow session has missed of it."""
 
     __slots__ = (
+        "_busy",
         "_crowds",
         "_elsewhere",
         "_here",
@@ -46,12 +48,11 @@ class PresenceBoard:
         "_news",
         "_sent_at_ms",
         "_thronged",
-        "_tick_ms",
         "_viewports",
     )
 
-    def __init__(self, tick_ms: int, viewports: Viewports, has_peers: bool = False) -> None:
-        self._tick_ms = tick_ms
+    def __init__(self, busy: Busy, viewports: Viewports, has_peers: bool = False) -> None:
+        self._busy = busy
         self._viewports = viewports
         self._looks = viewports.looks
         self._elsewhere = Elsewhere() if has_peers else None
@@ -141,13 +142,13 @@ class PresenceBoard:
         """When to ``send``; None when there is nothing."""
         has_news = self._news or self._moved or self._looks != self._viewports.looks
         if has_news or (self._elsewhere is not None and self._elsewhere.has_news()):
-            return self._sent_at_ms + self._tick_ms
+            return self._sent_at_ms + self._busy.presence_tick_ms
         return None if self._elsewhere is None else self._elsewhere.due_ms()
 
     def early_ms(self) -> int | None:
         """From when on to ``send`` beside something else that is sent; None when there is nothing."""
         due_ms = self.due_ms()
-        return None if due_ms is None else due_ms - self._tick_ms // 2
+        return None if due_ms is None else due_ms - self._busy.presence_tick_ms // 2
 
     def send(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
         """What changed, one frame for all who are told the same; what is over the tick's size waits."""

@@ -14,9 +14,12 @@ from collections.abc import Iterable, Sequence
 from collabkernel.document.room_state import RoomState
 from collabkernel.errors import RateError, RemoteProtocolError, RoomResetError, ServerDrainingError, TooLargeError
 from collabkernel.limits import Limits
+from collabkernel.room import busy, degraded
 from collabkernel.room.alarm import Alarm
+from collabkernel.room.boards import Boards
 from collabkernel.room.broadcasts import Broadcasts
-from collabkernel.room.degraded import Degraded, put_off, told
+from collabkernel.room.busy import Busy
+from collabkernel.room.degraded import Degraded, told
 from collabkernel.room.early_news import EarlyNews
 from collabkernel.room.effects import (
     CountReject,
@@ -109,9 +112,10 @@ class Room:
         self._intake = Intake(room_id, state, seq, hlc, limits, is_durable)
         viewports = Viewports(state)
         self._fanout = FanOut(seq, limits, self._intake, viewports)
-        self._presence = PresenceBoard(limits.presence_tick_ms, viewports, has_peers)
+        self._busy = Busy(limits)
+        self._presence = PresenceBoard(self._busy, viewports, has_peers)
         self._broadcasts = Broadcasts()
-        self._boards = (self._fanout, self._presence, self._broadcasts)
+        self._boards = Boards(self._fanout, self._presence, self._broadcasts)
         self._has_peers = has_peers
         self._reading = LogReading()
         self._news = EarlyNews()
@@ -128,7 +132,6 @@ class Room:
         self._stop: StopAsked | None = None
         self._leaving = Leaving()
         self._is_ended = False
-        self._flush_ms = 0
         self._effects: list[Effect] = []
 
     @property
@@ -156,7 +159,7 @@ class Room:
 
     def handle_all(self, events: Iterable[Event], now_ms: int, flush_ms: int = 0) -> list[Effect]:
         """Take events that came together: what they store becomes one ``Append``."""
-        self._flush_ms = flush_ms
+        self._busy.note(flush_ms)
         try:
             for event in events:
                 if not self._is_ended:
@@ -248,7 +251,9 @@ class Room:
         elif not session.is_live:
             self._effects += notice(session, RemoteProtocolError("say Hello first, and wait for Welcome"))
         elif isinstance(message, messages.Submit) and self._degraded.is_on:
-            self._effects += put_off(session, message)
+            self._effects += degraded.put_off(session, message)
+        elif isinstance(message, messages.Submit) and self._busy.puts_off(session):
+            self._effects += busy.put_off(session, message)
         elif isinstance(message, messages.Submit):
             self._effects += self._intake.submit(session, message, wait_ms, now_ms)
         elif wait_ms:
@@ -397,18 +402,13 @@ class Room:
 
     @property
     def _tick_ms(self) -> int:
-        return max(self._fanout.tick_ms(len(self._joins.by_id)), self._flush_ms)
+        return max(self._fanout.tick_ms(len(self._joins.by_id)), self._busy.flush_ms)
 
     # -- time
 
     def _run_due(self, now_ms: int) -> None:
         sessions = self._joins.by_site.values()
-        due_ms = min([due_ms for board in self._boards if (due_ms := board.due_ms()) is not None], default=None)
-        if due_ms is not None and due_ms <= now_ms:
-            # What is half due goes along: a write to a socket costs more than what is in it.
-            for board in self._boards:
-                if (early_ms := board.early_ms()) is not None and early_ms <= now_ms:
-                    self._effects += board.send(sessions, now_ms)
+        self._effects += self._boards.send_due(sessions, now_ms)
         self._effects += self._joins.shown(now_ms)
         if self._degraded.end(self._intake.is_settled):
             self._effects += told(sessions, is_on=False)
@@ -422,8 +422,8 @@ class Room:
         keeper_due_ms = self._keep(now_ms)
         idle_due_ms = self._end_if_due(now_ms)
         if not self._is_ended:
-            due_times_ms = [board.due_ms() for board in self._boards]
-            self._effects += self._alarm.set(*due_times_ms, laggard_due_ms, idle_due_ms, keeper_due_ms, news_due_ms)
+            times_ms = (self._boards.due_ms(), laggard_due_ms, idle_due_ms, keeper_due_ms, news_due_ms)
+            self._effects += self._alarm.set(*times_ms)
 
     def _keep(self, now_ms: int) -> int | None:
         """Let the keeper mend what is due; return when more will be."""

@@ -1,7 +1,7 @@
 """A thousand people and agents in one document, in a process of their own: ``... editors_load PLAN``, a JSON file.
 
 They speak the protocol over real WebSockets and keep no replica, so that what is measured is the server. What they send
-is encoded by hand for the same reason; tests/benchmarks/test_editors_load.py holds it against the codec. Each session
+is encoded by hand for the same reason (``editors_frames``). Each session
 checks that ``through`` never goes back; one in ``SAMPLED`` reads all that it is sent, and tells when it saw each edit
 and each cursor. Prints a ``LoadResult`` as JSON.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import heapq
 import json
 import random
@@ -24,7 +25,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from collabkernel.wire import collab_pb2 as pb
 from collabkernel.wire.codec import encode_client_message
 from collabkernel.wire.messages import Hello, SessionKind
-from collabkernel.wire.writer import field_bytes, field_varint, varint
+from tests.benchmarks import editors_frames as frames
 
 SAMPLED = 25
 """One session in so many reads what it is sent."""
@@ -39,6 +40,10 @@ SCROLL_BLOCKS = 10
 VIEWPORT_BLOCKS = 50
 CROWD = 0.5
 """Of the people are in the same tenth of the document."""
+AT_ONCE = 200
+"""What is sent before the loop has another turn."""
+SETTLE_S = 2.0
+"""After the joins."""
 LAST_ACKS_S = 20.0
 """For the answers after the last edit."""
 
@@ -61,8 +66,9 @@ class Plan:
     views_per_s: float = 1.0
     agent_ops_per_s: float = 20.0
     agent_batch: int = 10
-    idle: int = 0
-    """Sessions that look and do nothing."""
+    active: int = 0
+    """So many of the people do something at a time, one after the other until each has; 0: all do."""
+    crowd: float = CROWD
     seed: int = 1
 
 
@@ -73,90 +79,20 @@ class LoadResult(TypedDict):
     visible_ms: list[float]
     """Of each edit that a sampled session was sent."""
     cursor_ms: list[float]
-    sent_ops: int
-    deliveries: int
-    sent_frames: int
-    elapsed_s: float
-    frames_in: int
-    bytes_in: int
     acked: list[tuple[int, int, int]]
     """Site, counter, seq; of all, the warm-up's too."""
     unanswered: int
     went_back: int
     """How often ``through`` did."""
     refused: dict[str, int]
+    """By code."""
     closed: int
-    cpu_s: float
-    streams: list[str]
-    """A hash of the operations that each full replica was sent, by seq."""
+    """Sockets that the server has closed."""
+    streams: list[list[tuple[int, str]]]
+    """What each full replica was sent: seq, and a hash of the envelope there."""
     joined_s: float
-    started_s: float
-    """``time.monotonic`` when the warm-up was over, which all processes share."""
-
-
-def sub_field(number: int, body: bytes) -> bytes:
-    """A nested message."""
-    return field_bytes(number, body)
-
-
-def op_id(site: int, counter: int) -> bytes:
-    """The body of an OpId."""
-    return b"\x08" + varint(site) + b"\x10" + varint(counter)
-
-
-def typed(client: int, clock: int, left: tuple[int, int], right: tuple[int, int], text: str) -> bytes:
-    """A Yjs update (v1) that inserts ASCII text between two letters."""
-    content = text.encode()
-    origins = varint(left[0]) + varint(left[1]) + varint(right[0]) + varint(right[1])
-    return b"\x01\x01" + varint(client) + varint(clock) + b"\xc4" + origins + varint(len(content)) + content + b"\x00"
-
-
-def text_op(block: tuple[int, int], update: bytes) -> bytes:
-    """An Op that edits the text of a block."""
-    return b"\x08" + varint(block[0]) + b"\x10" + varint(block[1]) + field_bytes(9, field_bytes(1, update))
-
-
-def property_op(block: tuple[int, int], value: int) -> bytes:
-    """An Op that sets a property of a block."""
-    body = field_bytes(1, b"done") + field_bytes(2, b"\x18" + varint(value << 1))
-    return b"\x08" + varint(block[0]) + b"\x10" + varint(block[1]) + field_bytes(3, body)
-
-
-def submit(counter: int, base: int, hlc: int, ops: list[bytes]) -> bytes:
-    """A frame with one envelope."""
-    head = b"\x08" + varint(counter) + field_varint(2, base) + b"\x19" + hlc.to_bytes(8, "little")
-    return field_bytes(2, field_bytes(1, head + b"".join([field_bytes(4, op) for op in ops])))
-
-
-def presence(block: tuple[int, int], state_json: str) -> bytes:
-    """A frame with a cursor."""
-    return field_bytes(3, field_bytes(1, state_json.encode()) + field_bytes(2, op_id(*block)))
-
-
-def viewport(blocks: list[tuple[int, int, int]]) -> bytes:
-    """A frame that names what is looked at."""
-    return field_bytes(6, b"".join([field_bytes(1, op_id(site, counter)) for site, counter, _ in blocks]))
-
-
-def fields(data: bytes, at: int = 0, end: int | None = None) -> Iterator[tuple[int, int, int]]:
-    """Number, start and end of each length-prefixed field; of a varint its value, and -1. Others do not occur."""
-    end = len(data) if end is None else end
-    while at < end:
-        tag = data[at]
-        at += 1
-        value = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 127) << shift
-            if byte < 128:
-                break
-            shift += 7
-        if tag & 7 == 2:
-            yield tag >> 3, at, at + value
-            at += value
-        else:
-            yield tag >> 3, value, -1
+    counted: dict[str, float]
+    """What was done after the warm-up; see ``Load.counters``."""
 
 
 class Session(WSListener):  # type: ignore[misc]  # compiled
@@ -171,29 +107,30 @@ class Session(WSListener):  # type: ignore[misc]  # compiled
         self.through = 0
         self.clock_by_block: dict[int, int] = {}
         self.sent_s: dict[int, float] = {}
+        self.unacked: dict[int, bytes] = {}
         self.welcome = load.loop.create_future()
         self.top = 0
         self.block = 0
         self.cursors = 0
         self.transport: WSTransport
-        self.stream: dict[int, int] | None = None
+        self.stream: dict[int, str] | None = None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002  # picows' signature
         self.load.closed += not self.load.is_over
         if not self.welcome.done():
             self.welcome.set_exception(ConnectionError("the server hung up"))
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:  # noqa: ARG002  # picows' signature
         if frame.msg_type != WSMsgType.BINARY:
             return
         load, data = self.load, frame.get_payload_as_bytes()
         load.frames_in += 1
         load.bytes_in += len(data)
         now_s = time.perf_counter()
-        for number, start, end in fields(data):
+        for number, start, end in frames.fields(data):
             if number == 11:
                 if start < self.through:
                     load.went_back += 1
@@ -204,8 +141,10 @@ class Session(WSListener):  # type: ignore[misc]  # compiled
                 self.site = pb.Welcome.FromString(data[start:end]).site
                 load.session_by_site[self.site] = self
                 self.welcome.set_result(None)
-            elif number in (5, 8, 10):
-                load.refused(number, data[start:end])
+            elif number == 5:
+                self._refused(pb.Reject.FromString(data[start:end]))
+            elif number in (8, 10):
+                load.refused((pb.Notice if number == 8 else pb.Bye).FromString(data[start:end]).code)
             elif self.is_sampled and number in (3, 12):
                 self._seen(data[start:end], now_s)
             elif self.is_sampled and number == 6:
@@ -215,17 +154,30 @@ class Session(WSListener):  # type: ignore[misc]  # compiled
 
     def _acked(self, data: bytes, start: int, end: int, now_s: float) -> None:
         counter = seq = 0
-        for number, value, _ in fields(data, start, end):
+        for number, value, _ in frames.fields(data, start, end):
             if number == 1:
                 counter = value
             elif number == 2:
                 seq = value
         sent_s = self.sent_s.get(counter, 0.0)
         load = self.load
+        if self.unacked.pop(counter, None) is None:
+            return
         load.unanswered -= 1
         load.acked.append((self.site, counter, seq))
         if sent_s >= load.from_s:
             load.ack_ms.append((now_s - sent_s) * 1000)
+
+    def _refused(self, reject: pb.Reject) -> None:
+        """Send again from there when the server wants it, as the SDK does."""
+        self.load.refused(reject.code)
+        if not reject.final:
+            self.load.loop.call_later(reject.retry_after_ms / 1000, self._resend, reject.counter)
+
+    def _resend(self, counter: int) -> None:
+        if not self.load.is_over:
+            for first in sorted(first for first in self.unacked if first >= counter):
+                self.send(self.unacked[first])
 
     def _seen(self, ops: bytes, now_s: float) -> None:
         load = self.load
@@ -261,7 +213,8 @@ class Session(WSListener):  # type: ignore[misc]  # compiled
     def _record(self, ops: bytes) -> None:
         assert self.stream is not None
         for stored in pb.Ops.FromString(ops).envelopes:
-            self.stream[stored.seq] = hash((stored.site, stored.envelope.SerializeToString()))
+            told = f"{stored.site} ".encode() + stored.envelope.SerializeToString()
+            self.stream[stored.seq] = hashlib.sha256(told).hexdigest()[:16]
 
     # -- what it does
 
@@ -276,17 +229,18 @@ class Session(WSListener):  # type: ignore[misc]  # compiled
         self.top = max(0, min(top, len(blocks) - VIEWPORT_BLOCKS))
         if not self.top <= self.block < self.top + VIEWPORT_BLOCKS:
             self.block = self.top + self.rng.randrange(VIEWPORT_BLOCKS)
-        self.send(viewport(blocks[self.top : self.top + VIEWPORT_BLOCKS]))
+        self.send(frames.viewport(blocks[self.top : self.top + VIEWPORT_BLOCKS]))
 
     def submit(self, ops: list[bytes]) -> None:
         """Send an envelope."""
         load = self.load
         hlc = (time.time_ns() // 1_000_000) << 16 | self.index & 0xFFFF
-        frame = submit(self.counter, self.through, hlc, ops)
+        frame = frames.submit(self.counter, self.through, hlc, ops)
         self.sent_s[self.counter] = time.perf_counter()
         self.counter += len(ops)
         load.sent_ops += len(ops)
         load.unanswered += 1
+        self.unacked[self.counter - len(ops)] = frame
         self.send(frame)
 
     def type_in(self, block: int) -> bytes:
@@ -297,12 +251,12 @@ class Session(WSListener):  # type: ignore[misc]  # compiled
         at = (block * 7 + self.index) % (clocks - 1)
         left = (self.site, clock - 1) if clock else (site, at)
         self.clock_by_block[block] = clock + len(text)
-        return text_op((site, counter), typed(self.site, clock, left, (site, at + 1), text))
+        return frames.text_op((site, counter), frames.typed(self.site, clock, left, (site, at + 1), text))
 
     def set_property(self, block: int) -> bytes:
         """An operation that sets a property of a block."""
         site, counter, _ = self.load.plan.blocks[block]
-        return property_op((site, counter), self.rng.randrange(1000))
+        return frames.property_op((site, counter), self.rng.randrange(1000))
 
 
 class Load:
@@ -324,10 +278,8 @@ class Load:
         self.is_over = False
         self.due: list[tuple[float, int, Callable[[], float]]] = []
 
-    def refused(self, number: int, body: bytes) -> None:
-        """Count what the server did not take, by its code."""
-        kind = {5: pb.Reject, 8: pb.Notice, 10: pb.Bye}[number]
-        code = kind.FromString(body).code
+    def refused(self, code: str) -> None:
+        """Count what the server did not take."""
         self.refusals[code] = self.refusals.get(code, 0) + 1
 
     def cursors_of(self, batch: pb.PresenceBatch) -> Iterator[tuple[int, str]]:
@@ -335,24 +287,24 @@ class Load:
         for each in (*batch.entries, *batch.moves):
             yield each.site, each.state_json
 
-    async def join(self, index: int, *, sees: bool) -> Session:
-        """Open one socket, with a viewport if it is nobody's full replica."""
+    async def join(self, index: int, kind: SessionKind) -> Session:
+        """Open one socket, with a viewport unless it is a full replica, which calls itself a script."""
         plan = self.plan
         headers = {"Authorization": f"token {plan.token}", "Sec-WebSocket-Protocol": "collabkernel.v1"}
         session: Session
         _, session = await ws_connect(
-            lambda: Session(self, index, sees=sees),
+            lambda: Session(self, index, sees=kind is not SessionKind.SCRIPT),
             plan.url,
             extra_headers=headers,
             max_frame_size=FRAME_BYTES_MAX,
             websocket_handshake_timeout=30,
             read_buffer_init_size=4096,
         )
-        if sees:
+        if kind is not SessionKind.SCRIPT:
             session.look(self.place(session))
         else:
             session.stream = {}
-        session.send(encode_client_message(Hello(SessionKind.SCRIPT, "benchmark", None)))
+        session.send(encode_client_message(Hello(kind, "benchmark", None)))
         await session.welcome
         return session
 
@@ -360,7 +312,7 @@ class Load:
         """Where somebody jumps to."""
         blocks = len(self.plan.blocks)
         tenth = blocks // 10
-        if session.index % 2 < 2 * CROWD - 1 + (session.index % 2 == 0):
+        if session.index % 100 < 100 * self.plan.crowd:
             return 4 * tenth + session.rng.randrange(max(1, tenth - VIEWPORT_BLOCKS))
         return session.rng.randrange(max(1, blocks - VIEWPORT_BLOCKS))
 
@@ -379,7 +331,7 @@ class Load:
             session.cursors += 1
             site, counter, _ = plan.blocks[session.block]
             state = {"at_s": time.perf_counter(), "head": session.cursors, "is_typing": True}
-            session.send(presence((site, counter), json.dumps(state)))
+            session.send(frames.presence((site, counter), json.dumps(state)))
             return 1 / plan.cursors_per_s
 
         def scroll() -> float:
@@ -414,91 +366,103 @@ class Load:
     async def run(self) -> LoadResult:
         """Join, work, wait for the last answers."""
         plan = self.plan
-        joined_at_s = time.perf_counter()
-        people = await self.join_all(range(plan.people), sees=True)
-        agents = await self.join_all(range(plan.people, plan.people + plan.agents), sees=True)
-        first = plan.people + plan.agents
-        replicas = await self.join_all(range(first, first + plan.replicas), sees=False)
-        await self.join_all(range(first + plan.replicas, first + plan.replicas + plan.idle), sees=True)
-        joined_s = time.perf_counter() - joined_at_s
-        print(f"joined in {joined_s:.1f} s", file=sys.stderr, flush=True)
-        for session in people:
-            self.person(session)
-        for session in agents:
-            self.agent(session)
-        await asyncio.sleep(2.0)
-        start_s = time.perf_counter()
-        heap = [(start_s + after_s, nth, do) for after_s, nth, do in self.due]
-        heapq.heapify(heap)
-        self.from_s = start_s + plan.warm_up_s
-        end_s = self.from_s + plan.duration_s
-        counted: dict[str, float] = {}
-        while heap and (now_s := time.perf_counter()) < end_s:
-            if not counted and now_s >= self.from_s:
-                print("working", file=sys.stderr, flush=True)
-                counted = {
-                    "ops": self.sent_ops,
-                    "frames": self.sent_frames,
-                    "in": self.frames_in,
-                    "bytes": self.bytes_in,
-                    "cpu": time.process_time(),
-                    "mono": time.monotonic(),
-                    "deliveries": self.deliveries,
-                }
-            done = 0
-            while heap[0][0] <= now_s and done < 200:
-                due_s, nth, do = heap[0]
-                heapq.heapreplace(heap, (due_s + do(), nth, do))
-                done += 1
-            await asyncio.sleep(0.002 if heap[0][0] > now_s else 0)
-        print("worked", file=sys.stderr, flush=True)
-        elapsed_s = time.perf_counter() - self.from_s
-        figures = {
-            "sent_ops": int(self.sent_ops - counted["ops"]),
-            "sent_frames": int(self.sent_frames - counted["frames"]),
-            "frames_in": int(self.frames_in - counted["in"]),
-            "bytes_in": int(self.bytes_in - counted["bytes"]),
-            "deliveries": int(self.deliveries - counted["deliveries"]),
-            "cpu_s": time.process_time() - counted["cpu"],
-        }
-        until_s = time.perf_counter() + LAST_ACKS_S
-        while self.unanswered and time.perf_counter() < until_s:
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(1.0)
-        self.is_over = True
+        joining_s = time.perf_counter()
+        first_agent, first_replica = plan.people, plan.people + plan.agents
+        people = await self.join_all(range(first_agent), SessionKind.PERSON)
+        agents = await self.join_all(range(first_agent, first_replica), SessionKind.AGENT)
+        replicas = await self.join_all(range(first_replica, first_replica + plan.replicas), SessionKind.SCRIPT)
+        joined_s = time.perf_counter() - joining_s
+        say(f"joined in {joined_s:.1f} s")
+        await asyncio.sleep(SETTLE_S)
+        active = plan.active or plan.people
+        turns = [people[start : start + active] for start in range(0, plan.people, active)]
+        before: dict[str, float] = {}
+        for turn in turns:
+            self.due = []
+            for session in turn:
+                self.person(session)
+            for session in agents:
+                self.agent(session)
+            begun, after = await self.work(plan.duration_s / len(turns))
+            before = before or begun
+        say("worked")
+        await self.answered()
         for session in self.session_by_site.values():
             session.transport.disconnect()
-        return LoadResult(  # type: ignore[typeddict-item]
+        return LoadResult(
             ack_ms=self.ack_ms,
             visible_ms=self.visible_ms,
             cursor_ms=self.cursor_ms,
-            elapsed_s=elapsed_s,
             acked=self.acked,
             unanswered=self.unanswered,
             went_back=self.went_back,
             refused=self.refusals,
             closed=self.closed,
-            streams=[str(hash(tuple(sorted((s.stream or {}).items())))) for s in replicas],
+            streams=[[(seq, digest) for seq, digest in sorted((s.stream or {}).items())] for s in replicas],
             joined_s=joined_s,
-            started_s=counted["mono"],
-            **figures,
+            counted={name: after[name] - before[name] for name in after},
         )
 
-    async def join_all(self, indexes: range, *, sees: bool) -> list[Session]:
+    async def work(self, duration_s: float) -> tuple[dict[str, float], dict[str, float]]:
+        """Do what is planned, first for the warm-up; the counters at both ends of what is counted."""
+        start_s = time.perf_counter()
+        self.from_s = min(self.from_s, start_s + self.plan.warm_up_s)
+        end_s = max(self.from_s, start_s) + duration_s
+        heap = [(start_s + after_s, nth, do) for after_s, nth, do in self.due]
+        heapq.heapify(heap)
+        before: dict[str, float] = {}
+        while (now_s := time.perf_counter()) < end_s:
+            if not before and now_s >= self.from_s:
+                before = self.counters()
+                say("working")
+            for _ in range(AT_ONCE):
+                if not heap or heap[0][0] > now_s:
+                    break
+                due_s, nth, do = heap[0]
+                heapq.heapreplace(heap, (due_s + do(), nth, do))
+            await asyncio.sleep(0.002 if not heap or heap[0][0] > now_s else 0)
+        return before, self.counters()
+
+    def counters(self) -> dict[str, float]:
+        """What was done until now."""
+        return {
+            "ops_sent": self.sent_ops,
+            "frames_sent": self.sent_frames,
+            "frames": self.frames_in,
+            "bytes": self.bytes_in,
+            "sampled_deliveries": self.deliveries,
+            "cpu_s": time.process_time(),
+            "s": time.perf_counter(),
+        }
+
+    async def answered(self) -> None:
+        """Wait for the last answers."""
+        until_s = time.perf_counter() + LAST_ACKS_S
+        while self.unanswered and time.perf_counter() < until_s:  # noqa: ASYNC110  # the acks have no event
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1.0)  # and for what the others are sent of it
+        self.is_over = True
+
+    async def join_all(self, indexes: range, kind: SessionKind) -> list[Session]:
         """Join some, a few at a time."""
         gate = asyncio.Semaphore(JOINING)
 
         async def one(index: int) -> Session:
             async with gate:
-                return await self.join(index, sees=sees)
+                return await self.join(index, kind)
 
         return list(await asyncio.gather(*[one(index) for index in indexes]))
 
 
-async def main(path: str) -> LoadResult:
+def say(what: str) -> None:
+    """Tell the benchmark how far this is: it looks at the server then."""
+    print(what, file=sys.stderr, flush=True)
+
+
+async def main(plan: Plan) -> LoadResult:
     """Run a plan."""
-    return await Load(Plan(**json.loads(Path(path).read_text()))).run()
+    return await Load(plan).run()
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(main(sys.argv[1]))))
+    print(json.dumps(asyncio.run(main(Plan(**json.loads(Path(sys.argv[1]).read_text()))))))

@@ -141,7 +141,7 @@ def worked(blocks: int, ops_count: int) -> Iterator[tuple[Op, ...]]:
     updates_by_length = {length: list(_typed(length, edits)) for length in (HEADING_CHARS, PARAGRAPH_CHARS)}
     for nth in range(edits):
         for i in range(blocks):
-            yield (TextEdit(OpId(SITE, 2 + 2 * i), updates_by_length[_length(i)][nth]),)
+            yield (TextEdit(OpId(SITE, 2 + 2 * i), updates_by_length[letters(i)][nth]),)
 
 
 def _typed(length: int, edits: int) -> Iterator[bytes]:
@@ -159,7 +159,8 @@ def _typed(length: int, edits: int) -> Iterator[bytes]:
             caret += 1
 
 
-def _length(i: int) -> int:
+def letters(i: int) -> int:
+    """Of the text of the block at one place."""
     return HEADING_CHARS if i % 20 == 0 else PARAGRAPH_CHARS
 
 
@@ -170,9 +171,9 @@ def envelopes(blocks: int) -> Iterator[tuple[Op, ...]]:
     key, counter = None, 2
     for i in range(blocks):
         key = key_between(key, None, SITE)
-        text = "".join(words.choices("etaoin shrdlu ", k=_length(i)))
+        text = "".join(words.choices("etaoin shrdlu ", k=letters(i)))
         edit = TextEdit(OpId(SITE, counter), TextRope(SITE, policy=ROPE_POLICY).insert(0, text))
-        type_ = "heading" if _length(i) == HEADING_CHARS else "paragraph"
+        type_ = "heading" if letters(i) == HEADING_CHARS else "paragraph"
         yield BlockInsert(document_id("body"), Slot.CHILD, key, type_), edit
         counter += 2
 

@@ -117,15 +117,27 @@ class Driver:
         self.feed(SessionOpened(self._sessions, Principal(actor, actor.title(), "#112233", role)))
         return self._sessions
 
-    def join(self, actor: str = "ann", role: Role = Role.WRITER, resume: Resume | None = None) -> int:
+    def join(
+        self,
+        actor: str = "ann",
+        role: Role = Role.WRITER,
+        resume: Resume | None = None,
+        kind: SessionKind = SessionKind.SCRIPT,
+    ) -> int:
         """Open a session and take it through Hello and its catch-up."""
         session_id = self.open(actor, role)
-        self.hello(session_id, resume)
+        self.hello(session_id, resume, kind=kind)
         return session_id
 
-    def hello(self, session_id: int, resume: Resume | None = None, log_agrees: bool = True) -> None:
+    def hello(
+        self,
+        session_id: int,
+        resume: Resume | None = None,
+        log_agrees: bool = True,
+        kind: SessionKind = SessionKind.SCRIPT,
+    ) -> None:
         """Say Hello and grant what is asked."""
-        effects = self.send(session_id, Hello(SessionKind.SCRIPT, "test 1", resume))
+        effects = self.send(session_id, Hello(kind, "test 1", resume))
         (grant,) = [effect for effect in effects if isinstance(effect, GrantSite)]
         if resume is None:
             row = SiteRow("board", 100 + session_id, grant.actor, grant.kind, 1, b"h" * 32, 0)

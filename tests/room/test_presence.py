@@ -7,6 +7,7 @@ import pytest
 from collabkernel.crdt.ids import OpId
 from collabkernel.document.room_state import RoomState
 from collabkernel.limits import Limits
+from collabkernel.room.busy import Busy
 from collabkernel.room.effects import Send
 from collabkernel.room.events import SessionBlocked, SessionDrained
 from collabkernel.room.presence import CLUSTER, PresenceBoard
@@ -33,7 +34,7 @@ def entries(effect: object) -> list[tuple[str, str, bool]]:
 
 
 def test_the_newest_of_each_goes_out_once() -> None:
-    board, ann, bob = PresenceBoard(100, Viewports(RoomState())), session(1), session(2)
+    board, ann, bob = PresenceBoard(Busy(Limits()), Viewports(RoomState())), session(1), session(2)
     assert board.due_ms() is None
     for state in ("1", "2"):
         ann.presence_json = f'{{"n":{state}}}'
@@ -50,7 +51,7 @@ def test_the_newest_of_each_goes_out_once() -> None:
 
 
 def test_the_slow_get_what_they_missed_merged() -> None:
-    board, ann, bob = PresenceBoard(100, Viewports(RoomState())), session(1), session(2)
+    board, ann, bob = PresenceBoard(Busy(Limits()), Viewports(RoomState())), session(1), session(2)
     bob.blocked_since_ms = 0
     for state in ("1", "2"):
         ann.presence_json = f'{{"n":{state}}}'
@@ -66,7 +67,7 @@ def test_the_slow_get_what_they_missed_merged() -> None:
 
 
 def test_who_left_is_owed_nothing() -> None:
-    board, ann, bob = PresenceBoard(100, Viewports(RoomState())), session(1), session(2)
+    board, ann, bob = PresenceBoard(Busy(Limits()), Viewports(RoomState())), session(1), session(2)
     bob.blocked_since_ms = 0
     board.show(ann)
     board.send([bob], 0)
@@ -78,7 +79,7 @@ def test_who_left_is_owed_nothing() -> None:
 
 @pytest.mark.heavy
 def test_a_tick_carries_so_much_and_what_is_left_waits_its_turn() -> None:
-    board, crowd = PresenceBoard(100, Viewports(RoomState())), [session(n) for n in range(1, 1001)]
+    board, crowd = PresenceBoard(Busy(Limits()), Viewports(RoomState())), [session(n) for n in range(1, 1001)]
     state = '{"n":"' + "x" * 4000 + '"}'
     for member in crowd:
         member.presence_json = state

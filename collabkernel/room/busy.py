@@ -1,0 +1,55 @@
+"""A room of a server that has more to do than its processor gives.
+
+First everything is shown in larger steps (``server/pace.py``). When these are as wide as they may be, agents' edits are
+put off and cursors come less often. What people write is taken as ever.
+"""
+
+from __future__ import annotations
+
+from collabkernel.errors import BusyError
+from collabkernel.limits import Limits
+from collabkernel.room.effects import CountReject, Effect, Send
+from collabkernel.room.session import Session
+from collabkernel.wire.frames import rejects_part
+from collabkernel.wire.messages import Reject, SessionKind, Submit
+
+PRESENCE_STEPS = 4
+"""Cursors of a busy room come every so many ticks."""
+
+
+class Busy:
+    """How busy the server is, as far as one room has to know."""
+
+    __slots__ = ("_limits", "flush_ms", "is_on")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.flush_ms = 0
+        """How far apart flushes are, at least."""
+        self.is_on = False
+
+    def note(self, flush_ms: int) -> None:
+        """The server wants flushes to be so far apart. It is busy at the widest, and until they are half as wide."""
+        self.flush_ms = flush_ms
+        widest_ms = self._limits.flush_tick_max_ms
+        self.is_on = flush_ms >= (widest_ms // 2 if self.is_on else widest_ms) > 0
+
+    @property
+    def presence_tick_ms(self) -> int:
+        """How far apart frames with cursors are."""
+        return self._limits.presence_tick_ms * (PRESENCE_STEPS if self.is_on else 1)
+
+    def puts_off(self, session: Session) -> bool:
+        """Whether what this session submits has to wait."""
+        return self.is_on and session.kind is SessionKind.AGENT
+
+
+def put_off(session: Session, submit: Submit) -> list[Effect]:
+    """Take nothing of what a session submits, and say when to send it again; what is behind it is dropped."""
+    counter = submit.envelopes[0].counter
+    was_dropping, session.is_dropping = session.is_dropping, True
+    if was_dropping and counter > session.next_counter:
+        return []
+    error = BusyError()
+    reject = Reject(min(session.next_counter, counter), error.code, str(error), False, error.retry_after_ms or 0)
+    return [CountReject(reject.code), Send((session.id,), rejects_part([reject]))]
