@@ -160,9 +160,7 @@ class Joins:
 
     def _welcome(self, session: Session, secret: bytes, resync: bool, now_ms: int) -> Effect:
         welcome = session.welcome(secret, self._fanout.flushed, resync, self._limits, now_ms)
-        others = [other.entry() for other in self.by_site.values() if other is not session]
-        others += self._presence.guests()
-        return Send((session.id,), frames.welcome_part(welcome) + frames.presence_part(others))
+        return Send((session.id,), frames.welcome_part(welcome) + self._presence.part_for(session))
 
     def ask_failed(self, event: AskFailed, now_ms: int) -> list[Effect]:
         """The log did not answer for one session: he comes back, and so does who has the site that he asked for.

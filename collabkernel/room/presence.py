@@ -18,7 +18,7 @@ from collabkernel.room.effects import Effect, Send
 from collabkernel.room.elsewhere import Elsewhere
 from collabkernel.room.session import Session
 from collabkernel.room.viewport import Viewports
-from collabkernel.wire.frames import presence_part
+from collabkernel.wire.frames import presence_entry_field, presence_of_fields, presence_part
 from collabkernel.wire.messages import PresenceCluster, PresenceEntry, PresenceMove
 
 TICK_BYTES = 8 << 20
@@ -41,6 +41,7 @@ class PresenceBoard:
         "_busy",
         "_crowds",
         "_elsewhere",
+        "_fields",
         "_here",
         "_looks",
         "_missed",
@@ -59,6 +60,8 @@ class PresenceBoard:
         self._sent_at_ms = 0
         self._here: dict[int, PresenceEntry] = {}
         """By site: the newest of all, guests too."""
+        self._fields: dict[int, bytes] = {}
+        """By site: the same, encoded when somebody came."""
         self._news: dict[int, PresenceEntry] = {}
         """By site: who came or left."""
         self._moved: dict[int, dict[int, None]] = {}
@@ -87,9 +90,13 @@ class PresenceBoard:
             for entry in self._elsewhere.hear(origin, entries, is_asking, now_ms):
                 self._note(entry)
 
-    def guests(self) -> list[PresenceEntry]:
-        """What sessions at other servers show, for who has just come."""
-        return [] if self._elsewhere is None else self._elsewhere.guests()
+    def part_for(self, session: Session) -> bytes:
+        """What everybody else shows, for who has just come; encoded once for all who do."""
+        fields = self._fields
+        for site, entry in self._here.items():
+            if site not in fields:
+                fields[site] = presence_entry_field(entry)
+        return presence_of_fields([field for site, field in fields.items() if site != session.site])
 
     def _change(self, entry: PresenceEntry) -> None:
         self._note(entry)
@@ -98,6 +105,7 @@ class PresenceBoard:
 
     def _note(self, entry: PresenceEntry) -> None:
         site, known = entry.site, self._here.pop(entry.site, None)
+        self._fields.pop(site, None)
         if known is not None and known.block is not None:
             self._leave(known.block, site)
         if not entry.left:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from collabkernel.crdt.ids import OpId
 from collabkernel.document.operations import Envelope, Op, StoredEnvelope, made_by
 from collabkernel.document.partitions import Partitions
-from collabkernel.document.room_state import RoomState
+from collabkernel.document.room_state import TREE_OPS, RoomState
 from collabkernel.limits import VIEWPORT_PARTITIONS_KEPT
 from collabkernel.room.effects import Send
 from collabkernel.room.session import Session
@@ -61,10 +61,10 @@ class Viewports:
         self._partitions: Partitions | None = None
         """None while nobody looks at a part, or there is no document."""
         self._encoded: dict[int, bytes] = {}
-        """Contents of partitions that were encoded in this flush: a class that opens a document asks for the same."""
+        """Contents of partitions as they were encoded, until operations on them are shown: a class that opens a
+        document asks for the same. What was admitted since follows them as an operation."""
         self._blocks: dict[OpId, bytes] = {}
-        """Contents of blocks as they were encoded, until operations on them are shown. What was admitted since follows
-        them as an operation."""
+        """The same of blocks: in a partition few change between two who come into it."""
         self._held: deque[Held] = deque()
         self.looks = 0
         """How often somebody has got other blocks in sight."""
@@ -77,10 +77,9 @@ class Viewports:
 
     def begin(self, sessions: Collection[Session]) -> bool:
         """A flush begins; whether anybody has a viewport. What a flush shows was judged."""
-        self._encoded = {}
         if not any(session.view is not None for session in sessions):
             self._partitions = None
-            self._blocks = {}
+            self._blocks, self._encoded = {}, {}
             return False
         if self._partitions is None and self._state.blocks is not None:
             self._partitions = Partitions(self._state.blocks)
@@ -189,6 +188,10 @@ class Viewports:
             of = None if partitions is None else partitions.of(op)
             self._blocks.pop(op.target, None)
             needed = (EVERYBODY,) if of is None else of
+            if op.__class__ in TREE_OPS:
+                self._encoded.clear()  # partitions may have got other blocks
+            for number in needed:
+                self._encoded.pop(number, None)
             for number in [number for number in open_at if number not in needed]:
                 yield number, open_at.pop(number), i
             for number in needed:

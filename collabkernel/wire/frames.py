@@ -181,16 +181,22 @@ def presence_part(
     clusters: Sequence[PresenceCluster] = (),
 ) -> bytes:
     """Who is here, and what they show; nothing for none."""
-    batch = [field_bytes(1, _presence_entry_body(entry)) for entry in entries]
+    batch = [presence_entry_field(entry) for entry in entries]
     batch += [field_bytes(2, _presence_move_body(move)) for move in moves]
     batch += [
         field_bytes(3, field_bytes(1, op_id_bytes(cluster.block)) + field_varint(2, cluster.count))
         for cluster in clusters
     ]
-    return field_bytes(6, b"".join(batch)) if batch else b""
+    return presence_of_fields(batch)
 
 
-def _presence_entry_body(entry: PresenceEntry) -> bytes:
+def presence_of_fields(fields: Sequence[bytes]) -> bytes:
+    """``presence_part`` of what ``presence_entry_field`` gave, to encode once what all who come are told."""
+    return field_bytes(6, b"".join(fields)) if fields else b""
+
+
+def presence_entry_field(entry: PresenceEntry) -> bytes:
+    """One entry of a ``presence_part``."""
     message = pb.PresenceEntry(
         site=entry.site,
         actor=entry.actor,
@@ -200,7 +206,7 @@ def _presence_entry_body(entry: PresenceEntry) -> bytes:
         state_json=entry.state_json,
         left=entry.left,
     )
-    return message.SerializeToString() + _block_field(8, entry.block)
+    return field_bytes(1, message.SerializeToString() + _block_field(8, entry.block))
 
 
 def _presence_move_body(move: PresenceMove) -> bytes:

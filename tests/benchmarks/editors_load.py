@@ -76,6 +76,9 @@ class LoadResult(TypedDict):
     """What was measured after the warm-up, and all that was acknowledged."""
 
     ack_ms: list[float]
+    """Of people's edits ..."""
+    batch_ack_ms: list[float]
+    """... and of agents' batches, which wait where the server is busy."""
     visible_ms: list[float]
     """Of each edit that a sampled session was sent."""
     cursor_ms: list[float]
@@ -101,6 +104,7 @@ class Session(WSListener):  # type: ignore[misc]  # compiled
     def __init__(self, load: Load, index: int, *, sees: bool) -> None:
         super().__init__()
         self.load, self.index, self.rng = load, index, random.Random(load.plan.seed * 100_000 + index)
+        self.is_agent = load.plan.people <= index < load.plan.people + load.plan.agents
         self.is_sampled = sees and index % SAMPLED == 0
         self.site = 0
         self.counter = 1
@@ -166,7 +170,7 @@ class Session(WSListener):  # type: ignore[misc]  # compiled
         load.unanswered -= 1
         load.acked.append((self.site, counter, seq))
         if sent_s >= load.from_s:
-            load.ack_ms.append((now_s - sent_s) * 1000)
+            (load.batch_ack_ms if self.is_agent else load.ack_ms).append((now_s - sent_s) * 1000)
 
     def _refused(self, reject: pb.Reject) -> None:
         """Send again from there when the server wants it, as the SDK does."""
@@ -268,6 +272,7 @@ class Load:
         self.rng = random.Random(plan.seed)
         self.session_by_site: dict[int, Session] = {}
         self.ack_ms: list[float] = []
+        self.batch_ack_ms: list[float] = []
         self.visible_ms: list[float] = []
         self.cursor_ms: list[float] = []
         self.acked: list[tuple[int, int, int]] = []
@@ -391,6 +396,7 @@ class Load:
             session.transport.disconnect()
         return LoadResult(
             ack_ms=self.ack_ms,
+            batch_ack_ms=self.batch_ack_ms,
             visible_ms=self.visible_ms,
             cursor_ms=self.cursor_ms,
             acked=self.acked,

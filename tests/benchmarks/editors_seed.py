@@ -17,6 +17,7 @@ What is measured, so that the figures are read aright:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import sqlite3
@@ -34,6 +35,7 @@ from collabkernel import aio
 from collabkernel.server.reader import Reader
 from collabkernel.storage import open_storage
 from collabkernel.wire.room_state import join_parts
+from tests.benchmarks.editors_disturb import KINDS
 from tests.benchmarks.editors_load import LoadResult, Plan
 from tests.benchmarks.open_cost import SITE, envelopes, letters, store_document
 from tests.benchmarks.report import Row, percentile, row
@@ -49,7 +51,7 @@ LIMITS = (
     "--CollabKernelServer.sessions_per_room=20000",
     "--CollabKernelServer.ticket_ttl_ms=600000",
 )
-LONGEST_S = 300.0
+LONGEST_S = 600.0
 """A run's joins and last answers included."""
 ACK_MS, VISIBLE_MS, CURSOR_MS, CPU_PERCENT = 50.0, 150.0, 300.0, 100.0
 """What is wanted of scale 1, p95."""
@@ -91,7 +93,8 @@ class Run(NamedTuple):
     def is_held(self) -> bool:
         """Whether what is wanted was reached."""
         load = self.load
-        wanted = ((load["ack_ms"], ACK_MS), (load["visible_ms"], VISIBLE_MS), (load["cursor_ms"], CURSOR_MS))
+        acks = load["ack_ms"] + load["batch_ack_ms"]
+        wanted = ((acks, ACK_MS), (load["visible_ms"], VISIBLE_MS), (load["cursor_ms"], CURSOR_MS))
         return all(self.p95(of) <= most for of, most in wanted) and self.cpu_percent <= CPU_PERCENT
 
 
@@ -149,6 +152,26 @@ def idle_rows(is_quick: bool) -> list[Row]:
     ]
 
 
+def disturbed_rows(is_quick: bool) -> list[Row]:
+    """What people see of those who disturb them, each kind between two runs without."""
+    plan = dataclasses.replace(
+        _plan(0.0, 10.0 if is_quick else 20.0, 0), people=60, edits_per_s=1.0, cursors_per_s=1.0, views_per_s=0.2
+    )
+    calm = [run_once(plan)]
+    found: list[Row] = []
+    for kind in KINDS:
+        run = run_once(plan, kind)
+        calm.append(run_once(plan))
+        for what in ("ack_ms", "visible_ms", "cursor_ms"):
+            before_after = [each.p95(each.load[what]) for each in calm[-2:]]  # type: ignore[literal-required]  # one of three
+            seen = run.p95(run.load[what])  # type: ignore[literal-required]  # one of three
+            name = f"disturbed/{kind}/{what.removesuffix('_ms')}_p95"
+            found.append(row(name, [seen], "ms"))
+            found.append(row(f"{name}/more_than_calm", [100 * (2 * seen / sum(before_after) - 1)], "%"))
+        found.append(row(f"disturbed/{kind}/cpu", [run.cpu_percent], "%"))
+    return [*rows_of("disturbed/calm", calm), *found]
+
+
 def rows_of(name: str, runs: Sequence[Run]) -> Iterator[Row]:
     """Figures of one load, a value a run."""
     loads = [run.load for run in runs]
@@ -156,9 +179,14 @@ def rows_of(name: str, runs: Sequence[Run]) -> Iterator[Row]:
     def put(figure: str, values: list[float], unit: str) -> Row:
         return row(f"{name}/{figure}", values, unit)
 
-    for what, of in (("ack", "ack_ms"), ("visible", "visible_ms"), ("cursor", "cursor_ms")):
+    for what, of in (
+        ("ack", "ack_ms"),
+        ("batch_ack", "batch_ack_ms"),
+        ("visible", "visible_ms"),
+        ("cursor", "cursor_ms"),
+    ):
         for percent in (50, 95):
-            seen: list[list[float]] = [load[of] for load in loads]  # type: ignore[literal-required]  # one of three
+            seen: list[list[float]] = [load[of] for load in loads]  # type: ignore[literal-required]  # one of four
             if all(seen):
                 yield put(f"{what}_p{percent}", [percentile(each, percent) for each in seen], "ms")
     yield put("cpu", [run.cpu_percent for run in runs], "%")
@@ -186,8 +214,8 @@ def _plan(scale: float, duration_s: float, seed: int, blocks: int = BLOCKS) -> P
     )
 
 
-def run_once(plan: Plan) -> Run:
-    """One run against a server of its own.
+def run_once(plan: Plan, disturber: str = "") -> Run:
+    """One run against a server of its own, beside one kind of those who disturb.
 
     Raises:
         LostError: What must hold of every run does not.
@@ -199,15 +227,35 @@ def run_once(plan: Plan) -> Run:
         asyncio.run(_store(url, len(plan.blocks)))
         with running_server(folder, *LIMITS) as server:
             socket_url = f"{server.url.replace('http', 'ws', 1)}collabkernel/api/rooms/seed/ws"
-            load, looked, idle_bytes = _drive(dataclasses.replace(plan, url=socket_url), server, folder)
+            plan = dataclasses.replace(plan, url=socket_url)
+            (folder / "plan.json").write_text(json.dumps(dataclasses.asdict(plan)))
+            with _disturbed(folder, disturber):
+                load, looked, idle_bytes = _drive(server, folder)
             shown = asyncio.run(_shown(server.url, url))
         _check(load, folder / "rooms.sqlite", shown)
     return Run(load, looked["working"], looked["worked"], idle_bytes, looked["joined"].memory_bytes, clock_s)
 
 
-def _drive(plan: Plan, server: Server, folder: Path) -> tuple[LoadResult, dict[str, Looked], int]:
+@contextlib.contextmanager
+def _disturbed(folder: Path, kind: str) -> Iterator[None]:
+    if not kind:
+        yield
+        return
+    command = [sys.executable, "-m", "tests.benchmarks.editors_disturb", kind, str(folder / "plan.json")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield
+            process.communicate(timeout=LONGEST_S)
+        finally:
+            process.kill()
+        if process.returncode:
+            raise RuntimeError(f"who was to disturb by {kind} failed")
+
+
+def _drive(server: Server, folder: Path) -> tuple[LoadResult, dict[str, Looked], int]:
     """Run the load, and look at the server when that says how far it is."""
-    (folder / "plan.json").write_text(json.dumps(dataclasses.asdict(plan)))
     command = [sys.executable, "-m", "tests.benchmarks.editors_load", str(folder / "plan.json")]
     idle_bytes, looked = server.memory_bytes(), {}
     output = folder / "load.json"
