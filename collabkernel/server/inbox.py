@@ -1,23 +1,29 @@
 """What waits for a room's task: bounded in events and bytes, and shared by its sessions.
 
-Answers and timers are taken at once: they are as many as what was asked. What sessions send waits for space, and each
-has a share: one that sends faster than the room works waits for itself, and keeps nobody else waiting long.
+Answers and timers are taken at once, and come first: they are as many as what was asked. What sessions send waits for
+space, and each has a share: one that sends faster than the room works waits for itself, and keeps nobody else waiting
+long. Sessions have their turns by deficit round robin (Shreedhar & Varghese, "Efficient Fair Queuing Using Deficit
+Round-Robin", 1995), counted in bytes: what a keystroke waits for is a ``QUANTUM_BYTES`` of each other session, not the
+batches of fifty agents. What one session sends keeps its order.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from collabkernel.limits import Limits
-from collabkernel.room.events import Event, FrameReceived
+from collabkernel.room.events import Event, FrameReceived, SessionClosed
 from collabkernel.server.flag import Flag
 
 TURN_S = 0.01
 """A room's turn on the event loop, but for the event that ends it; then others have theirs."""
 SESSION_EVENTS = 16
 """Events of one session that wait: a script that sends one by one does not wait for its answers."""
+QUANTUM_BYTES = 1 << 10
+"""What a session may have handled in its turn, and saves up while it waits with more: a few keystrokes and cursors."""
 
 
 Worked: TypeAlias = Callable[[float], None]
@@ -31,8 +37,20 @@ class _Waiting(NamedTuple):
     on_worked: Worked | None
 
 
+class _Share:
+    """What waits of one session."""
+
+    __slots__ = ("deficit_bytes", "size_bytes", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Waiting] = deque()
+        self.size_bytes = 0
+        self.deficit_bytes = 0
+        """What it may have handled before others have their turn."""
+
+
 class Inbox:
-    """Events in the order they came."""
+    """Events, those of each session in the order they came."""
 
     def __init__(self, limits: Limits, alone_bytes: int | None = None) -> None:
         """Prepare.
@@ -43,19 +61,24 @@ class Inbox:
         """
         self._limits = limits
         self._alone_bytes = alone_bytes
-        self._waiting: list[_Waiting] = []
+        self._posted: deque[Event] = deque()
+        self._shares: dict[int, _Share] = {}
+        """Of those who have something waiting, in the order of their turns."""
+        self._count = 0
         self._size_bytes = 0
-        self._bytes_by_session: dict[int, int] = {}
-        self._events_by_session: dict[int, int] = {}
         self._is_closed = False
         self._has_events = Flag()
         self._has_space = Flag()
 
     def post(self, event: Event) -> None:
-        """Take an event at once."""
-        if not self._is_closed:
-            self._waiting.append(_Waiting(event, 0, 0, None))
-            self._has_events.set()
+        """Take an event at once; that a session closed, behind what it has sent."""
+        if self._is_closed:
+            return
+        if isinstance(event, SessionClosed) and event.session_id in self._shares:
+            self._wait(_Waiting(event, event.session_id, 0, None))
+        else:
+            self._posted.append(event)
+        self._has_events.set()
 
     async def put(self, event: FrameReceived, size_bytes: int, on_worked: Worked | None = None) -> None:
         """Take an event of a session when there is space for it.
@@ -71,79 +94,104 @@ class Inbox:
 
     def take(self, event: FrameReceived, size_bytes: int, on_worked: Worked | None = None) -> bool:
         """Take an event of a session, as ``put``, or say that there is no space for it."""
-        session_id = event.session_id
         if self._is_closed:
             return True
-        if self.is_full_for(session_id):
+        if self.is_full_for(event.session_id):
             return False
-        self._waiting.append(_Waiting(event, session_id, size_bytes, on_worked))
-        self._size_bytes += size_bytes
-        self._bytes_by_session[session_id] = self._bytes_by_session.get(session_id, 0) + size_bytes
-        self._events_by_session[session_id] = self._events_by_session.get(session_id, 0) + 1
+        self._wait(_Waiting(event, event.session_id, size_bytes, on_worked))
         self._has_events.set()
         return True
 
+    def _wait(self, waiting: _Waiting) -> None:
+        share = self._shares.get(waiting.session_id)
+        if share is None:
+            share = self._shares[waiting.session_id] = _Share()
+            share.deficit_bytes = QUANTUM_BYTES
+        share.waiting.append(waiting)
+        share.size_bytes += waiting.size_bytes
+        self._size_bytes += waiting.size_bytes
+        self._count += 1
+
     def is_full_for(self, session_id: int) -> bool:
         """Whether an event of this session would have to wait."""
-        limits = self._limits
-        return (
-            len(self._waiting) >= limits.room_inbox_events
-            or self._size_bytes >= limits.room_inbox_bytes
-            or self._events_by_session.get(session_id, 0) >= SESSION_EVENTS
-            or self._bytes_by_session.get(session_id, 0) >= limits.frame_bytes
-        )
+        limits, share = self._limits, self._shares.get(session_id)
+        if self._count >= limits.room_inbox_events or self._size_bytes >= limits.room_inbox_bytes:
+            return True
+        return share is not None and (len(share.waiting) >= SESSION_EVENTS or share.size_bytes >= limits.frame_bytes)
 
     @property
     def has_events(self) -> bool:
         """Whether something waits."""
-        return bool(self._waiting)
+        return bool(self._posted or self._shares)
 
     async def wait(self) -> None:
         """Wait until something is there."""
-        while not self._waiting and not self._is_closed:
+        while not self.has_events and not self._is_closed:
             self._has_events.clear()
             await self._has_events.wait()
 
     def turn(self, now_s: Callable[[], float]) -> Iterator[Event]:
         """Events for one turn: at least one, and more while it is not over."""
         until_s = now_s() + TURN_S
-        while self._waiting and not self._is_large(self._waiting[0]):
-            event, on_worked = self._pop()
-            if on_worked is None:
-                yield event
+        while self.has_events:
+            if self._posted:
+                yield self._posted.popleft()
+            elif self._is_large(self._next()):
+                return
             else:
-                began_s = time.thread_time()  # a system call
-                yield event
-                on_worked(time.thread_time() - began_s)
+                waiting = self._pop()
+                if waiting.on_worked is None:
+                    yield waiting.event
+                else:
+                    began_s = time.thread_time()  # a system call
+                    yield waiting.event
+                    waiting.on_worked(time.thread_time() - began_s)
             if now_s() > until_s:
                 return
 
     def take_large(self) -> tuple[Event, Worked | None] | None:
         """The next event if it is a frame to be handled alone; else None."""
-        return self._pop() if self._waiting and self._is_large(self._waiting[0]) else None
+        if self._posted or not self._shares or not self._is_large(self._next()):
+            return None
+        waiting = self._pop()
+        return waiting.event, waiting.on_worked
 
     def _is_large(self, waiting: _Waiting) -> bool:
         return self._alone_bytes is not None and waiting.size_bytes > self._alone_bytes
 
-    def _pop(self) -> tuple[Event, Worked | None]:
-        event, session_id, size_bytes, on_worked = self._waiting.pop(0)
-        if session_id:
-            self._release(session_id, size_bytes)
-        return event, on_worked
+    def _next(self) -> _Waiting:
+        """The event whose session has the turn: the first one that has saved up what its event takes."""
+        shares = self._shares
+        while True:
+            session_id = next(iter(shares))
+            share = shares[session_id]
+            if share.waiting[0].size_bytes <= share.deficit_bytes:
+                return share.waiting[0]
+            if len(shares) == 1:  # nobody else waits for a turn
+                share.deficit_bytes = share.waiting[0].size_bytes
+            else:
+                share.deficit_bytes += QUANTUM_BYTES
+                shares[session_id] = shares.pop(session_id)
 
-    def _release(self, session_id: int, size_bytes: int) -> None:
-        self._size_bytes -= size_bytes
-        left = self._events_by_session[session_id] - 1
-        if left:
-            self._events_by_session[session_id] = left
-            self._bytes_by_session[session_id] -= size_bytes
-        else:
-            del self._events_by_session[session_id], self._bytes_by_session[session_id]
+    def _pop(self) -> _Waiting:
+        """Take what ``_next`` gives."""
+        waiting = self._next()
+        share = self._shares[waiting.session_id]
+        share.waiting.popleft()
+        share.size_bytes -= waiting.size_bytes
+        share.deficit_bytes -= waiting.size_bytes
+        self._size_bytes -= waiting.size_bytes
+        self._count -= 1
+        if not share.waiting:
+            del self._shares[waiting.session_id]
         self._has_space.set()
+        return waiting
 
     def close(self) -> None:
         """Drop what is there and take nothing more; nobody waits any longer."""
         self._is_closed = True
-        self._waiting.clear()
+        self._posted.clear()
+        self._shares.clear()
+        self._count = self._size_bytes = 0
         self._has_events.set()
         self._has_space.set()

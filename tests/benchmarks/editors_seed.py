@@ -155,7 +155,7 @@ def idle_rows(is_quick: bool) -> list[Row]:
 def disturbed_rows(is_quick: bool) -> list[Row]:
     """What people see of those who disturb them, each kind between two runs without."""
     plan = dataclasses.replace(
-        _plan(0.0, 10.0 if is_quick else 20.0, 0), people=60, edits_per_s=1.0, cursors_per_s=1.0, views_per_s=0.2
+        _plan(0.0, 20.0 if is_quick else 60.0, 0), people=60, edits_per_s=1.0, cursors_per_s=1.0, views_per_s=0.2
     )
     calm = [run_once(plan)]
     found: list[Row] = []

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from collabkernel.limits import Limits
-from collabkernel.room.events import FrameReceived, Ticked
-from collabkernel.server.inbox import SESSION_EVENTS, TURN_S, Inbox
+from collabkernel.room.events import FrameReceived, SessionClosed, Ticked
+from collabkernel.server.inbox import QUANTUM_BYTES, SESSION_EVENTS, TURN_S, Inbox
 from tests.bounds import HANG_S
 
 
@@ -60,6 +60,47 @@ def test_a_session_that_floods_waits_for_itself_and_no_other_does() -> None:
         next(inbox.turn(clock(1)))
 
         await flood
+
+    asyncio.run(main())
+
+
+def test_a_keystroke_does_not_wait_for_the_batches_of_others() -> None:
+    async def main() -> None:
+        inbox = Inbox(Limits())
+        batches = [FrameReceived(agent, b"batch") for agent in range(1, 6)]
+        for batch in batches:
+            await inbox.put(batch, 10 * QUANTUM_BYTES)
+        keys = [FrameReceived(9, b"k"), FrameReceived(9, b"l")]
+        for key in keys:
+            await inbox.put(key, 100)
+        inbox.post(Ticked())
+
+        assert list(inbox.turn(clock(0))) == [Ticked(), *keys, *batches]
+        assert not inbox.has_events
+
+    asyncio.run(main())
+
+
+def test_who_sends_much_in_small_frames_has_his_turn_among_the_others() -> None:
+    async def main() -> None:
+        inbox = Inbox(Limits())
+        for n in range(4):
+            await inbox.put(FrameReceived(1, bytes([n])), QUANTUM_BYTES // 2)
+        await inbox.put(FrameReceived(2, b"x"), QUANTUM_BYTES)
+
+        assert [event.session_id for event in inbox.turn(clock(0))] == [1, 1, 2, 1, 1]  # type: ignore[union-attr]  # frames
+
+    asyncio.run(main())
+
+
+def test_that_a_session_closed_is_told_behind_what_it_has_sent() -> None:
+    async def main() -> None:
+        inbox = Inbox(Limits())
+        await inbox.put(FrameReceived(1, b"x"), 1)
+        inbox.post(SessionClosed(1))
+        inbox.post(SessionClosed(2))
+
+        assert list(inbox.turn(clock(0))) == [SessionClosed(2), FrameReceived(1, b"x"), SessionClosed(1)]
 
     asyncio.run(main())
 
