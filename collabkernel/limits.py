@@ -124,6 +124,9 @@ class Limits:
     """What a refused envelope is charged on top: half of it was applied and taken back, and the refusal is stored."""
     resent_ops: int = 5
     """What a resent envelope is charged: the log is asked for it."""
+    in_flight_ops: int = 500
+    """Operations of a room that wait for the log, a commit of 10 or 20 ms; while there are more, what sessions send
+    waits where keystrokes overtake batches: behind them in the log they would wait for all of these."""
     in_flight_bytes: int = 32 << 20
     """Operations of a room that wait for the log; over it sessions are told to send again later."""
     events_per_s: int = 100

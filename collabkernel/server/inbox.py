@@ -52,15 +52,19 @@ class _Share:
 class Inbox:
     """Events, those of each session in the order they came."""
 
-    def __init__(self, limits: Limits, alone_bytes: int | None = None) -> None:
+    def __init__(
+        self, limits: Limits, alone_bytes: int | None = None, is_held: Callable[[], bool] = lambda: False
+    ) -> None:
         """Prepare.
 
         Args:
             limits: The bounds.
             alone_bytes: Frames over this are not part of a turn, but taken by ``take_large``; None: there are none.
+            is_held: Whether what sessions sent stays here for now. When it does not any more, something is posted.
         """
         self._limits = limits
         self._alone_bytes = alone_bytes
+        self._is_held = is_held
         self._posted: deque[Event] = deque()
         self._shares: dict[int, _Share] = {}
         """Of those who have something waiting, in the order of their turns."""
@@ -121,8 +125,8 @@ class Inbox:
 
     @property
     def has_events(self) -> bool:
-        """Whether something waits."""
-        return bool(self._posted or self._shares)
+        """Whether something waits that may be taken now."""
+        return bool(self._posted) or (bool(self._shares) and not self._is_held())
 
     async def wait(self) -> None:
         """Wait until something is there."""
@@ -151,7 +155,7 @@ class Inbox:
 
     def take_large(self) -> tuple[Event, Worked | None] | None:
         """The next event if it is a frame to be handled alone; else None."""
-        if self._posted or not self._shares or not self._is_large(self._next()):
+        if self._posted or not self.has_events or not self._is_large(self._next()):
             return None
         waiting = self._pop()
         return waiting.event, waiting.on_worked

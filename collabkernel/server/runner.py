@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -42,6 +42,7 @@ from collabkernel.room.events import (
     KeepingAnswered,
     LeaveAsked,
     MissingRead,
+    OpsStored,
     SessionBlocked,
     SnapshotSaved,
     StateAsked,
@@ -90,7 +91,11 @@ class Runner:
         self._on_end = on_end
         self._room: LoadedRoom | None = None
         self._made_ms: int | None = None
-        self._inbox = Inbox(limits, kind.thread_bytes)
+        self._asked: deque[int] = deque()
+        """Operations of each envelope that the log has not answered for ..."""
+        self._asked_ops = 0
+        """... and of all."""
+        self._inbox = Inbox(limits, kind.thread_bytes, self._is_full)
         self._transport_by_session: dict[int, Transport] = {}
         self._actor_by_session: dict[int, str] = {}
         self.sessions_by_actor: Counter[str] = Counter()
@@ -137,7 +142,13 @@ class Runner:
 
     def post(self, event: Event) -> None:
         """Take an event at once: answers, timers, and what sessions cannot make many of."""
+        if isinstance(event, OpsStored):
+            self._asked_ops -= sum([self._asked.popleft() for _ in event.outcomes])
         self._inbox.post(event)
+
+    def _is_full(self) -> bool:
+        """Whether so much waits for the log that what sessions send has to wait too; not for a log that is away."""
+        return self._asked_ops >= self._limits.in_flight_ops and not self._outage.is_on
 
     async def put(self, event: FrameReceived, size_bytes: int, on_worked: Worked | None = None) -> None:
         """Take an event of a session, when the inbox has room for it: a busy room is what slows its sessions."""
@@ -258,6 +269,9 @@ class Runner:
             case Send():
                 self._send(effect)
             case Append() | Refuse() | FindEnvelope() | GrantSite():
+                if isinstance(effect, Append):
+                    self._asked += [len(request.ops) for request in effect.requests]
+                    self._asked_ops += sum([len(request.ops) for request in effect.requests])
                 self._log.ask(effect)
             case ReadCatchUp():
                 self._begin(tasks, self._read_catch_up(effect))

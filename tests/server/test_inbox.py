@@ -149,6 +149,27 @@ def test_who_sent_a_frame_is_charged_for_the_work_it_made() -> None:
     asyncio.run(main())
 
 
+def test_what_sessions_sent_is_held_and_what_is_posted_is_not() -> None:
+    async def main() -> None:
+        held = [True]
+        inbox = Inbox(Limits(), alone_bytes=10, is_held=lambda: held[0])
+        frames = [FrameReceived(1, b"x"), FrameReceived(2, b"y" * 20)]
+        for frame in frames:
+            await inbox.put(frame, len(frame.frame))
+        waiting = asyncio.create_task(inbox.wait())
+        assert await is_waiting(waiting)
+        assert (inbox.has_events, inbox.take_large(), list(inbox.turn(clock(0)))) == (False, None, [])
+
+        inbox.post(Ticked())
+        await waiting
+        assert list(inbox.turn(clock(0))) == [Ticked()]
+        held[0] = False
+        assert list(inbox.turn(clock(0))) == frames[:1]
+        assert inbox.take_large() == (frames[1], None)
+
+    asyncio.run(main())
+
+
 def test_nobody_waits_for_a_closed_inbox() -> None:
     async def main() -> None:
         inbox = Inbox(Limits(room_inbox_events=1))
