@@ -1,7 +1,7 @@
 /** Keeps a replica connected: dials, resumes, sends what is pending, and comes back after a loss. */
 
 import { CollabKernelError } from "./errors.ts";
-import { CONNECT_TIMEOUT_MS, RECONNECT_MAX_MS, RECONNECT_MIN_MS } from "./limits.ts";
+import { CONNECT_TIMEOUT_MS, PRESENCE_INTERVAL_MS, RECONNECT_MAX_MS, RECONNECT_MIN_MS } from "./limits.ts";
 import type { Notification, Replica } from "./replica.ts";
 import { decodeServerMessage, encodeClientMessage } from "./wire/codec.ts";
 import type { ClientMessage } from "./wire/messages.ts";
@@ -67,6 +67,8 @@ export class Connection {
   private handlers: ChannelHandlers | undefined;
   private isPumpPlanned = false;
   private presenceJson = "";
+  private isPresenceDue = false;
+  private presenceTimer: ReturnType<typeof setTimeout> | undefined;
   private connectTimer: ReturnType<typeof setTimeout> | undefined;
   private reconnectTimer: ReturnType<typeof setTimeout> | undefined;
   private sendTimer: ReturnType<typeof setTimeout> | undefined;
@@ -95,6 +97,7 @@ export class Connection {
   close(): void {
     this.state = "closed";
     clearTimeout(this.reconnectTimer);
+    clearTimeout(this.presenceTimer);
     this.drop();
     this.notify([]);
   }
@@ -109,10 +112,19 @@ export class Connection {
     });
   }
 
-  /** Show the others this state, also after a reconnect. */
+  /** Show the others this state, also after a reconnect; the newest alone, and no more than a few times a second. */
   setPresence(stateJson: string): void {
     this.presenceJson = stateJson;
-    if (this.state === "live") this.send({ kind: "presence", body: { stateJson } });
+    this.isPresenceDue = true;
+    if (this.presenceTimer === undefined) this.sendPresence();
+  }
+
+  private sendPresence(): void {
+    this.presenceTimer = undefined;
+    if (this.state !== "live" || !this.isPresenceDue) return;
+    this.isPresenceDue = false;
+    this.send({ kind: "presence", body: { stateJson: this.presenceJson } });
+    this.presenceTimer = setTimeout(() => this.sendPresence(), PRESENCE_INTERVAL_MS);
   }
 
   /** Tell the others; lost when nobody is connected. */
@@ -223,7 +235,9 @@ export class Connection {
     this.failuresCount = 0;
     this.provenIndex = this.dialIndex;
     this.provenFailuresCount = 0;
-    if (this.presenceJson !== "") this.send({ kind: "presence", body: { stateJson: this.presenceJson } });
+    clearTimeout(this.presenceTimer);
+    this.isPresenceDue = this.presenceJson !== "";
+    this.sendPresence();
   }
 
   private onBye(code: string, reason: string, retryAfterMs: number): void {

@@ -15,5 +15,7 @@ export const PENDING_ENVELOPES_MAX = 100_000;
 /** Back-off of reconnects, with full jitter. */
 export const RECONNECT_MIN_MS = 100;
 export const RECONNECT_MAX_MS = 10_000;
+/** What a session shows of itself is sent at most this often, the last one wins. */
+export const PRESENCE_INTERVAL_MS = 250;
 /** Waiting for an upgrade and its Welcome. */
 export const CONNECT_TIMEOUT_MS = 10_000;

@@ -105,6 +105,8 @@ export class FakeSession {
   cursor = 0;
   /** Frames wait here when set. */
   held: Uint8Array[] | undefined;
+  /** What was shown of it, in order. */
+  readonly shown: string[] = [];
   private isDropping = false;
   private isClosed = false;
 
@@ -119,6 +121,7 @@ export class FakeSession {
     if (message.kind === "hello") this.onHello(message.body);
     else if (message.kind === "submit") for (const envelope of message.body.envelopes) this.onEnvelope(envelope);
     else if (message.kind === "resync") this.snapshot();
+    else if (message.kind === "presence") this.shown.push(message.body.stateJson);
   }
 
   send(part: Partial<ServerMessage>): void {

@@ -221,6 +221,24 @@ it("reads containers as live values", async () => {
 });
 
 describe("the connection", () => {
+  it("shows the newest state alone, a few times a second, and at once on a new connection", async () => {
+    const { room, dialer } = await join(new FakeServer());
+    for (const n of [1, 2, 3]) room.setPresence({ n });
+    expect(dialer.last?.shown).toEqual(['{"n":1}']);
+    await pause(400);
+    expect(dialer.last?.shown).toEqual(['{"n":1}', '{"n":3}']);
+    await pause(400);
+    expect(dialer.last?.shown).toHaveLength(2);
+
+    room.setPresence({ n: 4 });
+    const before = dialer.last;
+    before?.close("cut");
+    await pause(400);
+    expect(dialer.last).not.toBe(before);
+    expect(dialer.last?.shown).toEqual(['{"n":4}']);
+    room.close();
+  });
+
   it("goes on to the next way when one throws, and comes back to the first", async () => {
     const server = new FakeServer();
     let isFirstBroken = true;
