@@ -35,8 +35,8 @@ from collabkernel import aio
 from collabkernel.server.reader import Reader
 from collabkernel.storage import open_storage
 from collabkernel.wire.room_state import join_parts
-from tests.benchmarks.editors_disturb import KINDS
-from tests.benchmarks.editors_load import LoadResult, Plan
+from tests.benchmarks.editors_seed_disturb import KINDS
+from tests.benchmarks.editors_seed_load import LoadResult, Plan
 from tests.benchmarks.open_cost import SITE, envelopes, letters, store_document
 from tests.benchmarks.report import Row, percentile, row
 from tests.benchmarks.server_process import TOKEN, Server, running_server
@@ -232,7 +232,7 @@ def run_once(plan: Plan, disturber: str = "") -> Run:
             with _disturbed(folder, disturber):
                 load, looked, idle_bytes = _drive(server, folder)
             shown = asyncio.run(_shown(server.url, url))
-        _check(load, folder / "rooms.sqlite", shown)
+        check(load, folder / "rooms.sqlite", shown)
     return Run(load, looked["working"], looked["worked"], idle_bytes, looked["joined"].memory_bytes, clock_s)
 
 
@@ -241,7 +241,7 @@ def _disturbed(folder: Path, kind: str) -> Iterator[None]:
     if not kind:
         yield
         return
-    command = [sys.executable, "-m", "tests.benchmarks.editors_disturb", kind, str(folder / "plan.json")]
+    command = [sys.executable, "-m", "tests.benchmarks.editors_seed_disturb", kind, str(folder / "plan.json")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -256,7 +256,7 @@ def _disturbed(folder: Path, kind: str) -> Iterator[None]:
 
 def _drive(server: Server, folder: Path) -> tuple[LoadResult, dict[str, Looked], int]:
     """Run the load, and look at the server when that says how far it is."""
-    command = [sys.executable, "-m", "tests.benchmarks.editors_load", str(folder / "plan.json")]
+    command = [sys.executable, "-m", "tests.benchmarks.editors_seed_load", str(folder / "plan.json")]
     idle_bytes, looked = server.memory_bytes(), {}
     output = folder / "load.json"
     with output.open("w") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True) as process:
@@ -295,7 +295,12 @@ async def _shown(server_url: str, database_url: str) -> bool:
         return join_parts(encoded(shown, fold)) == join_parts(encoded(fold.state, fold))
 
 
-def _check(load: LoadResult, database: Path, is_shown: bool) -> None:
+def check(load: LoadResult, database: Path, is_shown: bool) -> None:
+    """Whether a run counts.
+
+    Raises:
+        LostError: What must hold of every run does not.
+    """
     with sqlite3.connect(database) as connection:
         stored = {
             (site, counter): seq for site, counter, seq in connection.execute("select site, counter, seq from ops")

@@ -1,7 +1,7 @@
-"""A thousand people and agents in one document, in a process of their own: ``... editors_load PLAN``, a JSON file.
+"""A thousand people and agents in one document, in a process of their own: ``... editors_seed_load PLAN``, a JSON file.
 
 They speak the protocol over real WebSockets and keep no replica, so that what is measured is the server. What they send
-is encoded by hand for the same reason (``editors_frames``). Each session
+is encoded by hand for the same reason (``editors_seed_frames``). Each session
 checks that ``through`` never goes back; one in ``SAMPLED`` reads all that it is sent, and tells when it saw each edit
 and each cursor. Prints a ``LoadResult`` as JSON.
 """
@@ -25,7 +25,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from collabkernel.wire import collab_pb2 as pb
 from collabkernel.wire.codec import encode_client_message
 from collabkernel.wire.messages import Hello, SessionKind
-from tests.benchmarks import editors_frames as frames
+from tests.benchmarks import editors_seed_frames as frames
 
 SAMPLED = 25
 """One session in so many reads what it is sent."""

@@ -1,4 +1,4 @@
-"""Those who disturb a room, in a process of their own: ``... editors_disturb KIND PLAN``, until its input ends.
+"""Those who disturb a room, in a process of their own: ``... editors_seed_disturb KIND PLAN``, until its input ends.
 
 ``stopped`` reads nothing of what it is sent; ``slow`` reads 2 kB a second; ``garbage`` sends frames that are none;
 ``reconnecting`` are 100 who come and go every second; ``flood`` are 50 agents who rewrite 10,000 cells at once, while
@@ -21,8 +21,8 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from collabkernel.wire import collab_pb2 as pb
 from collabkernel.wire.codec import encode_client_message
 from collabkernel.wire.messages import Hello, SessionKind
-from tests.benchmarks import editors_frames as frames
-from tests.benchmarks.editors_load import Plan
+from tests.benchmarks import editors_seed_frames as frames
+from tests.benchmarks.editors_seed_load import Plan
 from tests.benchmarks.load import FRAME_BYTES_MAX, SUBPROTOCOL
 
 SLOW_BYTES_PER_S = 2_000

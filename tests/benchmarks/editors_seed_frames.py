@@ -1,6 +1,6 @@
 """Frames of the protocol written by hand, for a load that must cost less than what it loads.
 
-tests/benchmarks/test_editors_frames.py holds them against the codec.
+tests/benchmarks/test_editors_seed_frames.py holds them against the codec.
 """
 
 from __future__ import annotations
