@@ -41,6 +41,10 @@ VIEWPORT_INTERVAL_MS = 500
 PRESENCE_INTERVAL_MS = 250
 """A client sends what it shows of itself at most this often, the last one wins: a cursor that moves four times a second
 is seen to move, and all of a cursor's way is nobody's."""
+CLUSTER = 10
+"""Sessions in one block whose every move others are told of: more names nobody reads in one paragraph."""
+CONTENTS_KEPT_BYTES = 8 << 20
+"""Contents of blocks that a room keeps as they were encoded: those of a long document that many look at."""
 VIEWPORT_PARTITIONS_KEPT = 8
 """Partitions that a session goes on being sent, those in its viewport included: to scroll back costs nothing."""
 WARM_TEXTS = 500

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from collabkernel.crdt.ids import OpId
-from collabkernel.limits import PRESENCE_INTERVAL_MS
+from collabkernel.limits import CLUSTER, PRESENCE_INTERVAL_MS
 from collabkernel.wire.codec import encode_client_message
 from collabkernel.wire.messages import Presence, PresenceEntry, ServerMessage
 
@@ -19,8 +20,14 @@ class Attendance:
         self.crowds: dict[OpId, int] = {}
         """How many are in a block, where they are more than the server tells of."""
 
-    def take(self, message: ServerMessage, own_site: int) -> set[int]:
-        """Take note of what a message tells; the sites that it tells of."""
+    def take(self, message: ServerMessage, own_site: int, named: Collection[OpId] = ()) -> set[int]:
+        """Take note of what a message tells; the sites that it tells of.
+
+        Args:
+            message: It.
+            own_site: This session's.
+            named: The blocks of the viewport.
+        """
         for entry in message.presence:
             if entry.left:
                 self.by_site.pop(entry.site, None)
@@ -30,12 +37,23 @@ class Attendance:
             known = self.by_site.get(move.site)
             if known is not None:
                 self.by_site[move.site] = replace(known, state_json=move.state_json, block=move.block)
+        gone = self._clear(named, {move.site for move in message.moves}) if message.is_presence_whole else set()
         for cluster in message.clusters:
-            if cluster.count > sum([entry.block == cluster.block for entry in self.by_site.values()]):
+            if cluster.count > CLUSTER:
                 self.crowds[cluster.block] = cluster.count
             else:
                 self.crowds.pop(cluster.block, None)
-        return {*[entry.site for entry in message.presence], *[move.site for move in message.moves]}
+        return gone | {*[entry.site for entry in message.presence], *[move.site for move in message.moves]}
+
+    def _clear(self, named: Collection[OpId], told: Collection[int]) -> set[int]:
+        """Of all who are in these blocks was told; the others are elsewhere, nobody here knows where."""
+        blocks = frozenset(named)
+        gone = {site for site, entry in self.by_site.items() if entry.block in blocks and site not in told}
+        for site in gone:
+            self.by_site[site] = replace(self.by_site[site], block=None)
+        for block in blocks & self.crowds.keys():
+            del self.crowds[block]
+        return gone
 
     def clear(self) -> None:
         """A new connection: nothing is known."""

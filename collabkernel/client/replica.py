@@ -262,8 +262,9 @@ class Replica:
             self._on_ack(ack, now_ms)
         for reject in message.rejects:
             told.extend(self._on_reject(reject, now_ms))
-        if message.presence or message.moves or message.clusters:
-            told.append(PresenceChanged(tuple(sorted(self.attendance.take(message, self.site)))))
+        if message.presence or message.moves or message.clusters or message.is_presence_whole:
+            changed = self.attendance.take(message, self.site, self.sight.named or ())
+            told.append(PresenceChanged(tuple(sorted(changed))))
         told.extend(EventReceived(event) for event in message.events)
         for notice in message.notices:
             if notice.code == RateError.code:

@@ -39,6 +39,11 @@ class Busy:
         """How far apart frames with cursors are."""
         return self._limits.presence_tick_ms * (PRESENCE_STEPS if self.is_on else 1)
 
+    @property
+    def presence_early_ms(self) -> int:
+        """How long before their tick they may go along with something else."""
+        return self._limits.presence_tick_ms // 2
+
     def puts_off(self, session: Session) -> bool:
         """Whether what this session submits has to wait."""
         return self.is_on and session.kind is SessionKind.AGENT

@@ -2,8 +2,9 @@
 
 That somebody came or left is told to all, as an *entry*. What he shows from then on is a *move*: it is told to those
 who have the block in sight that he is in, or was in; without a block it is told to all, and who has no viewport is told
-of all. Whoever gets other blocks in sight is told of everybody there. Of more than ``CLUSTER`` in one block those that
-did something last are told of, and how many there are.
+of all. Whoever gets other blocks in sight is told of everybody who is in sight: who else was there when he last knew is
+not any more. Of more than ``CLUSTER`` in one block those that did something last are told of, and how many there are;
+but that somebody came into a block, or left it, is told of everybody.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Collection, Iterable
 from itertools import islice
 
 from collabkernel.crdt.ids import OpId
+from collabkernel.limits import CLUSTER
 from collabkernel.room.busy import Busy
 from collabkernel.room.effects import Effect, Send
 from collabkernel.room.elsewhere import Elsewhere
@@ -27,8 +29,6 @@ FRAME_BYTES_MIN = 8 << 10
 """But one of 100 cursors, however many sessions there are."""
 ENTRY_BYTES = 64
 """What an entry takes beside its state, about."""
-CLUSTER = 10
-"""Sessions in one block that others are told of: more names than that nobody reads in one paragraph."""
 
 EVERYWHERE, NOWHERE = -1, 0
 """Places that are no partition: that of all moves, for who has no viewport, and that of those without a block."""
@@ -43,6 +43,7 @@ class PresenceBoard:
         "_elsewhere",
         "_fields",
         "_here",
+        "_is_placed",
         "_looks",
         "_missed",
         "_moved",
@@ -64,10 +65,12 @@ class PresenceBoard:
         """By site: the same, encoded when somebody came."""
         self._news: dict[int, PresenceEntry] = {}
         """By site: who came or left."""
-        self._moved: dict[int, dict[int, None]] = {}
-        """By place: sites, the one that waits longest first."""
+        self._moved: dict[int, dict[int, bool]] = {}
+        """By place: sites, the one that waits longest first; and whether they came from another block."""
         self._crowds: dict[OpId, dict[int, None]] = {}
         """By block: sites, the one that did something last comes last."""
+        self._is_placed = False
+        """Somebody was in a block: else nobody's sight is told of."""
         self._thronged: dict[int, dict[OpId, None]] = {}
         """By place: blocks of which is to be told how many are in them."""
         self._missed: dict[int, dict[int, PresenceEntry]] = {}
@@ -106,40 +109,51 @@ class PresenceBoard:
     def _note(self, entry: PresenceEntry) -> None:
         site, known = entry.site, self._here.pop(entry.site, None)
         self._fields.pop(site, None)
-        if known is not None and known.block is not None:
-            self._leave(known.block, site)
+        block, old_block = entry.block, None if known is None else known.block
+        if block is not None and block == old_block:
+            self._crowds[block][site] = self._crowds[block].pop(site)
+        else:
+            self._leave(old_block, site)
+            self._enter(block, site)
         if not entry.left:
             self._here[site] = entry
-            if entry.block is not None:
-                self._enter(entry.block, site)
         if known is None or entry.left or site in self._news or not entry.state_json:
             self._news[site] = entry
+            for moved in self._moved.values():
+                moved.pop(site, None)
             return
-        blocks = [entry.block, known.block] if known.state_json else [entry.block]
-        places = set(map(self._place, blocks))
+        places = {self._place(block), self._place(old_block)} if known.state_json else {self._place(block)}
         for place in (EVERYWHERE, *((NOWHERE,) if NOWHERE in places else places)):
-            self._moved.setdefault(place, {})[site] = None
+            moved = self._moved.setdefault(place, {})
+            moved[site] = moved.get(site, False) or block != old_block
 
-    def _enter(self, block: OpId, site: int) -> None:
+    def _enter(self, block: OpId | None, site: int) -> None:
+        if block is None:
+            return
+        self._is_placed = True
         crowd = self._crowds.setdefault(block, {})
         crowd[site] = None
         if len(crowd) > CLUSTER:
             self._throng(block)
 
-    def _leave(self, block: OpId, site: int) -> None:
+    def _leave(self, block: OpId | None, site: int) -> None:
+        if block is None:
+            return
         crowd = self._crowds[block]
         del crowd[site]
+        if len(crowd) >= CLUSTER:
+            self._throng(block)
+        if len(crowd) == CLUSTER:  # of what some of them did was not told
+            for place in (EVERYWHERE, self._place(block)):
+                self._moved.setdefault(place, {}).update(dict.fromkeys(crowd, True))
         if not crowd:
             del self._crowds[block]
-        elif len(crowd) >= CLUSTER:
-            self._throng(block)
-            if len(crowd) == CLUSTER:  # of some of them was not told
-                for place in (EVERYWHERE, self._place(block)):
-                    self._moved.setdefault(place, {}).update(crowd)
 
     def _throng(self, block: OpId) -> None:
+        """Tell how many are in a block."""
         for place in (EVERYWHERE, self._place(block)):
             self._thronged.setdefault(place, {})[block] = None
+            self._moved.setdefault(place, {})
 
     def _place(self, block: OpId | None) -> int:
         return NOWHERE if block is None else self._viewports.home(block) or NOWHERE
@@ -156,7 +170,7 @@ class PresenceBoard:
     def early_ms(self) -> int | None:
         """From when on to ``send`` beside something else that is sent; None when there is nothing."""
         due_ms = self.due_ms()
-        return None if due_ms is None else due_ms - self._busy.presence_tick_ms // 2
+        return None if due_ms is None else due_ms - self._busy.presence_early_ms
 
     def send(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
         """What changed, one frame for all who are told the same; what is over the tick's size waits."""
@@ -175,11 +189,11 @@ class PresenceBoard:
             if session.is_blocked:
                 self._miss(session, news, moves)
                 continue
-            places, new = _sees(session)
-            key = tuple([place for place in places if place in parts]), new
+            places, in_sight = _sees(session, self._is_placed)
+            key = tuple([place for place in places if place in parts]), in_sight
             ids_by_key.setdefault(key, []).append(session.id)
-        for (places, new), ids in ids_by_key.items():
-            frame = b"".join([first, *[parts[place] for place in places], *[wholes.part(place) for place in new]])
+        for (places, in_sight), ids in ids_by_key.items():
+            frame = b"".join([first, *[parts[place] for place in places], wholes.part(in_sight)])
             if frame:
                 told.append(Send(tuple(ids), frame))
         return told
@@ -202,9 +216,9 @@ class PresenceBoard:
             found = taken[place] = []
             while moved and bytes_max > 0 and watchers[place]:
                 site = next(iter(moved))
-                del moved[site]
+                is_from_elsewhere = moved.pop(site)
                 entry = self._here.get(site)
-                if entry is not None and self._is_told_of(entry):
+                if entry is not None and (is_from_elsewhere or self._is_told_of(entry)):
                     found.append(entry)
                     bytes_max -= len(entry.state_json) + ENTRY_BYTES
             if not moved or not watchers[place]:
@@ -216,16 +230,24 @@ class PresenceBoard:
         crowd = self._crowds[entry.block] if entry.block is not None else {}
         return len(crowd) <= CLUSTER or entry.site in islice(reversed(crowd), CLUSTER)
 
-    def _part(self, place: int, entries: Iterable[PresenceEntry], blocks: Iterable[OpId] | None = None) -> bytes:
-        moves = [PresenceMove(entry.site, entry.state_json, entry.block) for entry in entries]
-        counted = self._thronged.pop(place, ()) if blocks is None else blocks
-        return presence_part((), moves, [PresenceCluster(block, len(self._crowds.get(block, ()))) for block in counted])
+    def _part(self, place: int, entries: Iterable[PresenceEntry]) -> bytes:
+        counted = self._thronged.pop(place, ())
+        return presence_part((), list(map(_move, entries)), self._clusters(counted))
 
-    def whole_part(self, place: int, blocks: Iterable[OpId]) -> bytes:
-        """Everybody who is in these blocks, all of one place that there are."""
+    def whole_part(self, blocks: Iterable[OpId]) -> bytes:
+        """Everybody who is in these blocks, all in somebody's sight that there are."""
         crowds = [(block, self._crowds[block]) for block in blocks]
-        entries = [self._here[site] for _, crowd in crowds for site in islice(reversed(crowd), CLUSTER)]
-        return self._part(place, entries, [block for block, crowd in crowds if len(crowd) > CLUSTER])
+        moves = [
+            _move(entry)
+            for _, crowd in crowds
+            for site in islice(reversed(crowd), CLUSTER)
+            if (entry := self._here[site]).state_json
+        ]
+        clusters = self._clusters([block for block, crowd in crowds if len(crowd) > CLUSTER])
+        return presence_part((), moves, clusters, is_whole=True)
+
+    def _clusters(self, blocks: Iterable[OpId]) -> list[PresenceCluster]:
+        return [PresenceCluster(block, len(self._crowds.get(block, ()))) for block in blocks]
 
     def crowded(self) -> dict[int, list[OpId]]:
         """The blocks that somebody is in, by place."""
@@ -253,20 +275,25 @@ class PresenceBoard:
 
 
 class _Wholes:
-    """Who is in the places that somebody has just got in sight, encoded once a tick."""
+    """Who is in the sight of those who have just got other places there, encoded once for all who have the same."""
 
     def __init__(self, board: PresenceBoard) -> None:
         self._board = board
         self._blocks: dict[int, list[OpId]] | None = None
-        self._parts: dict[int, bytes] = {}
+        self._parts: dict[tuple[int, ...], bytes] = {(): b""}
 
-    def part(self, place: int) -> bytes:
-        """Everybody who is in one place."""
-        if self._blocks is None:
-            self._blocks = self._board.crowded()
-        if place not in self._parts:
-            self._parts[place] = self._board.whole_part(place, self._blocks.get(place, ()))
-        return self._parts[place]
+    def part(self, places: tuple[int, ...]) -> bytes:
+        """Everybody who is in some places; nothing for none."""
+        if places not in self._parts:
+            if self._blocks is None:
+                self._blocks = self._board.crowded()
+            blocks = [block for place in places for block in self._blocks.get(place, ())]
+            self._parts[places] = self._board.whole_part(blocks)
+        return self._parts[places]
+
+
+def _move(entry: PresenceEntry) -> PresenceMove:
+    return PresenceMove(entry.site, entry.state_json, entry.block)
 
 
 def _places(session: Session) -> tuple[int, ...]:
@@ -274,15 +301,16 @@ def _places(session: Session) -> tuple[int, ...]:
     return (EVERYWHERE,) if session.view is None else (NOWHERE, *session.view.in_sight)
 
 
-def _sees(session: Session) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The places that a session has had in sight, and those that it has got since."""
+def _sees(session: Session, is_told_of_all: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The places whose moves a session is told; or those in its sight, if it is to be told of all who are there."""
     view = session.view
     if view is None:
         return (EVERYWHERE,), ()
+    if not is_told_of_all:
+        return (NOWHERE,), ()
     met, view.met = view.met, view.in_sight
-    if met == view.in_sight:
-        return (NOWHERE, *sorted(met)), ()
-    return (NOWHERE, *sorted(met & view.in_sight)), tuple(sorted(view.in_sight - met))
+    in_sight = tuple(sorted(view.in_sight))
+    return ((NOWHERE, *in_sight), ()) if view.in_sight <= met else ((NOWHERE,), in_sight)
 
 
 def _bytes_max(watchers: int) -> int:

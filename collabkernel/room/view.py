@@ -65,6 +65,8 @@ class View:
             self.sees.update(dict.fromkeys(divided[old]))
             if old in self.in_sight:
                 self.in_sight |= {*divided[old]}
+            if old in self.met:
+                self.met |= {*divided[old]}
             if old in self._missed:
                 self._missed.update(divided[old])
 

@@ -23,7 +23,7 @@ from collabkernel.crdt.ids import OpId
 from collabkernel.document.operations import Envelope, Op, StoredEnvelope, made_by
 from collabkernel.document.partitions import Partitions
 from collabkernel.document.room_state import TREE_OPS, RoomState
-from collabkernel.limits import VIEWPORT_PARTITIONS_KEPT
+from collabkernel.limits import CONTENTS_KEPT_BYTES, VIEWPORT_PARTITIONS_KEPT
 from collabkernel.room.effects import Send
 from collabkernel.room.session import Session
 from collabkernel.wire.frames import contents_part, filtered_part, through_op_part, through_part
@@ -54,7 +54,7 @@ class Held(NamedTuple):
 class Viewports:
     """The partitions of a room, and what of them is under way to sessions."""
 
-    __slots__ = ("_blocks", "_encoded", "_held", "_partitions", "_state", "looks")
+    __slots__ = ("_blocks", "_encoded", "_held", "_kept_bytes", "_partitions", "_state", "looks")
 
     def __init__(self, state: RoomState) -> None:
         self._state = state
@@ -65,9 +65,14 @@ class Viewports:
         document asks for the same. What was admitted since follows them as an operation."""
         self._blocks: dict[OpId, bytes] = {}
         """The same of blocks: in a partition few change between two who come into it."""
+        self._kept_bytes = 0
+        """Of these."""
         self._held: deque[Held] = deque()
         self.looks = 0
         """How often somebody has got other blocks in sight."""
+
+    def _forget(self) -> None:
+        self._blocks, self._encoded, self._kept_bytes = {}, {}, 0
 
     def home(self, block: OpId) -> int | None:
         """The partition of a block; None: nobody looks at a part, or it is in none."""
@@ -79,7 +84,7 @@ class Viewports:
         """A flush begins; whether anybody has a viewport. What a flush shows was judged."""
         if not any(session.view is not None for session in sessions):
             self._partitions = None
-            self._blocks, self._encoded = {}, {}
+            self._forget()
             return False
         if self._partitions is None and self._state.blocks is not None:
             self._partitions = Partitions(self._state.blocks)
@@ -186,7 +191,7 @@ class Viewports:
         partitions = self._partitions
         for i, op in enumerate(ops):
             of = None if partitions is None else partitions.of(op)
-            self._blocks.pop(op.target, None)
+            self._kept_bytes -= len(self._blocks.pop(op.target, b""))
             needed = (EVERYBODY,) if of is None else of
             if op.__class__ in TREE_OPS:
                 self._encoded.clear()  # partitions may have got other blocks
@@ -235,6 +240,8 @@ class Viewports:
         found = self._encoded.get(number)
         if found is None:
             found = self._encoded[number] = contents_part(b"".join(self._encode(partitions, number)))
+            if self._kept_bytes > CONTENTS_KEPT_BYTES:
+                self._forget()
         return found
 
     def _encode(self, partitions: Partitions, number: int) -> Iterator[bytes]:
@@ -243,6 +250,7 @@ class Viewports:
             found = blocks.get(block)
             if found is None:
                 found = blocks[block] = encode_contents(document, (block,))
+                self._kept_bytes += len(found)
             yield found
 
     def release(self, answered: int) -> list[tuple[Session, bytes]]:

@@ -10,7 +10,7 @@ batches of fifty agents. What one session sends keeps its order.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
@@ -66,7 +66,7 @@ class Inbox:
         self._alone_bytes = alone_bytes
         self._is_held = is_held
         self._posted: deque[Event] = deque()
-        self._shares: dict[int, _Share] = {}
+        self._shares: OrderedDict[int, _Share] = OrderedDict()
         """Of those who have something waiting, in the order of their turns."""
         self._count = 0
         self._size_bytes = 0
@@ -175,7 +175,7 @@ class Inbox:
                 share.deficit_bytes = share.waiting[0].size_bytes
             else:
                 share.deficit_bytes += QUANTUM_BYTES
-                shares[session_id] = shares.pop(session_id)
+                shares.move_to_end(session_id)
 
     def _pop(self) -> _Waiting:
         """Take what ``_next`` gives."""

@@ -361,19 +361,24 @@ class _PresenceBatches(TypedDict):
     presence: tuple[PresenceEntry, ...]
     moves: tuple[PresenceMove, ...]
     clusters: tuple[PresenceCluster, ...]
+    is_presence_whole: bool
 
 
 def _presence_batches_of(batches: Iterable[pb.PresenceBatch]) -> _PresenceBatches:
     entries: list[PresenceEntry] = []
     moves: list[PresenceMove] = []
     clusters: list[PresenceCluster] = []
+    is_whole = False
     for batch in batches:
-        if not (batch.entries or batch.moves or batch.clusters):
+        if not (batch.entries or batch.moves or batch.clusters or batch.whole):
             raise strict.missing("entries")
+        is_whole = is_whole or batch.whole
         entries.extend(map(_presence_entry_of, batch.entries))
         moves.extend(map(_presence_move_of, batch.moves))
         clusters.extend(map(_presence_cluster_of, batch.clusters))
-    return _PresenceBatches(presence=tuple(entries), moves=tuple(moves), clusters=tuple(clusters))
+    return _PresenceBatches(
+        presence=tuple(entries), moves=tuple(moves), clusters=tuple(clusters), is_presence_whole=is_whole
+    )
 
 
 def _presence_move_of(message: pb.PresenceMove) -> PresenceMove:
@@ -381,8 +386,8 @@ def _presence_move_of(message: pb.PresenceMove) -> PresenceMove:
 
 
 def _presence_cluster_of(message: pb.PresenceCluster) -> PresenceCluster:
-    if not message.count:
-        raise strict.missing("count")
+    if not message.HasField("block"):
+        raise strict.missing("block")
     return PresenceCluster(strict.container_id(message.block.site, message.block.counter), message.count)
 
 

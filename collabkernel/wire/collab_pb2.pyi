@@ -460,14 +460,16 @@ class PresenceCluster(_message.Message):
     def __init__(self, block: _Optional[_Union[OpId, _Mapping]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class PresenceBatch(_message.Message):
-    __slots__ = ("entries", "moves", "clusters")
+    __slots__ = ("entries", "moves", "clusters", "whole")
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     MOVES_FIELD_NUMBER: _ClassVar[int]
     CLUSTERS_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
     entries: _containers.RepeatedCompositeFieldContainer[PresenceEntry]
     moves: _containers.RepeatedCompositeFieldContainer[PresenceMove]
     clusters: _containers.RepeatedCompositeFieldContainer[PresenceCluster]
-    def __init__(self, entries: _Optional[_Iterable[_Union[PresenceEntry, _Mapping]]] = ..., moves: _Optional[_Iterable[_Union[PresenceMove, _Mapping]]] = ..., clusters: _Optional[_Iterable[_Union[PresenceCluster, _Mapping]]] = ...) -> None: ...
+    whole: bool
+    def __init__(self, entries: _Optional[_Iterable[_Union[PresenceEntry, _Mapping]]] = ..., moves: _Optional[_Iterable[_Union[PresenceMove, _Mapping]]] = ..., clusters: _Optional[_Iterable[_Union[PresenceCluster, _Mapping]]] = ..., whole: bool = ...) -> None: ...
 
 class RoomEvent(_message.Message):
     __slots__ = ("site", "actor", "name", "payload_json")

@@ -179,15 +179,17 @@ def presence_part(
     entries: Sequence[PresenceEntry],
     moves: Sequence[PresenceMove] = (),
     clusters: Sequence[PresenceCluster] = (),
+    *,
+    is_whole: bool = False,
 ) -> bytes:
     """Who is here, and what they show; nothing for none."""
     batch = [presence_entry_field(entry) for entry in entries]
-    batch += [field_bytes(2, _presence_move_body(move)) for move in moves]
+    batch += [presence_move_field(move) for move in moves]
     batch += [
         field_bytes(3, field_bytes(1, op_id_bytes(cluster.block)) + field_varint(2, cluster.count))
         for cluster in clusters
     ]
-    return presence_of_fields(batch)
+    return presence_of_fields([*batch, b"\x20\x01"] if is_whole else batch)
 
 
 def presence_of_fields(fields: Sequence[bytes]) -> bytes:
@@ -209,8 +211,11 @@ def presence_entry_field(entry: PresenceEntry) -> bytes:
     return field_bytes(1, message.SerializeToString() + _block_field(8, entry.block))
 
 
-def _presence_move_body(move: PresenceMove) -> bytes:
-    return field_varint(1, move.site) + field_bytes(2, move.state_json.encode()) + _block_field(3, move.block)
+def presence_move_field(move: PresenceMove) -> bytes:
+    """One move of a ``presence_part``."""
+    assert move.state_json, "who shows nothing yet has an entry, and has not moved"
+    body = field_varint(1, move.site) + field_bytes(2, move.state_json.encode()) + _block_field(3, move.block)
+    return field_bytes(2, body)
 
 
 def _block_field(number: int, block: OpId | None) -> bytes:

@@ -176,7 +176,7 @@ class PresenceMove:
 
 @dataclass(frozen=True, slots=True)
 class PresenceCluster:
-    """How many sessions are in one block, where they are more than are told of."""
+    """How many sessions are in one block, where they are, or were, more than are told of."""
 
     block: OpId
     count: int
@@ -234,6 +234,8 @@ class ServerMessage:
     presence: tuple[PresenceEntry, ...] = ()
     moves: tuple[PresenceMove, ...] = ()
     clusters: tuple[PresenceCluster, ...] = ()
+    is_presence_whole: bool = False
+    """Who is in a block of the viewport and is not in ``moves``, is not there any more."""
     events: tuple[RoomEvent, ...] = ()
     notices: tuple[Notice, ...] = ()
     degraded: bool | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -12,8 +13,12 @@ from tornado.websocket import WebSocketHandler
 
 from collabkernel.server.transport import CLOSE_CODE_OTHER, CLOSE_CODES
 
+log = logging.getLogger(__name__)
+
 _REASON_BYTES_MAX = 123
 """A close frame holds 125 bytes, two of them the status (RFC 6455, 5.5)."""
+SHARED_FROM_BYTES = 4 << 10
+"""Larger frames are not copied: a snapshot of 10 MB that waits for 1,000 slow sockets is one."""
 BUFFERS_MAX = 1000
 """Pieces in one system call; Linux takes 1,024."""
 
@@ -41,7 +46,11 @@ class Pushes:
     def _push(self) -> None:
         waiting, self._waiting = self._waiting, []
         for transport in waiting:
-            transport.push()
+            try:
+                transport.push()
+            except Exception:  # the edge of one socket: the others behind it have theirs to send
+                log.exception("A socket is closed that could not be written to")
+                transport.abort()
 
 
 class SocketTransport:
@@ -94,7 +103,8 @@ class SocketTransport:
             self._taken(sum(map(len, frames)), is_told=False)
             return
         buffers = [buffer for frame in frames for buffer in (_frame_header(len(frame)), frame)]
-        rest = buffers if stream.writing() or type(stream) is not IOStream else _rest_of(stream.socket, buffers)
+        is_direct = type(stream) is IOStream and not stream.writing() and hasattr(stream.socket, "sendmsg")
+        rest = _rest_of(stream.socket, buffers) if is_direct else _joined(buffers)
         left_bytes = min(sum(map(len, frames)), sum(map(len, rest)))  # headers are not counted
         self._taken(sum(map(len, frames)) - left_bytes)
         taken: asyncio.Future[None] | None = None
@@ -119,6 +129,12 @@ class SocketTransport:
             self._is_over = False
             if self.on_drained is not None:
                 self.on_drained()
+
+    def abort(self) -> None:
+        """Close without a word."""
+        connection = self._socket.ws_connection
+        if connection is not None and connection.stream is not None:
+            connection.stream.close()
 
     def close(self, code: str, reason: str) -> None:
         """Close after what was sent; a peer that does not answer is cut off by Tornado after five seconds."""
@@ -149,6 +165,19 @@ def _rest_of(to: socket.socket, buffers: list[bytes]) -> list[bytes | memoryview
             return [memoryview(buffer)[sent:], *buffers[at + 1 :]]
         sent -= len(buffer)
     return []
+
+
+def _joined(buffers: list[bytes]) -> list[bytes]:
+    """Small pieces together, for a stream makes a write of each, with TLS a record; large ones are not copied."""
+    joined: list[bytes] = []
+    small: list[bytes] = []
+    for buffer in buffers:
+        if len(buffer) < SHARED_FROM_BYTES:
+            small.append(buffer)
+        else:
+            joined += [b"".join(small), buffer] if small else [buffer]
+            small = []
+    return [*joined, b"".join(small)] if small else joined
 
 
 def _fetch(taken: asyncio.Future[None]) -> None:

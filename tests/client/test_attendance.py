@@ -6,7 +6,7 @@ import pytest
 
 from collabkernel.client.attendance import Attendance, Showing
 from collabkernel.crdt.ids import OpId
-from collabkernel.limits import PRESENCE_INTERVAL_MS
+from collabkernel.limits import CLUSTER, PRESENCE_INTERVAL_MS
 from collabkernel.wire.codec import encode_client_message
 from collabkernel.wire.messages import (
     Presence,
@@ -53,12 +53,25 @@ def test_a_crowd_is_counted_while_there_are_more_than_are_known() -> None:
 
     here.take(ServerMessage(clusters=(PresenceCluster(BLOCK, 12),)), OURS)
     assert here.crowds == {BLOCK: 12}
-    here.take(ServerMessage(clusters=(PresenceCluster(BLOCK, 1),)), OURS)
+    here.take(ServerMessage(clusters=(PresenceCluster(BLOCK, CLUSTER),)), OURS)
     assert here.crowds == {}
 
     here.take(ServerMessage(clusters=(PresenceCluster(BLOCK, 12),)), OURS)
     here.clear()
     assert (here.by_site, here.crowds) == ({}, {})
+
+
+def test_who_is_in_sight_and_is_not_told_of_is_not_there_any_more() -> None:
+    here, elsewhere = Attendance(), OpId(5, 9)
+    here.take(ServerMessage(presence=tuple(map(entry, (1, 2, 3)))), OURS)
+    here.take(ServerMessage(moves=tuple([PresenceMove(n, "{}", BLOCK) for n in (1, 2)])), OURS)
+    here.take(ServerMessage(moves=(PresenceMove(3, "{}", elsewhere),), clusters=(PresenceCluster(BLOCK, 12),)), OURS)
+
+    told = here.take(ServerMessage(moves=(PresenceMove(1, "{}", BLOCK),), is_presence_whole=True), OURS, [BLOCK])
+
+    assert told == {1, 2}
+    assert {site: known.block for site, known in here.by_site.items()} == {1: BLOCK, 2: None, 3: elsewhere}
+    assert here.crowds == {}
 
 
 def test_the_last_of_what_is_shown_is_sent_and_no_more_than_four_times_a_second() -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from collabkernel.client.attendance import Attendance
 from collabkernel.crdt.ids import OpId
 from collabkernel.document.room_state import RoomState
-from collabkernel.limits import Limits
+from collabkernel.limits import CLUSTER, Limits
 from collabkernel.room.busy import Busy
 from collabkernel.room.effects import Send
-from collabkernel.room.events import SessionBlocked, SessionDrained
-from collabkernel.room.presence import CLUSTER, PresenceBoard
+from collabkernel.room.events import SessionBlocked, SessionClosed, SessionDrained
+from collabkernel.room.presence import PresenceBoard
 from collabkernel.room.session import Principal, Session
 from collabkernel.room.viewport import Viewports
 from collabkernel.wire.codec import decode_server_message
-from collabkernel.wire.messages import Presence, Role
+from collabkernel.wire.messages import Presence, Role, Viewport
 from tests.room.book import Book
 
 pytestmark = pytest.mark.core
@@ -107,6 +108,33 @@ def moves(book: Book, reader: int) -> list[tuple[str, OpId | None]]:
     book.driver.take(reader)
     book.tick()
     return [(move.state_json, move.block) for message in book.driver.take(reader) for move in message.moves]
+
+
+class Reader:
+    """A session that looks at blocks, and what it believes of the others by all that it was told."""
+
+    def __init__(self, book: Book, *blocks: OpId) -> None:
+        self.book, self.named = book, blocks
+        self.session = book.join(*blocks)
+        self.attendance = Attendance()
+        self.listen()
+
+    def look(self, *blocks: OpId) -> None:
+        """Scroll."""
+        self.named = blocks
+        self.book.driver.send(self.session, Viewport(blocks))
+
+    def listen(self) -> None:
+        """Take what came."""
+        for message in self.book.driver.take(self.session):
+            self.attendance.take(message, 100 + self.session, self.named)
+
+    def where(self, other: int) -> OpId | None:
+        """Where it believes somebody to be, after the next tick."""
+        self.book.tick()
+        self.book.tick()
+        self.listen()
+        return self.attendance.by_site[100 + other].block
 
 
 def counts(book: Book, reader: int) -> dict[OpId, int]:
@@ -202,3 +230,119 @@ def test_who_was_blocked_is_told_anew_of_what_is_in_sight() -> None:
     book.driver.feed(SessionDrained(reader))
 
     assert moves(book, reader) == [(state, book.blocks[1])]
+
+
+# -- nobody stays where he is not any more
+
+
+def test_who_moved_while_nobody_looked_is_not_where_he_was() -> None:
+    book = Book()
+    mover = book.driver.join("eve")
+    show(book, mover, book.blocks[0])
+    book.tick()
+    reader = Reader(book, book.blocks[300])
+    assert reader.where(mover) == book.blocks[0], "with the Welcome"
+
+    show(book, mover, book.blocks[-1], 1)
+    assert reader.where(mover) == book.blocks[0], "out of sight"
+    reader.look(book.blocks[0], book.blocks[1])
+
+    assert reader.where(mover) is None
+    reader.look(book.blocks[-1])
+    assert reader.where(mover) == book.blocks[-1]
+
+
+def test_who_left_while_a_reader_was_blocked_is_not_there_any_more() -> None:
+    book = Book()
+    reader, mover = Reader(book, book.blocks[0]), book.driver.join("eve")
+    show(book, mover, book.blocks[0])
+    assert reader.where(mover) == book.blocks[0]
+    book.driver.feed(SessionBlocked(reader.session))
+    show(book, mover, book.blocks[-1], 1)
+    book.tick()
+
+    book.driver.feed(SessionDrained(reader.session))
+
+    assert reader.where(mover) is None
+
+
+def test_who_goes_into_a_crowd_is_seen_to_leave() -> None:
+    book = Book()
+    reader, mover = Reader(book, book.blocks[0]), book.driver.join("eve")
+    crowd = [book.driver.join(f"p{n}") for n in range(CLUSTER + 2)]
+    show(book, mover, book.blocks[0])
+    assert reader.where(mover) == book.blocks[0]
+
+    show(book, mover, book.blocks[1], 1)
+    for n, member in enumerate(crowd):
+        show(book, member, book.blocks[1], n)
+
+    assert reader.where(mover) == book.blocks[1]
+    assert reader.attendance.crowds == {book.blocks[1]: CLUSTER + 3}
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_crowd_that_is_gone_at_once_is_none_any_more(closes: bool) -> None:
+    book = Book()
+    reader = Reader(book, book.blocks[0])
+    crowd = [book.driver.join(f"p{n}") for n in range(CLUSTER + 2)]
+    for n, member in enumerate(crowd):
+        show(book, member, book.blocks[1], n)
+    assert reader.where(crowd[0]) == book.blocks[1]
+    assert reader.attendance.crowds == {book.blocks[1]: CLUSTER + 2}
+
+    for member in crowd:
+        if closes:
+            book.driver.feed(SessionClosed(member))
+        else:
+            show(book, member, book.blocks[-1])
+    book.tick()
+    reader.listen()
+
+    assert reader.attendance.crowds == {}
+
+
+def test_that_some_of_a_crowd_left_the_room_is_counted_though_nobody_moves() -> None:
+    book = Book()
+    reader = Reader(book, book.blocks[0])
+    crowd = [book.driver.join(f"p{n}") for n in range(CLUSTER + 5)]
+    for n, member in enumerate(crowd):
+        show(book, member, book.blocks[1], n)
+    reader.where(crowd[0])
+
+    for member in crowd[:2]:
+        book.driver.feed(SessionClosed(member))
+    book.tick()
+    reader.listen()
+
+    assert reader.attendance.crowds == {book.blocks[1]: CLUSTER + 3}
+
+
+def test_of_a_crowd_of_eleven_one_who_moves_is_told_of_alone() -> None:
+    book = Book()
+    reader = book.join(book.blocks[0])
+    crowd = [book.driver.join(f"p{n}") for n in range(CLUSTER + 1)]
+    for n, member in enumerate(crowd):
+        show(book, member, book.blocks[1], n)
+    book.tick()
+
+    state = show(book, crowd[3], book.blocks[1], 99)
+
+    assert moves(book, reader) == [(state, book.blocks[1])]
+
+
+def test_who_is_resumed_in_the_tick_in_which_he_moved_has_an_entry_and_no_move() -> None:
+    board, ann, bob = PresenceBoard(Busy(Limits()), Viewports(RoomState())), session(1), session(2)
+    for _ in range(2):
+        board.show(ann)
+        board.send([bob], 0)
+        ann.presence_json = '{"n":1}'
+    ann.presence_json = '{"n":2}'
+    board.show(ann)
+    board.hide(ann)
+    again = session(1)
+    board.show(again)
+
+    (effect,) = board.send([bob], 200)
+
+    assert entries(effect) == [("a1", "", False)]

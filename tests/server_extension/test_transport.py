@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 import pytest
 from collabkernel_server.transport import Pushes, SocketTransport
@@ -39,11 +40,13 @@ class Socket:
 
 
 @asynccontextmanager
-async def sockets() -> AsyncIterator[tuple[Socket, IOStream, SocketTransport, asyncio.Event]]:
+async def sockets(
+    pushes: Pushes | None = None,
+) -> AsyncIterator[tuple[Socket, IOStream, SocketTransport, asyncio.Event]]:
     near = Socket()
     stream = near.ws_connection.stream  # type: ignore[union-attr]  # it is open
     far = IOStream(near.far)
-    transport = SocketTransport(near, Pushes(), high_bytes=2 << 20, low_bytes=1 << 20)  # type: ignore[arg-type]  # what it uses
+    transport = SocketTransport(near, pushes or Pushes(), high_bytes=2 << 20, low_bytes=1 << 20)  # type: ignore[arg-type]  # what it uses
     drained = asyncio.Event()
     transport.on_drained = drained.set
     try:
@@ -97,6 +100,41 @@ def test_what_is_sent_in_one_turn_of_the_loop_is_one_write() -> None:
             await asyncio.sleep(0)
             assert transport.buffered_bytes == 0
             assert far.recv(1 << 20) == b"\x82\x03one\x82\x7e\x13\x88" + b"x" * 5000 + b"\x82\x05three"
+
+    run(scenario)
+
+
+def test_a_push_that_fails_closes_its_socket_and_keeps_no_other_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        pushes = Pushes()
+        async with sockets(pushes) as (broken, _, first, _), sockets(pushes) as (_, far, second, _):
+            first.on_drained = None
+            stream = broken.ws_connection.stream  # type: ignore[union-attr]  # it is open
+            stream.socket.detach()
+            stream.socket = None  # whatever may break
+            first.send(b"x")
+            second.send(b"y")
+            assert await far.read_bytes(3) == b"\x82\x01y"
+
+    run(scenario)
+    assert "could not be written to" in caplog.text
+
+
+def test_a_stream_that_is_no_plain_socket_gets_small_frames_in_one_write() -> None:
+    class Stream(IOStream):
+        writes: ClassVar[list[int]] = []
+
+        def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
+            self.writes.append(len(data))
+            return super().write(data)
+
+    async def scenario() -> None:
+        async with sockets() as (near, far, transport, _):
+            near.ws_connection.stream.__class__ = Stream  # type: ignore[union-attr]  # such as one of TLS
+            for size in (3, 4, 5000, 5):
+                transport.send(b"x" * size)
+            await far.read_bytes(5 + 6 + 5004 + 7)
+            assert Stream.writes == [5 + 6 + 4, 5000, 7]
 
     run(scenario)
 

@@ -91,6 +91,7 @@ export function serverForm(message: m.ServerMessage): Json {
   if (moves.length > 0) form.moves = moves;
   const clusters = message.presence.flatMap((batch) => batch.clusters.map(inBlock));
   if (clusters.length > 0) form.clusters = clusters;
+  if (message.presence.some(({ whole }) => whole)) form.is_presence_whole = true;
   for (const name of ["rejects", "events", "notices"] as const) {
     if (message[name].length > 0) form[name] = message[name].map(plainForm);
   }

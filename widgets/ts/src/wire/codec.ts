@@ -234,11 +234,11 @@ const presenceMove = new Schema<m.PresenceMove>("PresenceMove", {
   stateJson: [2, string],
   block: [3, containerId, "optional"],
 }, ({ stateJson }) => refuse(!isStrictJson(stateJson, true), "presence is not a JSON object"));
-const presenceCluster = new Schema<m.PresenceCluster>("PresenceCluster", { block: [1, containerId, "required"], count: [2, uint32, "required"] });
+const presenceCluster = new Schema<m.PresenceCluster>("PresenceCluster", { block: [1, containerId, "required"], count: [2, uint32] });
 const presenceBatch = new Schema<m.PresenceBatch>(
   "PresenceBatch",
-  { entries: [1, presenceEntry, "repeated"], moves: [2, presenceMove, "repeated"], clusters: [3, presenceCluster, "repeated"] },
-  ({ entries, moves, clusters }) => refuse(entries.length + moves.length + clusters.length === 0, "PresenceBatch has no entry"),
+  { entries: [1, presenceEntry, "repeated"], moves: [2, presenceMove, "repeated"], clusters: [3, presenceCluster, "repeated"], whole: [4, bool] },
+  ({ entries, moves, clusters, whole }) => refuse(entries.length + moves.length + clusters.length === 0 && !whole, "PresenceBatch has no entry"),
 );
 const notice = new Schema<m.Notice>("Notice", { code: [1, string, "required"], reason: [2, string], retryAfterMs: [3, uint32] });
 const roomEvent = new Schema<m.RoomEvent>("RoomEvent", {

@@ -237,7 +237,7 @@ export interface PresenceMove {
   readonly stateJson: string;
   readonly block?: OpId;
 }
-/** How many sessions are in one block, where they are more than are told of. */
+/** How many sessions are in one block, where they are, or were, more than are told of. */
 export interface PresenceCluster {
   readonly block: OpId;
   readonly count: number;
@@ -246,6 +246,8 @@ export interface PresenceBatch {
   readonly entries: readonly PresenceEntry[];
   readonly moves: readonly PresenceMove[];
   readonly clusters: readonly PresenceCluster[];
+  /** Who is in a block of the viewport and is not told of here, is not there any more. */
+  readonly whole: boolean;
 }
 export interface RoomEvent {
   readonly site: number;
