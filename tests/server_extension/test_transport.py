@@ -13,6 +13,8 @@ import pytest
 from collabkernel_server.transport import Pushes, SocketTransport
 from tornado.iostream import IOStream
 
+from tests.bounds import HANG_S
+
 MEGABYTE = b"x" * (1 << 20)
 
 
@@ -108,13 +110,12 @@ def test_a_push_that_fails_closes_its_socket_and_keeps_no_other_waiting(caplog: 
     async def scenario() -> None:
         pushes = Pushes()
         async with sockets(pushes) as (broken, _, first, _), sockets(pushes) as (_, far, second, _):
-            first.on_drained = None
-            stream = broken.ws_connection.stream  # type: ignore[union-attr]  # it is open
-            stream.socket.detach()
-            stream.socket = None  # whatever may break
+            first._is_over, first.on_drained = True, lambda: 1 // 0  # whatever may break
             first.send(b"x")
             second.send(b"y")
-            assert await far.read_bytes(3) == b"\x82\x01y"
+            assert await asyncio.wait_for(far.read_bytes(3), HANG_S) == b"\x82\x01y"
+            assert broken.ws_connection is not None
+            assert broken.ws_connection.stream.closed()
 
     run(scenario)
     assert "could not be written to" in caplog.text
