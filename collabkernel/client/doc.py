@@ -170,6 +170,13 @@ class Doc:
         """The threads on its blocks and on their texts."""
         return Comments(self._context, self.name)
 
+    @property
+    def crowds(self) -> dict[str, int]:
+        """How many sessions are in a block, by its name, where they are more than ten: of some it is not told here."""
+        with self._context.lock:
+            crowds = self._context.replica.attendance.crowds
+            return {block_name(id): count for id, count in crowds.items() if root_of(self._blocks, id) == self._root}
+
     # -- what of it is loaded
 
     def show(self, *blocks: Block | Iterable[Block], around: int = 0, timeout_s: float = SHOW_TIMEOUT_S) -> Any:

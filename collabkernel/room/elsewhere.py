@@ -66,10 +66,6 @@ class Elsewhere:
                 news.append(entry)
         return news
 
-    def guests(self) -> list[PresenceEntry]:
-        """Who is at other servers."""
-        return [entry for entry, _, _ in self._guests.values()]
-
     def due_ms(self) -> int | None:
         """When to ``tell`` and ``forget`` even if nothing happens; None when nobody is here."""
         return self._renew_at_ms if self._own else None

@@ -6,7 +6,7 @@ import pytest
 
 from collabkernel.client.doc import Doc
 from collabkernel.errors import DetachedError, InvalidValueError, ReadOnlyError
-from collabkernel.wire.messages import Role
+from collabkernel.wire.messages import PresenceCluster, Role, ServerMessage
 from tests.client.log_world import World
 
 pytestmark = pytest.mark.core
@@ -39,6 +39,20 @@ def test_blocks_are_added_found_and_read_in_order():
     assert bob.text == "first\none\nbetween\ntwo"
     with pytest.raises(InvalidValueError):
         ann.insert("nowhere")
+
+
+def test_crowds_are_told_by_the_names_of_blocks():
+    world, (ann, bob) = open_docs()
+    (one,) = ann.append("one")
+    other = world.rooms[0].doc("other").append("two")[0]
+    world.settle()
+    room = world.rooms[1]
+    clusters = (PresenceCluster(one._id, 12), PresenceCluster(other._id, 30))
+
+    room.receive_message(ServerMessage(clusters=clusters))
+
+    assert bob.crowds == {one.id: 12}
+    assert room.doc("other").crowds == {other.id: 30}
 
 
 def test_a_short_name_does_where_one_block_has_it():
