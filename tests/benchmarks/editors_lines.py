@@ -74,12 +74,9 @@ class Lines:
         self._line_by_fd: dict[int, _Line] = {}
         self._line_by_number: dict[int, _Line] = {}
         self._waste = bytearray(READ_BYTES)
-        self.on_open: Callable[[int], None] = lambda _: None
-
-    @property
-    def ended(self) -> int:
+        self.ended = 0
         """Lines that the server has closed."""
-        return sum(line.closed is not None for line in self._line_by_number.values())
+        self.on_open: Callable[[int], None] = lambda _: None
 
     def bytes_of(self, number: int) -> int:
         """What a client was sent so far."""
@@ -194,7 +191,7 @@ class Lines:
                 length, start = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
             end = start + length
             if end > size:
-                if length >= LARGE_BYTES:
+                if length >= LARGE_BYTES and size - start >= HEAD_BYTES:
                     line.head, line.large_bytes, line.left_bytes = data[start : start + HEAD_BYTES], length, end - size
                     return b""
                 break
@@ -229,6 +226,7 @@ class Lines:
         if not line.is_open:
             raise LineError(f"client {line.number} was left before the upgrade")
         line.closed, line.is_open = code, False
+        self.ended += 1
         self._epoll.unregister(line.socket)
         del self._line_by_fd[line.socket.fileno()]
         line.socket.close()

@@ -214,8 +214,12 @@ def _notebook_update(sources: list[str]) -> bytes:
 
 
 def _join_rows(results: list[LoadResult], put: Put) -> list[Row]:
+    came = [each for each in results if each["join_ms"]]
+    if not came:
+        return [put("joined", [0.0], "%")]
     return [
-        *[put(f"joined_p{p}", [percentile(each["join_ms"], p) for each in results], "ms") for p in (50, 95, 100)],
+        *[put(f"joined_p{p}", [percentile(each["join_ms"], p) for each in came], "ms") for p in (50, 95, 100)],
+        put("joined", [len(each["join_ms"]) / JOINING * 100 for each in results], "%"),
         put("cpu", [each["cpu_s"] for each in results], "s"),
         put("generator_cpu", [each["generator_cpu_s"] for each in results], "s"),
         put("memory_above_idle", [each["memory_bytes"] / 2**20 for each in results], "MiB"),

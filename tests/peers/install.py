@@ -41,7 +41,7 @@ BESIDE_US = {"extensions", "upstream-tests"}
 NPM: dict[str, dict[str, str]] = {
     "node": {"yjs": "13.6.27", "y-websocket": "1.5.4", "ws": "8.18.3"},
     "automerge": {"@automerge/automerge": "3.5.0"},
-    "hocuspocus": {"@hocuspocus/server": "4.7.0", "@hocuspocus/extension-sqlite": "4.7.0", "yjs": "13.6.27"},
+    "hocuspocus": {"@hocuspocus/server": "4.7.0", "@hocuspocus/extension-database": "4.7.0", "yjs": "13.6.27"},
     "y-websocket": {"y-websocket": "2.1.0", "y-leveldb": "0.1.2", "ws": "6.2.3", "yjs": "13.6.27"},
     "tldraw": {"@tldraw/sync-core": "5.4.2", "@tldraw/tlschema": "5.4.2", "ws": "8.18.3"},
     # The dev server runs on Bun alone.
@@ -134,8 +134,6 @@ def _once(folder: Path, wanted: list[str], what: str, say: Say) -> Iterator[bool
 
 def _run(command: list[str], cwd: Path | None = None) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    # Addons that npm compiles are for the Node that will load them; the machine may have the headers of another.
-    environment["npm_config_nodedir"] = str(node_binary().parents[1])
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise PeerError(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
