@@ -27,7 +27,7 @@ OUTDATED_MS = 30_000
 """What was not renewed for so long is not told to newcomers."""
 GONE_MAX = 1_000
 """Clients that left whose clocks are remembered."""
-TICK_BYTES = 8 << 20
+TICK_BYTES = 32 << 20
 """What a tick may send to all sessions together."""
 FRAME_BYTES_MIN = 8 << 10
 """But this much, however many sessions there are."""

@@ -74,6 +74,8 @@ class Lines:
         self._line_by_fd: dict[int, _Line] = {}
         self._line_by_number: dict[int, _Line] = {}
         self._waste = bytearray(READ_BYTES)
+        self.stood_still_s = 0.0
+        """The longest time in which this process did nothing at all: the machine, or somebody, had stopped it."""
         self.ended = 0
         """Lines that the server has closed."""
         self.on_open: Callable[[int], None] = lambda _: None
@@ -111,8 +113,11 @@ class Lines:
         """
         waiting: Iterator[tuple[float, Callable[[], None]]] = iter(due)
         following = next(waiting, None)
+        before_s = time.perf_counter()
         while True:
             now_s = time.perf_counter()
+            self.stood_still_s = max(self.stood_still_s, now_s - before_s)
+            before_s = now_s
             while following is not None and following[0] <= now_s:
                 following[1]()
                 following = next(waiting, None)

@@ -23,7 +23,10 @@ from tests.benchmarks.editors_tally import TICKS_PER_S, Tally
 from tests.benchmarks.jupyterlab_load import Meter
 
 JOINS_AT_ONCE = 25
-WARM_UP_S = 1.0
+WARM_UP_S = 3.0
+"""In it everybody types, or moves his cursor, once: what somebody's first word costs is no part of the rest."""
+SETTLE_S = 1.0
+"""What the joins brought about is answered by then."""
 QUIET_S = 10.0
 """When all was sent and nothing came for so long, nothing more will: what is missing is missing."""
 CHECK_S = 0.25
@@ -79,6 +82,8 @@ class LoadResult(TypedDict):
     """From connecting to the last byte of the document, of those that came at once."""
     lines_ended: int
     """Clients that the server has sent away."""
+    stood_still_s: float
+    """The longest time in which the clients did nothing at all: more than a moment voids the run."""
     acked: list[int]
     shown: list[int]
     """Where writes are counted: those that somebody but their author was shown; after a crash, all that are there."""
@@ -132,6 +137,7 @@ class Load:
             memory_bytes=meter.most_bytes - meter.idle_bytes,
             join_ms=[ms for ms in self._join_ms[WATCHER + 1 :] if ms],
             lines_ended=self.lines.ended,
+            stood_still_s=self.lines.stood_still_s,
             acked=sorted(self.acked),
             shown=sorted(self._shown()),
         )
@@ -146,16 +152,16 @@ class Load:
     # ------------------------------------------------------------ what they do
 
     def _edits(self, begin: Callable[[], None]) -> bool:
-        """A second to warm up, then what counts, then until all was seen or nothing comes any more."""
+        """Everybody once to warm up, then what counts, then until all was seen or nothing comes any more."""
         if not self._join_by_and_by():
             return False
         self._doing = "warming up"
-        warm = self._plan_of(0, WARM_UP_S)
+        warm = self._plan_of(0, self.plan.clients, WARM_UP_S)
         self._end = len(warm)
         if not self.lines.run(self._until_s, self._is_quiet, warm):
             return False
         self._doing, self._first = "editing", self._end
-        due = self._plan_of(self._first, self.plan.duration_s)
+        due = self._plan_of(self._first, round(self.plan.rate * self.plan.duration_s), self.plan.duration_s)
         self._end += len(due)
         begin()
         return self.lines.run(self._until_s, self._is_quiet, due)
@@ -182,9 +188,9 @@ class Load:
         if not self._join_by_and_by():
             return False
         self._doing = "writing"
-        self.lines.run(time.perf_counter() + WARM_UP_S, lambda: False)  # what joins brought about is answered
+        self.lines.run(time.perf_counter() + SETTLE_S, lambda: False)
         begin()
-        due = self._plan_of(0, self.plan.duration_s)
+        due = self._plan_of(0, round(self.plan.rate * self.plan.duration_s), self.plan.duration_s)
         self._end = len(due)
         is_done = self.lines.run(self._until_s, self._is_acked, due)
         os.killpg(self.plan.server_pid, signal.SIGKILL)
@@ -225,10 +231,9 @@ class Load:
         self._connecting_s[client] = time.perf_counter()
         self.lines.connect(client)
 
-    def _plan_of(self, first: int, duration_s: float) -> list[tuple[float, Callable[[], None]]]:
-        """Edits of all clients in turn, each somewhere in its share of the time."""
-        start_s, pause_s = time.perf_counter(), 1 / self.plan.rate
-        count = round(self.plan.rate * duration_s)
+    def _plan_of(self, first: int, count: int, duration_s: float) -> list[tuple[float, Callable[[], None]]]:
+        """So many edits of all clients in turn, each somewhere in its share of the time."""
+        start_s, pause_s = time.perf_counter(), duration_s / count
         order = list(range(self.plan.clients))
         self._rng.shuffle(order)
 
