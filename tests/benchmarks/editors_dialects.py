@@ -1,7 +1,7 @@
 """How a client of each system says the same: I am here, I type this, my cursor is there; and what it is answered.
 
-An edit of the Yjs systems is an insert of a mark behind the client's own last one. tldraw's rooms hold records: there an
-edit puts a record that has the mark in it, the smallest that its schema knows.
+An edit of the Yjs systems is an insert of a mark behind the client's own last one. tldraw's rooms hold records: there
+an edit puts a record that has the mark in it, the smallest that its schema knows.
 """
 
 from __future__ import annotations
@@ -157,7 +157,8 @@ class LiveblocksDialect(YDialect):
         return self.large(self._append(client, clock, text))[0]
 
     def cursor(self, client: int, number: int) -> bytes:
-        """Move one's cursor."""
+        """Move one's cursor; the server knows whose it is."""
+        del client
         return _json([{"type": 100, "data": {"cursor": {"x": number, "y": mark(number)}}}])
 
     def large(self, update: bytes) -> list[bytes]:
@@ -250,7 +251,8 @@ def dialect(system: str, clients: int, schema: Any = None) -> YDialect:
     """What clients of a system speak."""
     if system == TLDRAW:
         return TldrawDialect(clients, schema)
-    return {OURS: OurDialect, HOCUSPOCUS: HocuspocusDialect, LIVEBLOCKS: LiveblocksDialect}.get(system, YDialect)(clients)
+    own = {OURS: OurDialect, HOCUSPOCUS: HocuspocusDialect, LIVEBLOCKS: LiveblocksDialect}
+    return own.get(system, YDialect)(clients)
 
 
 def _json(value: Any) -> bytes:

@@ -117,7 +117,8 @@ class Load:
     def run(self) -> LoadResult:
         """Join, measure, leave; all of it within the plan's bound."""
         meter = Meter(self.plan.server_pid)
-        parts = {"yjs": self._edits, "presence": self._edits, "join": self._joins, "write": self._write, "read": self._read}
+        parts = {"yjs": self._edits, "presence": self._edits, "join": self._joins}
+        parts |= {"write": self._write, "read": self._read}
         used = [_used(meter)]
         try:
             is_done = parts[self.plan.part](lambda: used.append(_used(meter)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -64,6 +65,11 @@ class Case:
     rate: float = 0.0
     systems: tuple[str, ...] = SYSTEMS
 
+    @property
+    def load(self) -> float:
+        """Deliveries a second."""
+        return self.clients * self.rate
+
 
 CASES = (
     *[Case(f"yjs/{clients}x{rate}", "yjs", clients, rate) for clients, rate in EDITORS],
@@ -78,11 +84,14 @@ def part_rows(part: str, console: Console, *, is_quick: bool, only: str = "") ->
     cases = [case for case in CASES if case.part == part]
     runs = 1 if is_quick else RUNS
     found: list[Row] = []
+    too_much: dict[str, float] = {}
+    """By system, the load that it did not come through: it is not asked for more."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=sum(len(case.systems) for case in cases) * runs)
         for case in cases:
             systems = [system for system in case.systems if only in f"{case.name}/{system}"]
+            systems = [system for system in systems if case.load < too_much.get(system, math.inf)]
             results: dict[str, list[LoadResult]] = {system: [] for system in systems}
             for run in range(runs):
                 turn = run % max(1, len(systems))
@@ -93,7 +102,9 @@ def part_rows(part: str, console: Console, *, is_quick: bool, only: str = "") ->
                         results[system] += _measured(case, system, is_quick, console)
                     progress.advance(task)
             for system, each in results.items():
-                found += _rows_of(case, system, each)
+                found += rows_of_case(case, system, each)
+                if any(result["unfinished"] for result in each):
+                    too_much[system] = min(case.load, too_much.get(system, math.inf))
     return found
 
 
@@ -131,7 +142,8 @@ def _measure(case: Case, system: str, is_quick: bool) -> LoadResult:
 def _plan(server: PeerServer, case: Case, url: str, *, part: str, duration_s: float = 0.0) -> Plan:
     schema = server.request("GET", "schema").json if server.kind == TLDRAW else None
     headers, pid = persons_headers("ann"), server.process.pid
-    return Plan(server.kind, part, url, headers, pid, case.clients, case.rate, duration_s, schema=schema, bound_s=BOUND_S)
+    what = case.clients, case.rate, duration_s
+    return Plan(server.kind, part, url, headers, pid, *what, schema=schema, bound_s=BOUND_S)
 
 
 def _loaded(plan: Plan, server: PeerServer) -> LoadResult:
@@ -153,7 +165,7 @@ def _loaded(plan: Plan, server: PeerServer) -> LoadResult:
     return result
 
 
-def _rows_of(case: Case, system: str, results: list[LoadResult]) -> list[Row]:
+def rows_of_case(case: Case, system: str, results: list[LoadResult]) -> list[Row]:
     """The figures of the runs, or how far the one came that did not finish."""
 
     def put(name: str, values: Sequence[float], unit: str) -> Row:

@@ -1,2 +1,5 @@
 """Plots."""
-def write(rows): pass
+
+
+def write(rows):
+    pass

@@ -147,7 +147,8 @@ class Tally:
 
 def _first(notes: Sequence[array[int]]) -> array[int]:
     """By reader, when the first of several frames came."""
-    return array("i", [min([tick for tick in ticks if tick != NEVER], default=NEVER) for ticks in zip(*notes)])
+    by_reader = zip(*notes, strict=True)
+    return array("i", [min([tick for tick in ticks if tick != NEVER], default=NEVER) for ticks in by_reader])
 
 
 def _percentiles(late: Counter[int], total: int) -> list[float]:

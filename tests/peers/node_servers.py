@@ -1,4 +1,4 @@
-"""The peers that run on Node or Bun: how each is started over a folder, as its users would run it to keep what it has."""
+"""The peers that run on Node or Bun: how each is started over a folder, so that it keeps there what it has."""
 
 from __future__ import annotations
 
