@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.benchmarks.editors_dialects import dialect
-from tests.benchmarks.editors_load import LoadResult, Plan
+from tests.benchmarks.editors_peers_load import LoadResult, Plan
 from tests.benchmarks.report import Row, percentile, row
 from tests.benchmarks.server_process import LIFTED
 from tests.peers.install import PeerError
@@ -147,7 +147,7 @@ def _plan(server: PeerServer, case: Case, url: str, *, part: str, duration_s: fl
 
 
 def _loaded(plan: Plan, server: PeerServer) -> LoadResult:
-    command = [sys.executable, "-m", "tests.benchmarks.editors_load"]
+    command = [sys.executable, "-m", "tests.benchmarks.editors_peers_load"]
     try:
         done = subprocess.run(
             command,

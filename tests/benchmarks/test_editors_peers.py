@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.benchmarks import editors, editors_peers
-from tests.benchmarks.editors_load import LoadResult
 from tests.benchmarks.editors_peers import CASES, Case
+from tests.benchmarks.editors_peers_load import LoadResult
 from tests.peers.node_servers import HOCUSPOCUS, Y_WEBSOCKET
 from tests.peers.servers import OURS
 

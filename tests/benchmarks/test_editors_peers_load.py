@@ -9,8 +9,8 @@ from threading import Thread
 import pytest
 from websockets.sync.server import Server, ServerConnection, serve
 
-from tests.benchmarks import editors_load
-from tests.benchmarks.editors_load import Load, Plan
+from tests.benchmarks import editors_peers_load
+from tests.benchmarks.editors_peers_load import Load, Plan
 from tests.peers import y_protocol as y
 from tests.peers.node_servers import Y_WEBSOCKET
 
@@ -47,7 +47,7 @@ def _plan(server: Server, part: str, **more: object) -> Plan:
 
 @pytest.mark.parametrize("part", ["yjs", "presence"])
 def test_every_edit_reaches_all_but_its_author(relay: Server, monkeypatch: pytest.MonkeyPatch, part: str):
-    monkeypatch.setattr(editors_load, "WARM_UP_S", 0.1)
+    monkeypatch.setattr(editors_peers_load, "WARM_UP_S", 0.1)
 
     result = Load(_plan(relay, part, rate=50.0, duration_s=0.2)).run()
 

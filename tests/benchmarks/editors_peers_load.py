@@ -23,8 +23,8 @@ from tests.benchmarks.editors_tally import TICKS_PER_S, Tally
 from tests.benchmarks.jupyterlab_load import Meter
 
 JOINS_AT_ONCE = 25
-WARM_UP_S = 3.0
-"""In it everybody types, or moves his cursor, once: what somebody's first word costs is no part of the rest."""
+WARM_UP_S = 2.0
+"""At the rate of the rest: all first words at once would be a larger load than what is measured."""
 SETTLE_S = 1.0
 """What the joins brought about is answered by then."""
 QUIET_S = 10.0
@@ -153,11 +153,11 @@ class Load:
     # ------------------------------------------------------------ what they do
 
     def _edits(self, begin: Callable[[], None]) -> bool:
-        """Everybody once to warm up, then what counts, then until all was seen or nothing comes any more."""
+        """A little to warm up, then what counts, then until all was seen or nothing comes any more."""
         if not self._join_by_and_by():
             return False
         self._doing = "warming up"
-        warm = self._plan_of(0, self.plan.clients, WARM_UP_S)
+        warm = self._plan_of(0, round(self.plan.rate * WARM_UP_S), WARM_UP_S)
         self._end = len(warm)
         if not self.lines.run(self._until_s, self._is_quiet, warm):
             return False
