@@ -11,7 +11,14 @@ import click
 from tests.benchmarks import report
 
 # Name to whether it is among the quick ones that run when no name is given.
-BENCHMARKS = {"live_rooms": True, "documents": True, "jupyterlab": False, "servers": False, "compaction": False}
+BENCHMARKS = {
+    "live_rooms": True,
+    "documents": True,
+    "jupyterlab": False,
+    "servers": False,
+    "compaction": False,
+    "editors": False,
+}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

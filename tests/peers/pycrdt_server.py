@@ -4,10 +4,11 @@ Rooms live in memory; with a second argument, a path, each keeps its updates in 
 """
 
 import asyncio
+import contextlib
 import sys
 
 import uvicorn
-from pycrdt.store import SQLiteYStore
+from pycrdt.store import SQLiteYStore, YDocNotFound
 from pycrdt.websocket import ASGIServer, WebsocketServer, YRoom
 
 
@@ -19,10 +20,19 @@ class StoredRooms(WebsocketServer):
         self._store_class = type("Store", (SQLiteYStore,), {"db_path": path})
 
     async def get_room(self, name: str) -> YRoom:
-        if name not in self.rooms:
-            self.rooms[name] = YRoom(ready=True, ystore=self._store_class(name), log=self.log)
-        await self.start_room(self.rooms[name])
-        return self.rooms[name]
+        room = self.rooms.get(name)
+        if room is None:
+            store = self._store_class(name)
+            room = self.rooms[name] = YRoom(ready=False, ystore=store, log=self.log)
+            await self.start_room(room)
+            await store.started.wait()
+            with contextlib.suppress(YDocNotFound):
+                await store.apply_updates(room.ydoc)
+            # From here on it answers, and what comes is stored.
+            room.ready = True
+        else:
+            await self.start_room(room)
+        return room
 
 
 async def main() -> None:

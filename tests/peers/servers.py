@@ -6,6 +6,7 @@ stands for a login; one whose name begins with ``reader`` may read contents and 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -22,7 +23,8 @@ from typing import Any, NamedTuple
 
 from tests.bounds import HANG_S, stop_s_max
 from tests.jupyter_command import jupyter_command
-from tests.peers import install
+from tests.peers import install, node_servers
+from tests.peers.node_servers import LIVEBLOCKS, NODE_KINDS
 from tests.ports import free_port
 
 OURS = "collabkernel"
@@ -32,7 +34,7 @@ YDOC, DOCUMENTS, PYCRDT, PYCRDT_STORED = (
     "pycrdt-websocket 0.16.5",
     "pycrdt-websocket 0.16.5 with its SQLite store",
 )
-KINDS = (OURS, YDOC, DOCUMENTS, PYCRDT, PYCRDT_STORED)
+KINDS = (OURS, YDOC, DOCUMENTS, PYCRDT, PYCRDT_STORED, *NODE_KINDS)
 GLOBAL_AWARENESS = "JupyterLab:globalAwareness"
 
 POLL_S = 0.05
@@ -103,18 +105,28 @@ class PeerServer:
     def _start(self) -> subprocess.Popen[bytes]:
         command, environment, nothing = self._command(), self._environment(), subprocess.DEVNULL
         with self.log_path.open("ab") as log:
-            process = subprocess.Popen(command, cwd=self.folder, env=environment, stdin=nothing, stdout=log, stderr=log)
+            # A group of its own, so that a kill leaves none of its children.
+            process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=environment,
+                stdin=nothing,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         started_s = time.monotonic()
         while not self._is_up():
             if process.poll() is not None or time.monotonic() > started_s + HANG_S:
-                process.kill()
-                process.wait()
+                _kill(process)
                 raise AssertionError(f"{self.kind} did not start:\n{self.log[-3000:]}")
             time.sleep(POLL_S)
         self.stop_s_max = stop_s_max(time.monotonic() - started_s)
         return process
 
     def _command(self) -> list[str]:
+        if self.kind in NODE_KINDS:
+            return node_servers.start(self.kind, self.folder, self.port).command
         if self.kind in (PYCRDT, PYCRDT_STORED):
             python = install.python_of("pycrdt-websocket")
             store = [str(self.folder / "ystore.db")] if self.kind == PYCRDT_STORED else []
@@ -134,6 +146,8 @@ class PeerServer:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(names)}
         if self.kind != OURS:
             kept.pop("PYTHONPATH", None)
+        if self.kind in NODE_KINDS:
+            kept |= node_servers.start(self.kind, self.folder, self.port).environment
         home = str(self.folder / "home")
         folders = {f"JUPYTER_{name}_DIR": home for name in ("DATA", "CONFIG", "RUNTIME")}
         return kept | folders | {"HOME": home, "JUPYTER_NO_CONFIG": "1"}
@@ -142,9 +156,14 @@ class PeerServer:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 pass
-            return "pycrdt" in self.kind or self.request("GET", "api").status == 200
+            return not self.is_jupyter or self.request("GET", "api").status == 200
         except OSError:
             return False
+
+    @property
+    def is_jupyter(self) -> bool:
+        """Whether it knows files; the others take any name for a room."""
+        return self.kind in _EXTENSIONS
 
     @property
     def log(self) -> str:
@@ -154,9 +173,8 @@ class PeerServer:
     # ------------------------------------------------------------ its end
 
     def kill(self) -> None:
-        """SIGKILL."""
-        self.process.kill()
-        self.process.wait()
+        """SIGKILL, to its children too."""
+        _kill(self.process)
 
     def restart(self) -> None:
         """Start again in place after a kill."""
@@ -195,9 +213,9 @@ class PeerServer:
                 return Answer(error.code, error.read())
 
     def room_of(self, path: str, *, type: str = "file", person: str = "ann") -> str:
-        """The room of a file, as the front end asks for it; pycrdt-websocket knows no files and takes any name."""
+        """The room of a file, as the front end asks for it; who knows no files takes any name."""
         form = "json" if type == "notebook" else "text"
-        if "pycrdt" in self.kind:
+        if not self.is_jupyter:
             return path
         if self.kind == DOCUMENTS:
             answer = self.request("POST", f"api/fileid/index?path={urllib.parse.quote(path)}", person=person)
@@ -212,7 +230,9 @@ class PeerServer:
     def socket_url(self, room: str) -> str:
         """Where the WebSocket of a room is."""
         base = self.url.replace("http", "ws", 1)
-        if "pycrdt" in self.kind:
+        if self.kind == LIVEBLOCKS:
+            return f"{base}v8?pubkey=pk_localdev&roomId={room}"
+        if not self.is_jupyter:
             return base + room
         # Any session id will do on the first start of any of them; a server may not insist on one it knows.
         return f"{base}api/collaboration/room/{room}" + (
@@ -224,3 +244,9 @@ class PeerServer:
         (self.files / "session.txt").touch()
         asked = {"format": "text", "type": "file"}
         return str(self.request("PUT", "api/collaboration/session/session.txt", asked).json["sessionId"])
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

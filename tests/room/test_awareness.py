@@ -30,13 +30,13 @@ class Board:
     def show(self, session: int, who: Principal, client: int, clock: int, state: dict[str, Any] | None) -> str | None:
         return self.board.take(session, who, AwarenessEntry(client, clock, state_json(state)), self.now_ms)
 
-    def tick(self, ms: int = 100) -> list[tuple[int, int, Any]]:
-        """What is sent when so much time has passed."""
+    def tick(self, ms: int = 100, sessions: int = 2) -> list[tuple[int, int, Any]]:
+        """What is sent to each of so many sessions when so much time has passed."""
         self.now_ms += ms
         due_ms = self.board.due_ms()
         if due_ms is None or due_ms > self.now_ms:
             return []
-        return read(self.board.frame(2, self.now_ms))
+        return read(self.board.frame(sessions, self.now_ms))
 
     def full(self) -> list[tuple[int, int, Any]]:
         return read(self.board.full(self.now_ms))
@@ -199,6 +199,17 @@ def test_who_was_not_heard_for_long_is_not_told_to_newcomers():
     assert board.full() == []
 
 
+def test_a_tick_carries_the_cursors_of_a_thousand_who_move_them_once_a_second():
+    """With 8 KB each, a third of them was never shown: newer ones took their places while they waited."""
+    board = Board()
+    who = replace(EVE, identity={"username": "a" * 32, "name": "b" * 32, "display_name": "c" * 32, "color": "#aabbcc"})
+    for client in range(100):
+        state = {"user": {"name": "client"}, "cursor": {"anchor": 100_000 + client, "head": 100_000 + client}}
+        board.show(client, who, client, 1, state)
+
+    assert [client for client, _, _ in board.tick(sessions=1_000)] == list(range(100))
+
+
 @pytest.mark.heavy
 def test_a_tick_carries_so_much_and_the_rest_comes_with_the_next():
     board = Board()
@@ -206,7 +217,7 @@ def test_a_tick_carries_so_much_and_the_rest_comes_with_the_next():
         board.board.take(client, ANN, AwarenessEntry(client, 1, state_json({"x": "y" * 10_000})), board.now_ms)
 
     seen = []
-    while entries := board.tick():
+    while entries := board.tick(sessions=8):
         assert len(entries) < 1000
         seen += [client for client, _, _ in entries]
 
