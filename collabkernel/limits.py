@@ -47,6 +47,8 @@ COLD_TEXT_BYTES = 4 << 10
 READY_TEXT_BYTES = 64 << 10
 """A text of a block that is longer is made ready when its room is loaded; others when they are first edited, for up to
 1 ms a ``COLD_TEXT_BYTES``: to make all texts of a long document ready that was worked in takes seconds."""
+PURGED_IDS = 2000
+"""Slots or blocks that one operation purges: about 10 ms of a room's task, and of everybody's who is in it."""
 FILE_BASE_BYTES = 8 << 20
 """A file's content at its last save is kept up to this, for a three-way merge; above, disk and document are merged by
 two. Notebooks over it are mostly images, and a directory of such files would fill the database."""

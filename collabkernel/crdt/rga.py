@@ -8,7 +8,7 @@ The rules:
   it). Each is last-writer-wins by stamp (Kleppmann, "Moving Elements in List CRDTs", 2020). So of concurrent moves the
   later stamp wins and the element is there once; a set and a move do not touch each other.
 - A delete is for ever and wins over any set or move, whatever their stamps. A deleted element has no registers any
-  more; its slots stay as tombstones, since others may hang from them.
+  more; its slots stay as tombstones, since others may hang from them, until they are purged.
 - Any order that respects causality (an op comes after those that made the slots and elements it names) and any
   duplication give the same state.
 
@@ -20,7 +20,7 @@ Indexes count what is shown. ``SequenceIndex`` makes them sub-linear; values are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -169,6 +169,32 @@ class RgaList:
         """Make out the order of everything, in one walk."""
         self.is_loose = False
         self._tree.order()
+
+    # Letting go of tombstones
+
+    def dead_slots(self) -> Iterator[OpId]:
+        """The slots that will never show anything again, and whose elements are deleted, in no order."""
+        return (slot.id for slot in self._slots.values() if _is_dead(slot))
+
+    def purge(self, slots: Sequence[OpId]) -> list[OpId]:
+        """Let go of dead slots, and of the elements that were born in them; the ids of those that went.
+
+        One from which two others hang stays, until one of these has gone; so does one whose only child would not stand
+        in its place. At most twice as many stay as elements are left. This does not commute with what names them.
+        """
+        asked, gone = set(slots), []
+        for slot_id in slots:
+            slot = self._slots.get(slot_id)
+            while slot is not None and slot.id in asked and _is_dead(slot):
+                above = slot.parent
+                if slot.id not in self._slots or not self._tree.take_out(slot, is_loose=self.is_loose):
+                    break
+                del self._slots[slot.id]
+                gone.append(slot.id)
+                slot = above  # it may have waited for this one
+        if gone and not self.is_loose:
+            self._tree.reset_depths()
+        return gone
 
     # Undoing one's own unsent ops
 
@@ -409,6 +435,10 @@ def _held(slot: Slot[_Element]) -> _Element:
     held = slot.held
     assert held is not None, "a shown slot holds an element"
     return held
+
+
+def _is_dead(slot: Slot[_Element]) -> bool:
+    return slot.held is None and (slot.born is None or slot.born.slot is None)
 
 
 def _state(element: _Element) -> ElementState:

@@ -31,6 +31,7 @@ __all__ = [
     "NewDocument",
     "Op",
     "OpValue",
+    "Purge",
     "Scalar",
     "Side",
     "Slot",
@@ -195,11 +196,26 @@ class BlockRekey:
     """Block and new key, in their order."""
 
 
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Let go of what was deleted long ago, as far as nothing needs it (``purging.py``). Made by the keeper of the room.
+
+    It has one of the two: ``ids``, or a ``floor``.
+    """
+
+    target: OpId
+    """A list, and ``ids`` are slots of it; an object or map, with a ``floor``; or ``ROOT``, and ``ids`` are blocks."""
+    ids: tuple[OpId, ...] = ()
+    """Rising."""
+    floor: Stamp | None = None
+    """Keys whose deletion is stamped no later."""
+
+
 TreeOp = NewDocument | BlockInsert | BlockMove | BlockDelete | BlockRekey
 """What is judged in the order of the log."""
 LiveOp = MapSet | MapDelete | ListInsert | ListDelete | ListMove | ListSet | TextEdit
 """What commutes: operations on live values; on a block's properties and text too."""
-Op = LiveOp | TreeOp
+Op = LiveOp | TreeOp | Purge
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,9 @@ export const EMPTY: ServerMessage = { ops: [], acks: [], rejects: [], presence: 
 export const EMPTY_STATE = roomState.encode({
   seq: 0,
   hlc: 0n,
-  containers: [{ id: { site: 0, counter: 0 }, kind: Kind.OBJECT, homeKey: "", afterHlc: 0n, afterSite: 0, entries: [], slots: [], elements: [], yjsState: new Uint8Array() }],
+  containers: [{ id: { site: 0, counter: 0 }, kind: Kind.OBJECT, homeKey: "", afterHlc: 0n, afterSite: 0, entries: [], slots: [], elements: [], yjsState: new Uint8Array(), floorHlc: 0n, floorSite: 0 }],
   blocks: [],
+  purgedSeq: 0,
 });
 
 export class FakeServer {
