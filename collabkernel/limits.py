@@ -47,6 +47,12 @@ COLD_TEXT_BYTES = 4 << 10
 READY_TEXT_BYTES = 64 << 10
 """A text of a block that is longer is made ready when its room is loaded; others when they are first edited, for up to
 1 ms a ``COLD_TEXT_BYTES``: to make all texts of a long document ready that was worked in takes seconds."""
+FREE_SITES_MAX = 1000
+"""Sites that are counted as free at once: so many joins ask once."""
+READ_ROWS_MAX = 5000
+"""Operations in a chunk of the log: about 20 ms of a reader's thread."""
+READ_BYTES_MAX = 4 << 20
+"""Payloads in a chunk of the log, but for one that is larger: 5,000 of 256 KiB would be more than a gigabyte."""
 PURGED_IDS = 2000
 """Slots or blocks that one operation purges: about 10 ms of a room's task, and of everybody's who is in it."""
 FILE_BASE_BYTES = 8 << 20

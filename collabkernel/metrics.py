@@ -50,9 +50,10 @@ REJECT_CODES = frozenset({
     "bad-ticket", "banned", "blob-lost", "closed", "compaction-differs", "counter-gap", "degraded", "detached",
     "fenced", "foreign-client", "frame-too-large", "invalid-operation", "invalid-room-name", "invalid-value",
     "invalid-yjs-update", "lease-lost", "limit", "local-error", "log-dropped", "malformed-frame", "migration",
-    "migration-differs", "moved", "not-kept", "not-loaded", "protocol-error", "purged", "rate", "read-only", "room-not-found",
-    "server-draining", "server-stopping", "slow-consumer", "split-pair", "stale-page", "storage-error", "superseded",
-    "too-deep", "too-large", "too-many", "unknown-reference", "unknown-target", "wrong-target-kind", "yjs-gap",
+    "migration-differs", "moved", "not-kept", "not-loaded", "protocol-error", "purged", "rate", "read-only",
+    "room-not-found", "server-draining", "server-stopping", "slow-consumer", "split-pair", "stale-page",
+    "storage-error", "superseded", "too-deep", "too-large", "too-many", "unknown-reference", "unknown-target",
+    "wrong-target-kind", "yjs-gap",
 })  # fmt: skip
 """The label values of ``rejects``; any other code counts as ``other``, so that the label stays bounded."""
 

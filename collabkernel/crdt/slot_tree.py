@@ -111,7 +111,7 @@ class SlotTree(Generic[T]):
             self._siblings.pop((parent, slot.side), None)
 
     def take_out(self, slot: Slot[T], *, is_loose: bool) -> bool:
-        """Take out a slot for ever. What hangs from it takes its place; False, with nothing done, where that is not one.
+        """Take out a slot for ever; what hangs from it takes its place. False, with nothing done, where none fits.
 
         One slot at most may hang from it, and has to stand between its siblings by its own id: all others keep their
         order then, and so do those that are still to come. ``reset_depths`` when all have left.

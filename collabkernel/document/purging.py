@@ -52,7 +52,8 @@ def purge_live(tree: LiveTree, op: Purge) -> None:
 def purgeable_keys(tree: LiveTree, node: MapNode, floor: Stamp) -> int:
     """How many deleted keys of a map a purge up to a stamp would take."""
     kept = _keys_of_shared(tree, node)
-    return sum([value is TOMBSTONE and stamp <= floor and key not in kept for key, (stamp, value) in node.entries.held()])
+    registers = node.entries.held()
+    return sum([each is TOMBSTONE and stamp <= floor and key not in kept for key, (stamp, each) in registers])
 
 
 def _keys_of_shared(tree: LiveTree, node: MapNode) -> set[str]:
@@ -82,5 +83,3 @@ def _size_bytes(node: Node) -> int:
         return own + (0 if node.rope.is_empty else TYPED_TEXT_BYTES + node.rope.size_bytes)
     values = [element.value[1] for element in node.items.elements() if element.value is not None]
     return own + sum([1 for _ in node.items.slots()]) * REGISTER_BYTES + sum([value_bytes(each) for each in values])  # type: ignore[arg-type]  # what a list holds
-
-

@@ -45,9 +45,7 @@ class RoomState:
 
     __slots__ = ("_is_loose", "blocks", "is_partial", "purged_seq", "tree")
 
-    def __init__(
-        self, tree: LiveTree | None = None, blocks: BlockDocument | None = None, purged_seq: int = 0
-    ) -> None:
+    def __init__(self, tree: LiveTree | None = None, blocks: BlockDocument | None = None, purged_seq: int = 0) -> None:
         self.tree = tree or LiveTree()
         """The live values."""
         self.blocks = blocks

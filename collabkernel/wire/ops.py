@@ -170,10 +170,7 @@ def _block_rekey_body(op: BlockRekey) -> bytes:
 
 
 def _purge_body(op: Purge) -> bytes:
-    runs = [
-        op_id_bytes(first) + field_varint(3, more)
-        for first, more in id_runs(op.ids)
-    ]
+    runs = [op_id_bytes(first) + field_varint(3, more) for first, more in id_runs(op.ids)]
     body = b"".join([_sized(b"\x0a", run) for run in runs])
     if op.floor is not None:
         body += b"\x11" + op.floor.hlc.to_bytes(8, "little") + field_varint(3, op.floor.site)

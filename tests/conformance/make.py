@@ -44,7 +44,9 @@ RECIPES: list[tuple[str, int, list[ContainerKind], int, float, float]] = [
 ]
 
 
-def vector(name: str, seed: int, kinds: list[ContainerKind], steps: int, shared: float, purges: float) -> dict[str, Any]:
+def vector(
+    name: str, seed: int, kinds: list[ContainerKind], steps: int, shared: float, purges: float
+) -> dict[str, Any]:
     """One entry of vectors.json."""
     log = History(seed, kinds, shared, purges).run(steps)
     tree = LiveTree()

@@ -151,9 +151,7 @@ def test_purged_lists_show_the_same_and_go_on_alike(seed):
 def test_fewer_than_twice_as_many_dead_slots_stay_as_are_alive(seed):
     rng = random.Random(seed)
     items = RgaList()
-    n = 0
-    for _ in range(rng.randint(50, 300)):  # one site: what it inserts always comes behind its older siblings
-        n += 1
+    for n in range(1, rng.randint(50, 300)):  # one site: what it inserts always comes behind its older siblings
         if len(items) and rng.random() < 0.6:
             items.delete(items.element_at(rng.randrange(len(items))))
         else:
