@@ -9,9 +9,15 @@ from __future__ import annotations
 
 from collabkernel.client.applying import apply_stored
 from collabkernel.client.own_blocks import OwnBlocks
+from collabkernel.client.purges import purge
+from collabkernel.client.sight import Sight
 from collabkernel.crdt.ids import OpId
+from collabkernel.document.block_document import BlockDocument
 from collabkernel.document.operations import StoredEnvelope
 from collabkernel.document.room_state import RoomState
+from collabkernel.errors import RemoteProtocolError
+from collabkernel.wire.messages import Snapshot
+from collabkernel.wire.room_state import decode_room
 
 
 class Incoming:
@@ -46,7 +52,23 @@ class Incoming:
         apply_stored(self.state, stored, is_told=False)
         self.own_blocks.log(stored, stored.actor)
         tuple(self.own_blocks.confirm(0, is_late=True))  # of a state that nobody has seen, nobody is told
+        purge(self.state, stored)
         self.through, self.through_op = stored.last_seq, stored.op_id(len(stored.envelope.ops) - 1)
+
+
+def read_snapshot(
+    snapshot: Snapshot, site: int, sight: Sight, checked: BlockDocument | None, goal_seq: int
+) -> tuple[Incoming, int]:
+    """The state of a snapshot, and the highest stamp in it.
+
+    Raises:
+        RemoteProtocolError: It is none.
+    """
+    state, seq, hlc = decode_room(snapshot.state, site, checked=checked)
+    if seq != snapshot.seq:
+        raise RemoteProtocolError(f"a snapshot at {snapshot.seq} holds a state at {seq}")
+    sight.start_over()
+    return Incoming(sight.seen(state), seq, snapshot.op, site, goal_seq), hlc
 
 
 class Resyncing:
@@ -56,6 +78,7 @@ class Resyncing:
         self.is_wanted = False
         self.is_asked = False
         self.incoming: Incoming | None = None
+        self._purged_at: int | None = None
         self.not_before_ms = 0
         """The server has had enough of resyncs until then."""
 
@@ -69,9 +92,14 @@ class Resyncing:
         """A snapshot will have what the log brings now."""
         return self.is_wanted or self.is_asked
 
-    def want(self) -> None:
-        """Something is wrong with the state here."""
+    def want(self, purged_at: int | None = None) -> None:
+        """Something is wrong with the state here, such as by a purge, since edits on their way are in it."""
         self.is_wanted = self.is_wanted or not self.is_asked
+        self._purged_at = self._purged_at or purged_at
+
+    def base(self, through: int) -> int:
+        """What an edit is made on: before a purge that is not done here, for it may name what is gone elsewhere."""
+        return through if self._purged_at is None else min(through, self._purged_at - 1)
 
     def connected(self, *, is_sent: bool) -> None:
         """A new connection, on which the server sends a snapshot by itself, or not.
@@ -85,6 +113,8 @@ class Resyncing:
         """A snapshot is here, or none is needed any more."""
         self.is_wanted = self.is_asked = False
         self.incoming = incoming
+        if incoming is None:
+            self._purged_at = None
 
     def refused(self, retry_at_ms: int) -> None:
         """The server refused something for now; if a resync was asked for, it may be that."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from collabkernel.crdt.ids import OpId, Stamp
 from collabkernel.document.operations import Envelope
+from collabkernel.document.room_state import RoomState
 
 IN_FLIGHT_BYTES = 4 << 20
 """Sent and unanswered at once: a refusal for now sends at most this again."""
@@ -62,6 +63,8 @@ class PendingQueue:
         self._in_flight_bytes = 0
         self._unanswered_count = 0
         self.resume_sending_at_ms = 0
+        self.stood_in: RoomState | None = None
+        """The last state in which all of them had a place, where a newer one has none for some."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -139,6 +142,11 @@ class PendingQueue:
         for entry in confirmed:
             self._drop(entry)
         return confirmed
+
+    def note_places(self, before: RoomState) -> None:
+        """They were put on another state than they were on before: see whether each has a place there."""
+        is_placed = all(entry.is_applied for entry in self)
+        self.stood_in = None if is_placed else self.stood_in or before
 
     def _drop(self, entry: PendingEnvelope) -> None:
         del self._entry_by_counter[entry.envelope.counter]

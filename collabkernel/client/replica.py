@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from collabkernel.client.applying import apply_stored, put_on, take_presence
 from collabkernel.client.edit import Edit, EditTarget
-from collabkernel.client.incoming import Incoming, Resyncing
+from collabkernel.client.incoming import Incoming, Resyncing, read_snapshot
 from collabkernel.client.notifications import (
     CaughtUp,
     Changed,
@@ -37,6 +37,7 @@ from collabkernel.client.notifications import (
 )
 from collabkernel.client.own_blocks import OwnBlocks
 from collabkernel.client.pending import PendingEnvelope, PendingQueue
+from collabkernel.client.purges import is_purge, purge
 from collabkernel.client.reissue import Orphans, adopt, changed_containers
 from collabkernel.client.sight import Sight, loaded_since, merged
 from collabkernel.client.site import Committed, SiteLostError, StoredSite, check_counters, client_limits
@@ -72,7 +73,6 @@ from collabkernel.wire.messages import (
     Welcome,
 )
 from collabkernel.wire.ops import envelope_bytes
-from collabkernel.wire.room_state import decode_room
 from collabkernel.wire.writer import field_bytes
 
 
@@ -217,7 +217,7 @@ class Replica:
         if not edit.done:
             return None
         ops: tuple[Op, ...] = tuple([done.op for done in edit.done])
-        envelope = Envelope(edit.counter, self.through, edit.hlc, ops)
+        envelope = Envelope(edit.counter, self._resync.base(self.through), edit.hlc, ops)
         entry = self.pending.add(envelope, envelope_bytes(envelope, edit.encoded))
         self.own_blocks.wrote(envelope.last_counter, edit.written())
         self.sight.add([made for done in edit.done if (made := made_by(done.op_id, done.op)) is not None])
@@ -311,8 +311,7 @@ class Replica:
             raise RemoteProtocolError("the server gave a new site without a secret")
         if self.site:
             self._orphans = Orphans.join(self._orphans, self.state, self.site, self.pending)
-        self._is_rejoining = False
-        self.site, self.secret = welcome.site, welcome.secret
+        self.site, self.secret, self._is_rejoining = welcome.site, welcome.secret, False
         self._take_empty_state()
         self.through, self._through_op = 0, None
         self._resync.came()
@@ -345,13 +344,13 @@ class Replica:
         entry = self.pending.confirm(envelope.counter, stored.seq) if stored.site == self.site else None
         if incoming is None:
             self.through, self._through_op = stored.last_seq, OpId(stored.site, envelope.last_counter)
-        yield from self._apply(stored, entry, incoming)
+        yield from self._apply(stored, entry, now_ms, incoming)
         if incoming is None and entry is not None and entry.is_applied:
             self._restamp(entry, envelope.hlc)
 
     def _apply(
-        self, stored: StoredEnvelope, own: PendingEnvelope | None, incoming: Incoming | None = None
-    ) -> Iterable[Changed]:
+        self, stored: StoredEnvelope, own: PendingEnvelope | None, now_ms: int, incoming: Incoming | None = None
+    ) -> Iterable[Notification]:
         changes: tuple[Change, ...] = ()
         try:
             if incoming is not None:
@@ -363,6 +362,10 @@ class Replica:
             self._resync.want()  # the server has judged this envelope, so it is our state that is wrong
             return
         self.own_blocks.log(stored, stored.actor)
+        if is_purge(stored):
+            yield from self.own_blocks.confirm(self.clock.now_ms(now_ms), not self.is_caught_up)
+            if not purge(self.state, stored, self.pending):
+                self._resync.want(purged_at=stored.seq)
         if changes:
             yield Changed(changes, stored.actor, stored.site, is_remote=True)
 
@@ -379,7 +382,7 @@ class Replica:
             if run.seq > self.through:
                 self.clock.observe(run.envelope.hlc + len(run.envelope.ops) - 1, now_ms)
                 own = self.pending.find(run.envelope.counter) if run.site == self.site else None
-                yield from self._apply(run, own)
+                yield from self._apply(run, own, now_ms)
         if message.through_op is not None and message.through > self.through:
             self.through, self._through_op = message.through, message.through_op
             for entry in self.pending.confirm_through(self.through):
@@ -388,12 +391,9 @@ class Replica:
     # -- resync
 
     def _on_snapshot(self, snapshot: Snapshot, now_ms: int) -> Iterable[Notification]:
-        state, seq, hlc = decode_room(snapshot.state, self.site, checked=self.state.blocks)
-        if seq != snapshot.seq:
-            raise RemoteProtocolError(f"a snapshot at {snapshot.seq} holds a state at {seq}")
+        incoming, hlc = read_snapshot(snapshot, self.site, self.sight, self.state.blocks, self.through)
         self.clock.observe(hlc, now_ms)
-        self.sight.start_over()
-        self._resync.came(Incoming(self.sight.seen(state), seq, snapshot.op, self.site, self.through))
+        self._resync.came(incoming)
         yield from self._take_incoming()
 
     def _take_incoming(self) -> Iterable[Notification]:
@@ -419,6 +419,7 @@ class Replica:
         self.pending.confirm_through(self.through)
         for entry in self.pending:
             put_on(self.state, self.own_blocks, entry)
+        self.pending.note_places(old)
         return changed_containers(old, self.state)
 
     # -- answers

@@ -176,6 +176,11 @@ class RgaList:
         """The slots that will never show anything again, and whose elements are deleted, in no order."""
         return (slot.id for slot in self._slots.values() if _is_dead(slot))
 
+    def is_dead(self, slot: OpId) -> bool:
+        """Whether there is such a slot, and it is one of ``dead_slots``."""
+        found = self._slots.get(slot)
+        return found is not None and _is_dead(found)
+
     def purge(self, slots: Sequence[OpId]) -> list[OpId]:
         """Let go of dead slots, and of the elements that were born in them; the ids of those that went.
 
@@ -301,6 +306,23 @@ class RgaList:
     def values(self, start: int = 0, stop: int | None = None) -> list[object]:
         """The values of ``start <= index < stop``, in order."""
         return [element.value for element in self._held_from(start, stop)]
+
+    def shown_before(self, parent: OpId, side: Side) -> list[OpId]:
+        """The elements that are shown before what would hang there, from the nearest on. O(n).
+
+        Raises:
+            UnknownReferenceError: If there is no such slot.
+        """
+        end = self._parent(parent, side)
+        before = []
+        for slot in self._index:
+            if slot is end and side == Side.LEFT:
+                break
+            if slot.held is not None:
+                before.append(slot.held.id)
+            if slot is end:
+                break
+        return before[::-1]
 
     def insertion_point(self, index: int) -> tuple[OpId | None, Side]:
         """The parent and side of an insert whose element shall have this index, by Fugue's rule.

@@ -12,7 +12,8 @@ again, and would be found full of what was in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from typing import cast
 
 from collabkernel.crdt.ids import OpId, Stamp
 from collabkernel.crdt.lww import TOMBSTONE
@@ -29,7 +30,7 @@ from collabkernel.document.live_tree import (
     registers_bytes,
     value_bytes,
 )
-from collabkernel.document.operations import Purge
+from collabkernel.document.operations import Purge, StoredValue
 
 
 def purge_live(tree: LiveTree, op: Purge) -> None:
@@ -40,7 +41,7 @@ def purge_live(tree: LiveTree, op: Purge) -> None:
         tree.size_bytes -= len(gone) * REGISTER_BYTES
         homes = frozenset([Home(node.id, element=element) for element in gone])
     elif isinstance(node, MapNode) and op.floor is not None:
-        keys = node.entries.purge(op.floor, _keys_of_shared(tree, node))
+        keys = node.entries.purge(op.floor, keys_of_shared(tree).get(node.id, ()))
         tree.size_bytes -= sum([REGISTER_BYTES + value_bytes(key) for key in keys])
         homes = frozenset([Home(node.id, key=key) for key in keys])
     else:
@@ -49,17 +50,19 @@ def purge_live(tree: LiveTree, op: Purge) -> None:
         _remove(tree, [each.id for each in tree.nodes.values() if each.home in homes])
 
 
-def purgeable_keys(tree: LiveTree, node: MapNode, floor: Stamp) -> int:
-    """How many deleted keys of a map a purge up to a stamp would take."""
-    kept = _keys_of_shared(tree, node)
+def purgeable_keys(node: MapNode, floor: Stamp, kept: Container[str]) -> int:
+    """How many deleted keys of a map a purge up to a stamp would take; ``kept`` as ``keys_of_shared`` has them."""
     registers = node.entries.held()
     return sum([each is TOMBSTONE and stamp <= floor and key not in kept for key, (stamp, each) in registers])
 
 
-def _keys_of_shared(tree: LiveTree, node: MapNode) -> set[str]:
-    """The keys of a map under which a shared container was made: all others are named by the operation's site."""
-    homes = [each.home for each in tree.nodes.values() if not each.id.site and each.home is not None]
-    return {home.key for home in homes if home.parent == node.id and home.key is not None}
+def keys_of_shared(tree: LiveTree) -> dict[OpId, set[str]]:
+    """The keys under which a shared container was made, by map: all others are named by the operation's site."""
+    keys: dict[OpId, set[str]] = {}
+    for node in tree.nodes.values():
+        if not node.id.site and node.home is not None and node.home.key is not None:
+            keys.setdefault(node.home.parent, set()).add(node.home.key)
+    return keys
 
 
 def _remove(tree: LiveTree, ids: Iterable[OpId]) -> None:
@@ -81,5 +84,7 @@ def _size_bytes(node: Node) -> int:
         return own + registers_bytes(node.entries.held())
     if isinstance(node, TextNode):
         return own + (0 if node.rope.is_empty else TYPED_TEXT_BYTES + node.rope.size_bytes)
-    values = [element.value[1] for element in node.items.elements() if element.value is not None]
-    return own + sum([1 for _ in node.items.slots()]) * REGISTER_BYTES + sum([value_bytes(each) for each in values])  # type: ignore[arg-type]  # what a list holds
+    size_bytes = sum([REGISTER_BYTES for _ in node.items.slots()])
+    for _, value in node.items.items():
+        size_bytes += value_bytes(cast(StoredValue, value))
+    return own + size_bytes

@@ -44,6 +44,7 @@ from collabkernel.room.events import (
     MissingRead,
     OpsPublished,
     OpsStored,
+    PurgeAsked,
     RefusalStored,
     SessionBlocked,
     SessionClosed,
@@ -218,6 +219,8 @@ class Room:
                 self._snapshots.saved(event.seq)
             case KeepingAnswered():
                 self._keeper.answered(event.keeping, now_ms)
+            case PurgeAsked():
+                self._keeper.purger.ask(event.ops)
             case StateAsked():
                 self._state_requests.append(event.request_id)
             case StopAsked():
@@ -249,7 +252,7 @@ class Room:
         elif isinstance(message, messages.Submit) and self._degraded.is_on:
             self._effects += put_off(session, message)
         elif isinstance(message, messages.Submit):
-            self._effects += self._intake.submit(session, message, wait_ms, now_ms)
+            self._effects += self._joins.submit(session, message, wait_ms, now_ms)
         elif wait_ms:
             self._effects += notice(session, RateError(self.limits.frames_per_s, wait_ms))
         elif isinstance(message, messages.Resync):
