@@ -186,7 +186,7 @@ def test_of_a_queue_from_the_disk_what_has_no_place_any_more_is_told_and_the_res
     world = joined(2, *"abc", limits=replace(LIMITS, catch_up_ops=5000 if is_log_there else 3))
     bob = world.rooms[1]
     world.lines[1].cut()
-    bob.list("l").insert(2, "x")
+    bob.list("l").insert(1, "x")
     bob.map("m")["k"] = "kept"
     envelopes = tuple(entry.envelope for entry in bob.replica.pending)
     stored = StoredSite(bob.site, bob.replica.secret, bob.replica.pending.next_counter, envelopes)
