@@ -152,11 +152,11 @@ export class ListState {
     return gone;
   }
 
-  /** The elements shown before a slot, from the nearest on; undefined when there is no such slot. */
-  elementsBefore(id: OpId): OpId[] | undefined {
-    const slot = this.slots.get(keyOf(id));
+  /** The elements shown before what would hang there, from the nearest on; undefined when there is no such slot. */
+  elementsBefore(parent: OpId, side: Side): OpId[] | undefined {
+    const slot = this.slots.get(keyOf(parent));
     if (slot === undefined) return undefined;
-    const before = this.order.slice(0, this.order.indexOf(slot) + 1);
+    const before = this.order.slice(0, this.order.indexOf(slot) + (side === Side.RIGHT ? 1 : 0));
     return before.flatMap(({ held }) => (held === undefined ? [] : [held.id])).reverse();
   }
 
