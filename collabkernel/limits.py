@@ -204,6 +204,9 @@ class Limits:
     """... to this one; 22 to 6 is the night."""
     compact_ops: int = 1000
     """A log is compacted when at least so many of its operations go: all that stays is folded for the check."""
+    purge_least: int = 1000
+    """What was deleted for ``history_days`` is purged when it is so many slots and keys: some 30 kB of a snapshot, for
+    which whoever was away must look what is left of what he did."""
     version_interval_ms: int = 3_600_000
     """A document that is edited gets a version without a name no more often than this."""
     timeline_step_ms: int = 1000

@@ -7,6 +7,8 @@ there would use places of his Yjs clock a second time, and what is pending may n
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from collabkernel.client.applying import apply_stored
 from collabkernel.client.own_blocks import OwnBlocks
 from collabkernel.client.purges import purge
@@ -16,7 +18,7 @@ from collabkernel.document.block_document import BlockDocument
 from collabkernel.document.operations import StoredEnvelope
 from collabkernel.document.room_state import RoomState
 from collabkernel.errors import RemoteProtocolError
-from collabkernel.wire.messages import Snapshot
+from collabkernel.wire.messages import ServerMessage, Snapshot
 from collabkernel.wire.room_state import decode_room
 
 
@@ -69,6 +71,44 @@ def read_snapshot(
         raise RemoteProtocolError(f"a snapshot at {snapshot.seq} holds a state at {seq}")
     sight.start_over()
     return Incoming(sight.seen(state), seq, snapshot.op, site, goal_seq), hlc
+
+
+class Joining:
+    """What a new site begins with, in place of one that is lost: held until all of it is here.
+
+    Until then its user goes on with what he has, in place of a room that is empty for as long.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[tuple[ServerMessage, int]] = []
+        self._goal_seq: int | None = None
+
+    def start_over(self) -> None:
+        """The line is gone, and with it what was to come."""
+        self._held.clear()
+        self._goal_seq = None
+
+    def take(self, message: ServerMessage, now_ms: int, site: int) -> list[tuple[ServerMessage, int]]:
+        """What may be read now, each with when it came."""
+        if message.welcome is not None and site not in (0, message.welcome.site):
+            self._goal_seq = message.welcome.seq
+        if self._goal_seq is None:
+            return [(message, now_ms)]
+        if message.bye is not None:
+            self.start_over()
+            return [(replace(message, welcome=None, snapshot=None, ops=()), now_ms)]
+        self._held.append((message, now_ms))
+        if max(map(_reached, self._held)) < self._goal_seq:
+            return []
+        held = self._held[:]
+        self.start_over()
+        return held
+
+
+def _reached(held: tuple[ServerMessage, int]) -> int:
+    message, _ = held
+    seqs = [stored.last_seq for stored in message.ops]
+    return max([message.through, 0 if message.snapshot is None else message.snapshot.seq, *seqs])
 
 
 class Resyncing:

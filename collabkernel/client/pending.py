@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from collabkernel.crdt.ids import OpId, Stamp
 from collabkernel.document.operations import Envelope
 from collabkernel.document.room_state import RoomState
+from collabkernel.wire.writer import field_bytes
 
 IN_FLIGHT_BYTES = 4 << 20
 """Sent and unanswered at once: a refusal for now sends at most this again."""
@@ -107,6 +108,12 @@ class PendingQueue:
         entry.acked_seq = seq
         self._answered(entry)
         return entry
+
+    def acknowledge_below(self, counter: int, seq: int) -> None:
+        """The server has taken all that was sent before ``counter``, and nothing from there on."""
+        for entry in list(self._entries):
+            if entry.envelope.counter < counter:
+                self.acknowledge(entry.envelope.counter, seq)
 
     def refuse(self, counter: int) -> PendingEnvelope | None:
         """Take out an envelope that was refused for good; None when it was answered before."""
@@ -217,6 +224,11 @@ class PendingQueue:
             self._in_flight_ops += ops
             self._in_flight_bytes += len(entry.payload)
         return groups
+
+    def take_frames(self, frame_bytes: int, in_flight_ops_max: int, now_ms: int) -> list[bytes]:
+        """The same as frames of the protocol, a ``Submit`` each."""
+        groups = self.take_to_send(frame_bytes, in_flight_ops_max, now_ms)
+        return [field_bytes(2, b"".join([field_bytes(1, entry.payload) for entry in group])) for group in groups]
 
 
 ENVELOPE_OVERHEAD_BYTES = 8

@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from collabkernel.client.applying import apply_stored, put_on, take_presence
 from collabkernel.client.edit import Edit, EditTarget
-from collabkernel.client.incoming import Incoming, Resyncing, read_snapshot
+from collabkernel.client.incoming import Incoming, Joining, Resyncing, read_snapshot
 from collabkernel.client.notifications import (
     CaughtUp,
     Changed,
@@ -50,6 +50,7 @@ from collabkernel.errors import (
     ClosedError,
     CounterGapError,
     LimitError,
+    PurgedError,
     RateError,
     ReadOnlyError,
     RejectedError,
@@ -73,7 +74,6 @@ from collabkernel.wire.messages import (
     Welcome,
 )
 from collabkernel.wire.ops import envelope_bytes
-from collabkernel.wire.writer import field_bytes
 
 
 class Replica:
@@ -108,15 +108,13 @@ class Replica:
         self.site = stored.site if stored else 0
         self.secret = stored.secret if stored else b""
         self._take_empty_state()
-        self.through = 0
-        self.role = Role.WRITER
+        self.through, self.role = 0, Role.WRITER
         self.actor = self.name = self.color = ""
         limits = limits or Limits()
         self.limits = client_limits(limits)
         self.is_connected = False
         """Welcomed on the present connection."""
-        self.is_caught_up = False
-        self.is_degraded = False
+        self.is_caught_up = self.is_degraded = False
         self.is_buffered = False
         """The newest Ack was for an envelope that is stored, but not yet safe from a power cut."""
         self._has_state = False
@@ -128,7 +126,7 @@ class Replica:
         self._through_op: OpId | None = None
         self._goal_seq = 0
         self._resync = Resyncing()
-        self._is_rejoining = False
+        self._is_rejoining, self._joining = False, Joining()
         self._orphans: Orphans | None = None
         self._edit: Edit | None = None
         self._deferred: list[tuple[ServerMessage, int]] = []
@@ -157,7 +155,7 @@ class Replica:
 
     def hello(self) -> Hello:
         """The first message on a new connection."""
-        self.is_connected = self.is_caught_up = False
+        self.disconnected()
         if not self.site or self._is_rejoining:
             return Hello(self.kind, self.client)
         return Hello(self.kind, self.client, Resume(self.site, self.secret, self.through, self._through_op))
@@ -165,6 +163,7 @@ class Replica:
     def disconnected(self) -> None:
         """The connection is gone; edits go on and wait."""
         self.is_connected = self.is_caught_up = False
+        self._joining.start_over()
 
     def rejoin(self) -> None:
         """Say Hello as a new site next time, since the server does not let this one resume."""
@@ -247,6 +246,10 @@ class Replica:
         return [told for message, now_ms in deferred for told in self._receive(message, now_ms)]
 
     def _receive(self, message: ServerMessage, now_ms: int) -> list[Notification]:
+        taken = self._joining.take(message, now_ms, self.site)
+        return [told for each, at_ms in taken for told in self._take(each, at_ms)]
+
+    def _take(self, message: ServerMessage, now_ms: int) -> list[Notification]:
         told: list[Notification] = []
         if message.welcome is not None:
             told.extend(self._on_welcome(message.welcome, now_ms))
@@ -450,6 +453,8 @@ class Replica:
             if reject.code == CounterGapError.code and first is not None and reject.counter < first.envelope.counter:
                 raise SiteLostError(f"the server wants counter {reject.counter}, which was answered here; joining anew")
             self.pending.go_back(reject.counter, now_ms + reject.retry_after_ms)
+            if reject.code == PurgedError.code:
+                self.pending.acknowledge_below(reject.counter, self.through)
             return
         entry = self.pending.refuse(reject.counter)
         if entry is None:
@@ -472,9 +477,7 @@ class Replica:
             frames.append(encode_client_message(viewport))
         if self.is_degraded:
             return frames
-        for group in self.pending.take_to_send(self.limits.frame_bytes, self.limits.ops_per_s, now_ms):
-            frames.append(field_bytes(2, b"".join([field_bytes(1, entry.payload) for entry in group])))
-        return frames
+        return frames + self.pending.take_frames(self.limits.frame_bytes, self.limits.ops_per_s, now_ms)
 
     def wake_ms(self, now_ms: int) -> int | None:
         """When to ask ``outgoing`` again, if nothing happens before; None for not at all."""

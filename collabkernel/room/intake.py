@@ -331,8 +331,9 @@ class Intake:
         except REFUSALS as error:
             session.ops.charge(self._limits.refused_ops, now_ms)
             if sent.base < self._state.purged_seq and isinstance(error, LOST):
-                session.lacks_purge = True  # its edits may be made again on what is there now: nothing is final
-                return [CountReject(PurgedError.code)]
+                # What it has sent before this is on its way to the log. From here on it is made again, as another site.
+                session.lacks_purge = True
+                return _told(session, [_rejected(sent.counter, PurgedError(str(error)), final=False)])
             refusal = Refusal(sent.counter, len(sent.ops), error.code, str(error))
             return [*self.take_append(), Refuse(site, session.epoch, refusal)]  # behind what is admitted, in its order
         finally:

@@ -181,6 +181,35 @@ def test_edits_that_are_made_before_the_snapshot_after_a_purge_are_not_lost():
     world.assert_converged()
 
 
+def test_who_takes_a_new_site_goes_on_with_what_he_has_until_all_is_here():
+    world = joined(2, *"abc")
+    ann, bob = (room.list("l") for room in world.rooms)
+    world.lines[1].cut()
+    bob.insert(1, "x")
+    del ann[1]
+    world.purge()
+    line = world.lines[1]
+    while world.rooms[1].site == 102:
+        if not line.is_up:
+            line.connect()
+        line.send()
+        line.serve_one()
+        line.flush()
+        if line.down and line.down[0].welcome is not None and line.down[0].welcome.site > 102:
+            break
+        line.deliver_one()
+    line.deliver_one()
+
+    assert not world.rooms[1].replica.is_connected
+    assert list(bob)[:2] == ["a", "x"]
+    bob.insert(2, "y")
+
+    world.settle()
+
+    assert list(ann) == list(bob) == ["a", "x", "y", "c"]
+    world.assert_converged()
+
+
 @pytest.mark.parametrize("is_log_there", [True, False])
 def test_of_a_queue_from_the_disk_what_has_no_place_any_more_is_told_and_the_rest_made(is_log_there: bool):
     world = joined(2, *"abc", limits=replace(LIMITS, catch_up_ops=5000 if is_log_there else 3))

@@ -308,6 +308,8 @@ export class Replica {
   private onReject({ counter, code, reason, final, retryAfterMs }: Reject, nowMs: number, out: Notification[]): void {
     if (!final) {
       this.pending.goBack(counter, nowMs + retryAfterMs);
+      // What was sent before it the server has taken; from there on it is made again, under a new site.
+      if (code === "purged") for (const entry of this.pending.unanswered) if (entry.envelope.counter < counter) entry.ackedSeq = this.through;
       return;
     }
     const entry = this.pending.find(counter);

@@ -239,6 +239,7 @@ export class FakeSession {
       if (!(error instanceof InvalidOperationError)) throw error;
       if (sent.base < server.purgedSeq) {
         site.nextCounter = sent.counter;
+        this.reject(sent.counter, "purged", false);
         this.send({ bye: { code: "purged", reason: "", retryAfterMs: 0 } });
         this.close("purged");
         return;
