@@ -54,7 +54,7 @@ READ_ROWS_MAX = 5000
 READ_BYTES_MAX = 4 << 20
 """Payloads in a chunk of the log, but for one that is larger: 5,000 of 256 KiB would be more than a gigabyte."""
 PURGED_IDS = 2000
-"""Slots or blocks that one operation purges: about 10 ms of a room's task, and of everybody's who is in it."""
+"""Slots that one operation purges: about 10 ms of a room's task, and of everybody's who is in it."""
 PURGES_AT_ONCE = 20
 """Lists or maps that one envelope purges: a map takes as long as it has keys."""
 FILE_BASE_BYTES = 8 << 20

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from collabkernel.crdt.ids import OpId, Stamp
 from collabkernel.document.operations import Envelope
 from collabkernel.document.room_state import RoomState
+from collabkernel.errors import PurgedError
+from collabkernel.wire.messages import Reject
 from collabkernel.wire.writer import field_bytes
 
 IN_FLIGHT_BYTES = 4 << 20
@@ -109,10 +111,10 @@ class PendingQueue:
         self._answered(entry)
         return entry
 
-    def acknowledge_below(self, counter: int, seq: int) -> None:
-        """The server has taken all that was sent before ``counter``, and nothing from there on."""
-        for entry in list(self._entries):
-            if entry.envelope.counter < counter:
+    def note_taken(self, reject: Reject, seq: int) -> None:
+        """With the refusal of what names something purged the server has said all that it will take of this site."""
+        for entry in list(self._entries) if reject.code == PurgedError.code else ():
+            if entry.envelope.counter < reject.counter:
                 self.acknowledge(entry.envelope.counter, seq)
 
     def refuse(self, counter: int) -> PendingEnvelope | None:

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from collabkernel.client.pending import PendingEnvelope
-from collabkernel.crdt.ids import ROOT
-from collabkernel.document.operations import Op, Purge, StoredEnvelope, TextEdit
-from collabkernel.document.room_state import JUDGED_OPS, RoomState
+from collabkernel.document.operations import Purge, StoredEnvelope
+from collabkernel.document.room_state import RoomState
 
 
 def is_purge(stored: StoredEnvelope) -> bool:
@@ -29,14 +28,9 @@ def purge(state: RoomState, stored: StoredEnvelope, pending: Iterable[PendingEnv
     """
     purges = {stored.seq + i: op for i, op in enumerate(stored.envelope.ops) if isinstance(op, Purge)}
     targets = {op.target for op in purges.values()}
-    has_blocks = any(op.target == ROOT and op.ids for op in purges.values())
     for entry in pending:
-        if any(op.target in targets or (has_blocks and _may_be_on_blocks(op)) for op in entry.envelope.ops):
+        if any(op.target in targets for op in entry.envelope.ops):
             return False
     for seq, op in purges.items():
         state.purge(seq, op)
     return True
-
-
-def _may_be_on_blocks(op: Op) -> bool:
-    return op.__class__ in JUDGED_OPS or isinstance(op, TextEdit)

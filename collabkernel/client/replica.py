@@ -44,13 +44,12 @@ from collabkernel.client.site import Committed, SiteLostError, StoredSite, check
 from collabkernel.client.site_clock import SiteClock, is_decided_by_stamps
 from collabkernel.crdt.ids import OpId
 from collabkernel.document.live_tree import Change, LiveTree
-from collabkernel.document.operations import Envelope, Op, StoredEnvelope, made_by
+from collabkernel.document.operations import Envelope, StoredEnvelope, made_by
 from collabkernel.document.room_state import RoomState
 from collabkernel.errors import (
     ClosedError,
     CounterGapError,
     LimitError,
-    PurgedError,
     RateError,
     ReadOnlyError,
     RejectedError,
@@ -105,8 +104,7 @@ class Replica:
         self.kind, self.client = kind, client
         self.is_watched: Callable[[], bool] = lambda: True
         """Whether anybody asks what others change in live values, texts and properties; see ``Changed``."""
-        self.site = stored.site if stored else 0
-        self.secret = stored.secret if stored else b""
+        self.site, self.secret = (stored.site, stored.secret) if stored else (0, b"")
         self._take_empty_state()
         self.through, self.role = 0, Role.WRITER
         self.actor = self.name = self.color = ""
@@ -215,8 +213,8 @@ class Replica:
         self._edit = None
         if not edit.done:
             return None
-        ops: tuple[Op, ...] = tuple([done.op for done in edit.done])
-        envelope = Envelope(edit.counter, self._resync.base(self.through), edit.hlc, ops)
+        base, ops = self._resync.base(self.through), tuple([done.op for done in edit.done])
+        envelope = Envelope(edit.counter, base, edit.hlc, ops)
         entry = self.pending.add(envelope, envelope_bytes(envelope, edit.encoded))
         self.own_blocks.wrote(envelope.last_counter, edit.written())
         self.sight.add([made for done in edit.done if (made := made_by(done.op_id, done.op)) is not None])
@@ -240,9 +238,7 @@ class Replica:
 
     def receive_deferred(self) -> list[Notification]:
         """Take the messages that came while an edit was open."""
-        if self._edit is not None:
-            return []
-        deferred, self._deferred = self._deferred, []
+        deferred, self._deferred = ([], self._deferred) if self.is_editing else (self._deferred, [])
         return [told for message, now_ms in deferred for told in self._receive(message, now_ms)]
 
     def _receive(self, message: ServerMessage, now_ms: int) -> list[Notification]:
@@ -436,6 +432,8 @@ class Replica:
         self.clock.answered(entry.envelope, is_lowered, self.pending.unanswered_count == 0, now_ms)
         if ack.seq <= self.through:  # a snapshot had it: it is no longer on top
             self.pending.confirm(ack.counter, ack.seq)
+            if ack.seq < self.state.purged_seq:  # what it made may have gone since, and was put on all the same
+                self._resync.want()
             self.own_blocks.drop(entry.op_id(self.site, i) for i in range(len(entry.envelope.ops)))
 
     def _restamp(self, entry: PendingEnvelope, hlc: int | None) -> bool:
@@ -453,8 +451,7 @@ class Replica:
             if reject.code == CounterGapError.code and first is not None and reject.counter < first.envelope.counter:
                 raise SiteLostError(f"the server wants counter {reject.counter}, which was answered here; joining anew")
             self.pending.go_back(reject.counter, now_ms + reject.retry_after_ms)
-            if reject.code == PurgedError.code:
-                self.pending.acknowledge_below(reject.counter, self.through)
+            self.pending.note_taken(reject, self.through)
             return
         entry = self.pending.refuse(reject.counter)
         if entry is None:

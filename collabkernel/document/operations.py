@@ -198,17 +198,14 @@ class BlockRekey:
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """Let go of what was deleted long ago, as far as nothing needs it (``purging.py``). Made by the keeper of the room.
-
-    It has one of the two: ``ids``, or a ``floor``.
-    """
+    """Let go of what was deleted long ago (``purging.py``). Made by the keeper of the room."""
 
     target: OpId
-    """A list, and ``ids`` are slots of it; an object or map, with a ``floor``; or ``ROOT``, and ``ids`` are blocks."""
+    """A list, with ``ids``; or an object or map, with a ``floor``."""
     ids: tuple[OpId, ...] = ()
-    """Rising."""
+    """Slots, rising."""
     floor: Stamp | None = None
-    """Keys whose deletion is stamped no later."""
+    """The highest stamp of the deletions of keys that go."""
 
 
 TreeOp = NewDocument | BlockInsert | BlockMove | BlockDelete | BlockRekey

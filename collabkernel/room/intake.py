@@ -331,15 +331,25 @@ class Intake:
         except REFUSALS as error:
             session.ops.charge(self._limits.refused_ops, now_ms)
             if sent.base < self._state.purged_seq and isinstance(error, LOST):
-                # What it has sent before this is on its way to the log. From here on it is made again, as another site.
-                session.lacks_purge = True
-                return _told(session, [_rejected(sent.counter, PurgedError(str(error)), final=False)])
+                return self._lacks_purge(session, sent, str(error))
             refusal = Refusal(sent.counter, len(sent.ops), error.code, str(error))
             return [*self.take_append(), Refuse(site, session.epoch, refusal)]  # behind what is admitted, in its order
         finally:
             session.ops.charge((self._sizes.walked - walked) // WALKED_PER_TOKEN, now_ms)
         self._send_off(site, session.epoch, actor, envelope, is_lowered=envelope is not sent)
         return []
+
+    def _lacks_purge(self, session: Session, sent: Envelope, reason: str) -> list[Effect]:
+        """Answer what names something that was purged: it is made again, and all behind it, as another site.
+
+        All before it is stored by then: while some of it is in flight, and may be refused by the log, it comes again.
+        """
+        if session.site in self._in_flight_by_site:
+            session.next_counter, session.is_dropping = sent.counter, True
+            error: CollabKernelError = RateError(self._limits.ops_per_s, PURGE_RETRY_MS)
+        else:
+            session.lacks_purge, error = True, PurgedError(reason)
+        return _told(session, [_rejected(sent.counter, error, final=False)])
 
     def mend(self, site: int, epoch: int, counter: int, actor: str, ops: Sequence[Op], now_ms: int) -> bool:
         """Take an envelope of the keeper, who alone may rekey and purge; False when it does not fit now."""

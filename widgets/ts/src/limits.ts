@@ -6,7 +6,7 @@ export const HLC_MAX = (1n << 64n) - 1n;
 export const INT_MIN = -(1n << 63n);
 export const INT_MAX = (1n << 63n) - 1n;
 
-/** Slots or blocks that one operation purges. */
+/** Slots that one operation purges. */
 export const PURGED_IDS_MAX = 2000;
 /** A frame from the server, and what its snapshot decompresses to, in bytes. */
 export const SERVER_FRAME_BYTES_MAX = 32 * 2 ** 20;

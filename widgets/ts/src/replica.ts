@@ -83,6 +83,8 @@ export class Replica {
   private stoodIn: LiveTree | undefined;
   /** A purge that is not done here, since edits on their way are in it: until the snapshot that was asked for is here. */
   private purgedAt: number | undefined;
+  /** The last purge in the tree. */
+  private purgedSeq = 0;
   private batch: Batch | undefined;
   private wasRefusedResume = false;
   private readonly unfitSeqs = new Set<number>();
@@ -223,6 +225,7 @@ export class Replica {
     this.lastOp = op && { seq, id: op };
     this.isResyncing = false;
     this.purgedAt = undefined;
+    this.purgedSeq = decoded.purgedSeq;
     this.pending.confirmThrough(seq);
     this.reapplyPending();
     this.notePlaces(before);
@@ -277,6 +280,7 @@ export class Replica {
       return;
     }
     const changes = this.tryApply(site, envelope);
+    if (envelope.ops.some(({ kind }) => kind === "purge")) this.purgedSeq = lastSeq;
     if (changes === undefined) {
       // The log holds what does not fit here: this tree is not what the log says. Once a seq, or a fault of ours would
       // have us ask for ever.
@@ -301,7 +305,11 @@ export class Replica {
       this.needsResync = true;
       entry.envelope = { ...entry.envelope, hlc };
     }
-    if (seq <= this.through) this.pending.remove(counter);
+    if (seq <= this.through) {
+      this.pending.remove(counter);
+      // What it made may have gone since, and was put on all the same.
+      if (seq < this.purgedSeq) this.needsResync = true;
+    }
     out.push({ kind: "pending" });
   }
 

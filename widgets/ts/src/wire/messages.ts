@@ -102,7 +102,7 @@ export interface IdRun {
   readonly counter: number;
   readonly more: number;
 }
-/** What was deleted long ago: slots of a list, or a map's deleted keys up to a stamp; of the root, blocks. */
+/** What was deleted long ago: slots of a list, or a map's deleted keys up to a stamp. */
 export interface Purge {
   readonly runs: readonly IdRun[];
   readonly floorHlc: bigint;
