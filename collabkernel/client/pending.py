@@ -36,6 +36,9 @@ class PendingEnvelope:
     is_refused: bool = False
     """For good; kept until the snapshot that follows a refusal has come."""
 
+    stood_in: RoomState | None = None
+    """The state in which it had a place, if the present one has none for it."""
+
     @property
     def is_answered(self) -> bool:
         """Whether the server has judged it."""
@@ -66,8 +69,6 @@ class PendingQueue:
         self._in_flight_bytes = 0
         self._unanswered_count = 0
         self.resume_sending_at_ms = 0
-        self.stood_in: RoomState | None = None
-        """The last state in which all of them had a place, where a newer one has none for some."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -154,8 +155,8 @@ class PendingQueue:
 
     def note_places(self, before: RoomState) -> None:
         """They were put on another state than they were on before: see whether each has a place there."""
-        is_placed = all(entry.is_applied for entry in self)
-        self.stood_in = None if is_placed else self.stood_in or before
+        for entry in self:
+            entry.stood_in = None if entry.is_applied else entry.stood_in or before
 
     def _drop(self, entry: PendingEnvelope) -> None:
         del self._entry_by_counter[entry.envelope.counter]

@@ -56,17 +56,16 @@ class Orphans:
     entries: tuple[PendingEnvelope, ...]
     sites: tuple[int, ...]
     """The site of each entry."""
-    stood_in: RoomState
-    """Where all of them had a place."""
 
     @classmethod
     def join(cls, earlier: Orphans | None, state: RoomState, site: int, pending: PendingQueue) -> Orphans | None:
         """Add the unanswered envelopes of one more site; None when there are none at all."""
         entries = tuple(entry for entry in pending if not entry.is_answered)
+        for entry in entries:
+            entry.stood_in = entry.stood_in or state
         if earlier is not None:
-            sites = earlier.sites + (site,) * len(entries)
-            return cls(earlier.state, earlier.entries + entries, sites, earlier.stood_in)
-        return cls(state, entries, (site,) * len(entries), pending.stood_in or state) if entries else None
+            return cls(earlier.state, earlier.entries + entries, earlier.sites + (site,) * len(entries))
+        return cls(state, entries, (site,) * len(entries)) if entries else None
 
 
 class Editor(Protocol):
@@ -117,16 +116,14 @@ def adopt(replica: Editor, orphans: Orphans, now_ms: int) -> Iterator[Notificati
 class Plan:
     """One envelope to be made again."""
 
-    def __init__(
-        self, entry: PendingEnvelope, site: int, scratch: ScratchTexts, stood_in: RoomState, now: RoomState
-    ) -> None:
+    def __init__(self, entry: PendingEnvelope, site: int, scratch: ScratchTexts, now: RoomState) -> None:
         self.counter = entry.envelope.counter
         self.hlc = entry.envelope.hlc
         self.targets = tuple(dict.fromkeys(op.target for op in entry.envelope.ops))
         self._entry = entry
         self._site = site
         self._scratch = scratch
-        self._stood_in = stood_in
+        self._stood_in = entry.stood_in or now
         self._now = now
 
     def make(self, edit: Edit, new_id_by_old: dict[OpId, OpId]) -> None:
@@ -186,7 +183,7 @@ def reissue(orphans: Orphans, state: RoomState) -> Iterator[Plan]:
     judged = {site: i for i, (entry, site) in enumerate(pairs) if _is_stored(entry, site, state, scratch)}
     for i, (entry, site) in enumerate(pairs):
         if i > judged.get(site, -1):
-            yield Plan(entry, site, scratch, orphans.stood_in, state)
+            yield Plan(entry, site, scratch, state)
 
 
 def _is_stored(entry: PendingEnvelope, site: int, state: RoomState, scratch: ScratchTexts) -> bool:

@@ -8,12 +8,8 @@ import { Kind, Side, type Envelope, type Op } from "./wire/messages.ts";
 export interface Orphan {
   readonly site: number;
   readonly envelope: Envelope;
-}
-
-/** What edits are made again on: the tree in which they stood, and the one that there is now. */
-export interface Trees {
+  /** Where it had a place. */
   readonly stoodIn: LiveTree;
-  readonly now: LiveTree;
 }
 
 /**
@@ -26,11 +22,11 @@ export interface Trees {
  *
  * @returns Whether edits of texts were left out.
  */
-export function* reissue(orphans: readonly Orphan[], site: number, nextCounter: number, trees: Trees): Generator<Envelope, boolean> {
+export function* reissue(orphans: readonly Orphan[], site: number, nextCounter: number, now: LiveTree): Generator<Envelope, boolean> {
   const newByOld = new Map<IdKey, OpId>();
   const rename = (id: OpId): OpId => newByOld.get(keyOf(id)) ?? id;
   let isTextLost = false;
-  for (const { site: oldSite, envelope } of orphans) {
+  for (const { site: oldSite, envelope, stoodIn } of orphans) {
     const counter = nextCounter;
     const ops: Op[] = [];
     envelope.ops.forEach((op, i) => {
@@ -39,7 +35,7 @@ export function* reissue(orphans: readonly Orphan[], site: number, nextCounter: 
         return;
       }
       const isMadeHere = (id: OpId): boolean => id.site === site && id.counter >= counter;
-      const fitted = refitted(op, rename, isMadeHere, trees);
+      const fitted = refitted(op, rename, isMadeHere, stoodIn, now);
       if (fitted === undefined) return;
       ops.push(renamed(fitted, rename));
       newByOld.set(keyOf({ site: oldSite, counter: envelope.counter + i }), { site, counter: nextCounter++ });
@@ -49,7 +45,7 @@ export function* reissue(orphans: readonly Orphan[], site: number, nextCounter: 
   return isTextLost;
 }
 
-function refitted(op: Op, rename: (id: OpId) => OpId, isMadeHere: (id: OpId) => boolean, { stoodIn, now }: Trees): Op | undefined {
+function refitted(op: Op, rename: (id: OpId) => OpId, isMadeHere: (id: OpId) => boolean, stoodIn: LiveTree, now: LiveTree): Op | undefined {
   if (op.kind !== "listInsert" && op.kind !== "listDelete" && op.kind !== "listMove" && op.kind !== "listSet") return op;
   const target = { site: op.targetSite, counter: op.targetCounter };
   const before = stoodIn.find(target);

@@ -79,8 +79,6 @@ export class Replica {
   private resyncAfterMs = 0;
   /** Unanswered envelopes of lost sites, to be made again under the present one when its state is here. */
   private orphans: Orphan[] = [];
-  /** Where pending edits had a place, if that is not the tree; where orphans had one, until they are made again. */
-  private stoodIn: LiveTree | undefined;
   /** A purge that is not done here, since edits on their way are in it: until the snapshot that was asked for is here. */
   private purgedAt: number | undefined;
   /** The last purge in the tree. */
@@ -145,8 +143,7 @@ export class Replica {
   /** A new site, which begins with the server's state; see `adopt` for what the old one has not sent. */
   private moveToSite({ site, nextCounter }: Welcome, out: Notification[]): void {
     const oldSite = this.site;
-    if (this.pendingCount > 0) this.stoodIn ??= this.tree;
-    this.orphans.push(...this.pending.unanswered.map(({ envelope }) => ({ site: oldSite, envelope })));
+    this.orphans.push(...this.pending.unanswered.map(({ envelope, stoodIn }) => ({ site: oldSite, envelope, stoodIn: stoodIn ?? this.tree })));
     this.site = site;
     this.pending = new PendingQueue(nextCounter);
     this.startAgain();
@@ -159,11 +156,9 @@ export class Replica {
       envelope.ops.some((op, i) => this.tree.hasMade({ site, counter: envelope.counter + i }, op));
     if (this.orphans.length === 0) return;
     const lost = this.orphans.filter((each) => !isStored(each));
-    const stoodIn = this.stoodIn ?? this.tree;
     this.orphans = [];
-    this.stoodIn = undefined;
     if (lost.length === 0) return;
-    const made = reissue(lost, this.site, this.pending.nextCounter, { stoodIn, now: this.tree });
+    const made = reissue(lost, this.site, this.pending.nextCounter, this.tree);
     let isAnyLost = false;
     let next = made.next();
     for (; next.done !== true; next = made.next()) {
@@ -234,8 +229,7 @@ export class Replica {
 
   /** Whether all that is pending has a place in the tree, as it had before: the server may not take what has none. */
   private notePlaces(before: LiveTree): void {
-    if (this.orphans.length > 0) return;
-    this.stoodIn = this.pending.all.every(({ isApplied }) => isApplied) ? undefined : (this.stoodIn ?? before);
+    for (const entry of this.pending.all) entry.stoodIn = entry.isApplied ? undefined : (entry.stoodIn ?? before);
   }
 
   private reapplyPending(): void {
