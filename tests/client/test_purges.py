@@ -284,6 +284,24 @@ def test_an_old_write_does_not_bring_back_a_key_whose_deletion_was_purged():
     world.assert_converged()
 
 
+def test_undo_says_when_what_was_deleted_has_gone_and_goes_on_with_the_step_before():
+    world = joined(2, "a", "b", {"k": 1})
+    ann = world.rooms[0]
+    ann.history.clear()
+    del ann.list("l")[0]
+    del ann.list("l")[1]
+    world.purge()
+
+    with pytest.raises(PurgedError):
+        ann.history.undo()
+    assert ann.history.undo()
+
+    world.settle()
+    assert list(world.rooms[1].list("l")) == ["a", "b"]
+    assert not ann.history.undo()
+    world.assert_converged()
+
+
 def test_a_shared_container_is_not_found_again_with_what_was_in_it():
     world = PurgeWorld(2)
     ann, bob = world.rooms
