@@ -53,10 +53,10 @@ READ_ROWS_MAX = 5000
 """Operations in a chunk of the log: about 20 ms of a reader's thread."""
 READ_BYTES_MAX = 4 << 20
 """Payloads in a chunk of the log, but for one that is larger: 5,000 of 256 KiB would be more than a gigabyte."""
-PURGED_IDS = 2000
-"""Slots that one operation purges: about 10 ms of a room's task, and of everybody's who is in it."""
+PURGED_IDS = 1000
+"""Slots that one operation purges, and keys about: some 10 ms of a room's task, and of everybody's who is in it."""
 PURGES_AT_ONCE = 20
-"""Lists or maps that one envelope purges: a map takes as long as it has keys."""
+"""Operations in one envelope that purges: each looks at all keys of its map, or all slots of its list."""
 FILE_BASE_BYTES = 8 << 20
 """A file's content at its last save is kept up to this, for a three-way merge; above, disk and document are merged by
 two. Notebooks over it are mostly images, and a directory of such files would fill the database."""

@@ -44,17 +44,20 @@ def _of_lists(now: RoomState, then: RoomState) -> Iterator[tuple[Purge, int]]:
 def _of_maps(now: RoomState, floor: Stamp) -> Iterator[tuple[Purge, int]]:
     kept = keys_of_shared(now.tree)
     for node in now.tree.in_order():
-        count = purgeable_keys(node, floor, kept.get(node.id, ())) if isinstance(node, MapNode) else 0
-        if count:
-            yield Purge(node.id, floor=floor), count
+        if isinstance(node, MapNode):
+            stamps = sorted(purgeable_keys(node, floor, kept.get(node.id, ())))
+            for start in range(0, len(stamps), PURGED_IDS):
+                step = stamps[start : start + PURGED_IDS]
+                yield Purge(node.id, floor=step[-1]), len(step)
 
 
-def still_purged(state: RoomState, op: Purge) -> Purge | None:
-    """As much of a purge as finds something in a room by now; None when that is nothing."""
+def still_purged(state: RoomState, op: Purge) -> tuple[Purge, int] | None:
+    """As much of a purge as finds something in a room by now, and how much that is; None when it is nothing."""
     node = state.tree.nodes.get(op.target)
     if isinstance(node, ListNode):
         ids = tuple([each for each in op.ids if node.items.is_dead(each)])
-        return replace(op, ids=ids) if ids else None
+        return (replace(op, ids=ids), len(ids)) if ids else None
     if isinstance(node, MapNode) and op.floor is not None:
-        return op if purgeable_keys(node, op.floor, keys_of_shared(state.tree).get(node.id, ())) else None
+        count = len(purgeable_keys(node, op.floor, keys_of_shared(state.tree).get(node.id, ())))
+        return (op, count) if count else None
     return None

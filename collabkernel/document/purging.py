@@ -50,10 +50,16 @@ def purge_live(tree: LiveTree, op: Purge) -> None:
         _remove(tree, [each.id for each in tree.nodes.values() if each.home in homes])
 
 
-def purgeable_keys(node: MapNode, floor: Stamp, kept: Container[str]) -> int:
-    """How many deleted keys of a map a purge up to a stamp would take; ``kept`` as ``keys_of_shared`` has them."""
+def purgeable_keys(node: MapNode, floor: Stamp, kept: Container[str]) -> list[Stamp]:
+    """When those deleted keys of a map were deleted that a purge up to a stamp would take.
+
+    Args:
+        node: The map.
+        floor: The stamp.
+        kept: As ``keys_of_shared`` has them.
+    """
     registers = node.entries.held()
-    return sum([each is TOMBSTONE and stamp <= floor and key not in kept for key, (stamp, each) in registers])
+    return [stamp for key, (stamp, each) in registers if each is TOMBSTONE and stamp <= floor and key not in kept]
 
 
 def keys_of_shared(tree: LiveTree) -> dict[OpId, set[str]]:

@@ -277,8 +277,7 @@ class Keeper:
         if not self._write(keeping, intake, purges or ops[: self._limits.keeper_ops], now_ms):
             return []
         self.purger.written(len(purges))
-        count = sum([max(len(op.ids), 1) for op in purges])
-        return [*intake.take_append(), *([CountPurged(count)] if purges else [])]
+        return [*intake.take_append(), *([CountPurged(self.purger.count)] if purges else [])]
 
     def _mending(self, document: BlockDocument, now_ms: int) -> Ops:
         ops = self._crossed(document, now_ms) or self._empty(document, now_ms) or self._long_keys(document, now_ms)

@@ -1,7 +1,7 @@
 """What a room's keeper lets go of next, of what was found to be deleted long ago.
 
 That is looked for beside the room, in a state of long ago (``server/purging.py``); here it is held against what the
-room is now. One operation takes ``PURGED_IDS`` ids at most, and one envelope as many operations as have that many.
+room is now. One envelope takes ``PURGED_IDS`` slots and keys, unless its first operation takes more.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from collabkernel.limits import PURGED_IDS, PURGES_AT_ONCE
 class Purger:
     """Of one loaded room."""
 
-    __slots__ = ("_asked", "_state")
+    __slots__ = ("_asked", "_state", "count")
 
     def __init__(self, state: RoomState) -> None:
         self._state = state
         self._asked: deque[Purge] = deque()
+        self.count = 0
+        """How many slots and keys those are that ``next`` gave."""
 
     def ask(self, ops: Iterable[Purge]) -> None:
         """Purge these, in place of what is left of those that were asked for before."""
@@ -36,17 +38,17 @@ class Purger:
     def next(self) -> list[Purge]:
         """What the next envelope may purge; empty when nothing is left. Until ``written`` it is the same again."""
         found: list[Purge] = []
-        cost = 0
+        self.count = 0
         while self._asked:
-            op = still_purged(self._state, self._asked[0])
-            self._asked.popleft()
-            if op is None:
+            left = still_purged(self._state, self._asked.popleft())
+            if left is None:
                 continue
-            if found and (cost + len(op.ids) > PURGED_IDS or len(found) == PURGES_AT_ONCE):
+            op, count = left
+            if found and (self.count + count > PURGED_IDS or len(found) == PURGES_AT_ONCE):
                 self._asked.appendleft(op)
                 break
             found.append(op)
-            cost += len(op.ids)
+            self.count += count
         self._asked.extendleft(reversed(found))
         return found
 

@@ -38,13 +38,14 @@ def filled(count: int) -> tuple[Site, list[OpId]]:
 def test_slots_go_that_were_dead_then_and_keys_that_were_deleted_by_then():
     made, ids = filled(10)
     made.do(MapSet(MAP, "a", 1), MapSet(MAP, "b", 1), ListDelete(LIST, ids[1]), MapDelete(MAP, "a"))
-    then, floor = copied(made), Stamp(made.count, 99)
+    then, deleted = copied(made), Stamp(made.count, 1)
+    floor = Stamp(made.count, 99)
     made.do(ListDelete(LIST, ids[2]), MapDelete(MAP, "b"))
 
-    assert plan_purges(state(made), then, floor, 1) == [Purge(LIST, (ids[1],)), Purge(MAP, floor=floor)]
+    assert plan_purges(state(made), then, floor, 1) == [Purge(LIST, (ids[1],)), Purge(MAP, floor=deleted)]
     assert plan_purges(state(made), then, floor, 2) != []
     assert plan_purges(state(made), then, floor, 3) == []
-    assert plan_purges(state(made), RoomState(), floor, 1) == [Purge(MAP, floor=floor)]
+    assert plan_purges(state(made), RoomState(), floor, 1) == [Purge(MAP, floor=deleted)]
 
 
 def test_a_long_list_is_purged_by_several_operations():
@@ -57,13 +58,27 @@ def test_a_long_list_is_purged_by_several_operations():
     assert [id for op in purges for id in op.ids] == ids
 
 
+def test_many_keys_go_by_several_operations_the_oldest_first():
+    made = site()
+    for n in range(PURGED_IDS + 2):
+        made.do(MapSet(MAP, f"k{n}", n), MapDelete(MAP, f"k{n}"))
+
+    purges = plan_purges(state(made), copied(made), Stamp(made.count, 1), 1)
+
+    room, left = state(made), []
+    for n, op in enumerate(purges, 1):
+        room.purge(n, op)
+        left.append(len(made.tree.nodes[MAP].entries.held()))  # type: ignore[union-attr]  # it is a map
+    assert left == [2, 0]
+
+
 def test_what_is_gone_by_now_is_not_purged_again():
     made, ids = filled(3)
     made.do(ListDelete(LIST, ids[0]), MapSet(MAP, "a", 1), MapDelete(MAP, "a"))
     room, slots, keys = state(made), Purge(LIST, tuple(ids)), Purge(MAP, floor=Stamp(made.count, 1))
 
-    assert still_purged(room, slots) == Purge(LIST, (ids[0],))
-    assert still_purged(room, keys) == keys
+    assert still_purged(room, slots) == (Purge(LIST, (ids[0],)), 1)
+    assert still_purged(room, keys) == (keys, 1)
     for n, op in enumerate((slots, keys)):
         room.purge(n + 1, op)
         assert still_purged(room, op) is None

@@ -74,7 +74,7 @@ def test_deleted_keys_go_up_to_the_floor_and_no_older_write_brings_them_back():
     one.do(MapSet(MAP, "a", 1), MapSet(MAP, "b", 2), MapSet(MAP, "c", 3))
     first = one.do(MapDelete(MAP, "a")).counter
     one.do(MapDelete(MAP, "b"))
-    assert purgeable_keys(one.tree.nodes[MAP], Stamp(first, 1), ()) == 1  # type: ignore[arg-type]  # it is a map
+    assert purgeable_keys(one.tree.nodes[MAP], Stamp(first, 1), ()) == [Stamp(first, 1)]  # type: ignore[arg-type]  # a map
 
     purge_live(one.tree, Purge(MAP, floor=Stamp(first, 9)))
 

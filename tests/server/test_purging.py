@@ -23,6 +23,7 @@ from collabkernel.errors import TooManyError
 from collabkernel.limits import Limits
 from collabkernel.server.daily import DAY_MS
 from collabkernel.server.hub import Hub
+from collabkernel.server.log_compaction import LogCompaction, holding
 from collabkernel.server.purging import Purging
 from collabkernel.server.reader import Reader
 from collabkernel.server.room_history import RoomHistory
@@ -61,6 +62,15 @@ class World:
         counter, self.count = self.count + 1, self.count + len(ops)
         hlc = (self.now_ms << 16) + counter
         await store(self.storage, [AppendRequest(ROOM, 7, 1, counter, counter - 1, hlc, "ann", encoded)])
+
+    async def do_seen(self, op: Op, purged_seq: int) -> None:
+        """Store an operation whose author has seen a purge."""
+        row = await self.storage.head(ROOM)
+        assert row is not None
+        self.count += 1
+        encoded = ((op_kind(op), encode_op(op)),)
+        hlc = (self.now_ms << 16) + 99
+        await store(self.storage, [AppendRequest(ROOM, 7, 1, self.count, row.seq, hlc, "ann", encoded, purged_seq)])
 
     async def fill(self, count: int) -> None:
         """A list of so many, and as many keys."""
@@ -107,7 +117,7 @@ def test_what_was_deleted_for_long_is_asked_for_and_what_was_lately_is_not() -> 
         assert slots == Purge(LIST, tuple(world.element(n) for n in range(4)))
         assert (keys.target, keys.ids) == (ROOT, ())
         assert keys.floor is not None
-        assert keys.floor.hlc >> 16 == world.now_ms - 30 * DAY_MS
+        assert keys.floor.hlc >> 16 == START_MS + DAY_MS, "the highest of those that go"
 
         world.now_ms += 2 * DAY_MS
         slots, keys = await world.look()
@@ -186,5 +196,50 @@ def test_a_hub_loads_a_room_to_purge_it_and_lets_go_of_it() -> None:
         assert [slot.slot for slot in fold.state.tree.nodes[LIST].items.slots()] == [world.element(9)]  # type: ignore[union-attr]  # it is a list
         assert fold.state.tree.to_json()["l"] == [9]
         await hub.stop()
+
+    asyncio.run(main())
+
+
+def test_a_log_with_purges_is_compacted_and_its_past_is_as_it_was() -> None:
+    async def main() -> None:
+        world = World()
+        await world.storage.open()
+        await world.fill(10)
+        await world.do(*[ListDelete(LIST, world.element(n)) for n in range(9)])
+        await world.do(*[MapDelete(ROOT, f"k{n}") for n in range(9)])
+        before = await world.storage.head(ROOM)
+        assert before is not None
+        history = RoomHistory(world.storage, Reader(world.storage), LIMITS)
+        as_it_was = await history.state_at(ROOM, seq=before.seq)
+        world.now_ms += 40 * DAY_MS
+        ops = await world.look()
+        assert len(ops) == 2
+        requests = [
+            AppendRequest(ROOM, 1, 1, n, before.seq, (world.now_ms << 16) + n, "keeper", ((op_kind(op), encode_op(op)),),
+                          purged_seq=before.seq + n - 1 if n > 1 else 0, is_purge=True)
+            for n, op in enumerate(ops, 1)
+        ]  # fmt: skip
+        await store(world.storage, requests)
+        await world.do_seen(MapSet(ROOT, "k0", "again"), purged_seq=before.seq + 2)
+        row = await world.storage.head(ROOM)
+        assert row is not None
+        await Reader(world.storage).write_snapshot(ROOM, row.seq, world.now_ms)
+        fold, _ = await Reader(world.storage).load(ROOM)
+        assert fold.state.tree.to_json() == {"l": [9], "k9": 9, "k0": "again"}
+
+        async with holding(world.storage, "me") as lease:
+            assert lease is not None
+            compaction = LogCompaction(world.storage, allowance(world.storage))
+            plan = await compaction.plan(ROOM, world.now_ms + 1, ops_min=1)
+            assert plan is not None
+            outcome = await compaction.carry_out(plan, lease)
+
+        assert outcome.error is None
+        assert outcome.ops_dropped > before.seq
+        history = RoomHistory(world.storage, Reader(world.storage), LIMITS)
+        assert await history.state_at(ROOM, seq=before.seq) == as_it_was
+        again, _ = await Reader(world.storage).load(ROOM)
+        assert again.to_parts() == fold.to_parts()
+        assert again.state.purged_seq == before.seq + 2
 
     asyncio.run(main())
