@@ -214,12 +214,13 @@ def test_a_log_with_purges_is_compacted_and_its_past_is_as_it_was() -> None:
         world.now_ms += 40 * DAY_MS
         ops = await world.look()
         assert len(ops) == 2
-        requests = [
-            AppendRequest(ROOM, 1, 1, n, before.seq, (world.now_ms << 16) + n, "keeper", ((op_kind(op), encode_op(op)),),
-                          purged_seq=before.seq + n - 1 if n > 1 else 0, is_purge=True)
-            for n, op in enumerate(ops, 1)
-        ]  # fmt: skip
-        await store(world.storage, requests)
+        for n, op in enumerate(ops, 1):
+            encoded = ((op_kind(op), encode_op(op)),)
+            seen = before.seq + n - 1 if n > 1 else 0
+            request = AppendRequest(
+                ROOM, 1, 1, n, before.seq, (world.now_ms << 16) + n, "keeper", encoded, purged_seq=seen, is_purge=True
+            )
+            await store(world.storage, [request])
         await world.do_seen(MapSet(ROOT, "k0", "again"), purged_seq=before.seq + 2)
         row = await world.storage.head(ROOM)
         assert row is not None

@@ -239,8 +239,8 @@ export class FakeSession {
       if (!(error instanceof InvalidOperationError)) throw error;
       if (sent.base < server.purgedSeq) {
         site.nextCounter = sent.counter;
-        this.reject(sent.counter, "purged", false);
-        this.send({ bye: { code: "purged", reason: "", retryAfterMs: 0 } });
+        const rejects = [{ counter: sent.counter, code: "purged", reason: "", final: false, retryAfterMs: 0 }];
+        this.send({ rejects, bye: { code: "purged", reason: "", retryAfterMs: 0 } });
         this.close("purged");
         return;
       }
