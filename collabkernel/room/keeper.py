@@ -183,9 +183,9 @@ class Keeper:
     def note(self, stored: StoredEnvelope, now_ms: int) -> None:
         """The next envelope of the log, judged."""
         document = self._state.blocks
+        self.is_behind = False
         if document is None and not self._is_writing:
             return
-        self.is_behind = False
         if stored.site == KEEPER_SITE:
             self._is_writing, self._next_ms = False, now_ms
             self._rounds += 1

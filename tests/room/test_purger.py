@@ -14,12 +14,14 @@ from collabkernel.document.operations import (
     Purge,
 )
 from collabkernel.limits import PURGED_IDS, PURGES_AT_ONCE
-from collabkernel.room.effects import Append, AskKeeping, CountPurged
-from collabkernel.room.events import Keeping, KeepingAnswered, PurgeAsked, Ticked
+from collabkernel.room.effects import Append, AskKeeping, CountPurged, ReadMissing
+from collabkernel.room.events import Keeping, KeepingAnswered, MissingRead, PurgeAsked, Ticked
 from collabkernel.room.purger import Purger
+from collabkernel.storage.base import OpRow
+from collabkernel.wire.ops import encode_op, op_kind
 from tests.document.test_purge_plan import filled, state
 from tests.document.test_purging import LIST
-from tests.room.drive import Driver, envelope
+from tests.room.drive import HLC0, Driver, envelope
 
 pytestmark = pytest.mark.core
 
@@ -58,9 +60,9 @@ class PurgedRoom:
     def id(self, counter: int) -> OpId:
         return OpId(100 + self.ann, counter)
 
-    def grant(self) -> None:
+    def grant(self, behind: int = 0) -> None:
         until_ms = self.driver.now_ms + 60_000
-        self.driver.feed(KeepingAnswered(Keeping(1, 1, 1, self.driver.room.head, until_ms)))
+        self.driver.feed(KeepingAnswered(Keeping(1, 1, 1, self.driver.room.head + behind, until_ms)))
         self.driver.now_ms += 1000
         self.driver.feed(Ticked())
 
@@ -87,6 +89,23 @@ def test_the_keeper_purges_when_it_has_the_right_to_and_it_is_done_when_it_is_st
 
     assert room.slots == 2
     assert room.driver.state.purged_seq == room.driver.room.head == 6
+
+
+def test_a_keeper_that_has_not_seen_what_the_last_one_stored_reads_it_once_and_goes_on():
+    room = PurgedRoom()
+    room.grant(behind=1)
+    assert room.driver.pending == []
+    reads = [effect for effect in room.driver.effects if isinstance(effect, ReadMissing)]
+    assert [read.after_seq for read in reads] == [5]
+
+    op = MapSet(ROOT, "k", 1)
+    room.driver.head += 1
+    room.driver.feed(MissingRead((OpRow(6, 999, 1, 1, 5, HLC0 + 9, "bob", op_kind(op), encode_op(op)),)))
+    room.driver.now_ms += 1000
+    room.driver.feed(Ticked())
+
+    assert [type(job) for job in room.driver.pending] == [Append]
+    assert sum(isinstance(effect, ReadMissing) for effect in room.driver.effects) == 1
 
 
 def test_while_a_purge_is_in_flight_edits_are_asked_for_again():
