@@ -16,7 +16,8 @@
     │   ├── InvalidOperationError     invalid-operation
     │   │   ├── UnknownTargetError    unknown-target
     │   │   ├── WrongTargetKindError  wrong-target-kind
-    │   │   └── UnknownReferenceError unknown-reference
+    │   │   ├── UnknownReferenceError unknown-reference
+    │   │   └── PurgedError           purged                take the room's state, and look what is left to do
     │   ├── InvalidYjsUpdateError     invalid-yjs-update
     │   │   ├── YjsGapError           yjs-gap
     │   │   └── SplitPairError        split-pair
@@ -174,6 +175,12 @@ class UnknownReferenceError(InvalidOperationError):
     """An operation names a list slot or element that does not exist."""
 
     code = "unknown-reference"
+
+
+class PurgedError(InvalidOperationError):
+    """An operation names what was deleted long ago and is gone by now; its author takes the room's state, and looks."""
+
+    code = "purged"
 
 
 class InvalidYjsUpdateError(RemoteProtocolError):

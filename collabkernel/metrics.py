@@ -41,6 +41,7 @@ oplog_lag = Gauge("oplog_lag", "Operations between the log's head and what this 
 sessions = Gauge("collabkernel_sessions", "Sessions connected.")
 rooms = Gauge("collabkernel_rooms", "Rooms loaded.")
 compacted_ops = Counter("collabkernel_compacted_ops", "Operations that compaction dropped from rooms' logs.")
+purged = Counter("collabkernel_purged", "Dead slots of lists and deleted keys that rooms have purged.")
 degraded = Gauge("collabkernel_degraded", "1 while the database does not answer and edits wait for it, else 0.")
 rejects = Counter("collabkernel_rejects", "Edits and frames refused, by code.", ["code"])
 
@@ -49,9 +50,10 @@ REJECT_CODES = frozenset({
     "bad-ticket", "banned", "blob-lost", "busy", "closed", "compaction-differs", "counter-gap", "degraded", "detached",
     "fenced", "foreign-client", "frame-too-large", "invalid-operation", "invalid-room-name", "invalid-value",
     "invalid-yjs-update", "lease-lost", "limit", "local-error", "log-dropped", "malformed-frame", "migration",
-    "migration-differs", "moved", "not-kept", "not-loaded", "protocol-error", "rate", "read-only", "room-not-found",
-    "server-draining", "server-stopping", "slow-consumer", "split-pair", "stale-page", "storage-error", "superseded",
-    "too-deep", "too-large", "too-many", "unknown-reference", "unknown-target", "wrong-target-kind", "yjs-gap",
+    "migration-differs", "moved", "not-kept", "not-loaded", "protocol-error", "purged", "rate", "read-only",
+    "room-not-found", "server-draining", "server-stopping", "slow-consumer", "split-pair", "stale-page",
+    "storage-error", "superseded", "too-deep", "too-large", "too-many", "unknown-reference", "unknown-target",
+    "wrong-target-kind", "yjs-gap",
 })  # fmt: skip
 """The label values of ``rejects``; any other code counts as ``other``, so that the label stays bounded."""
 

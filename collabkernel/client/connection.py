@@ -18,6 +18,7 @@ from collabkernel.errors import (
     BadResumeError,
     ClosedError,
     CollabKernelError,
+    PurgedError,
     RemoteProtocolError,
     RoomNotFoundError,
 )
@@ -143,7 +144,7 @@ class Connection:
         if bye.code in FINAL_BYES:
             self.error = _final_error(bye, self._room.name)
             return None
-        if bye.code == BadResumeError.code:
+        if bye.code in (BadResumeError.code, PurgedError.code):
             self._room.replica.rejoin()
             return 0
         return self._elsewhere(bye.retry_after_ms)

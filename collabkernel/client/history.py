@@ -25,6 +25,7 @@ from collabkernel.document.block import TYPE
 from collabkernel.document.block_document import BlockDocument
 from collabkernel.document.live_tree import Absent, ListNode, LiveTree, MapNode, TextNode
 from collabkernel.document.operations import (
+    ContainerRef,
     ListDelete,
     ListInsert,
     ListMove,
@@ -37,7 +38,7 @@ from collabkernel.document.operations import (
     Scalar,
     TextEdit,
 )
-from collabkernel.errors import LocalProtocolError, NotLoadedError
+from collabkernel.errors import LocalProtocolError, NotLoadedError, PurgedError
 
 K = TypeVar("K", OpId, Stamp)
 
@@ -268,6 +269,8 @@ class StepLog:
 
     def _put(self, edit: Edit, tree: LiveTree, op_of: Callable[[OpValue], Op], before: Before) -> Done:
         assert not isinstance(before.value, Absent), "there is something to put back"
+        if isinstance(before.value, ContainerRef) and before.value.id not in tree.nodes:
+            raise PurgedError("what this step took away was deleted long ago, and is gone by now")
         return put(edit, op_of, sketch_of_tree(tree, before.value), self._on_made, self._on_item)
 
     def _on_made(self, made: Sketch, id: OpId) -> None:

@@ -7,11 +7,19 @@ there would use places of his Yjs clock a second time, and what is pending may n
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from collabkernel.client.applying import apply_stored
 from collabkernel.client.own_blocks import OwnBlocks
+from collabkernel.client.purges import purge
+from collabkernel.client.sight import Sight
 from collabkernel.crdt.ids import OpId
+from collabkernel.document.block_document import BlockDocument
 from collabkernel.document.operations import StoredEnvelope
 from collabkernel.document.room_state import RoomState
+from collabkernel.errors import RemoteProtocolError
+from collabkernel.wire.messages import ServerMessage, Snapshot
+from collabkernel.wire.room_state import decode_room
 
 
 class Incoming:
@@ -46,7 +54,61 @@ class Incoming:
         apply_stored(self.state, stored, is_told=False)
         self.own_blocks.log(stored, stored.actor)
         tuple(self.own_blocks.confirm(0, is_late=True))  # of a state that nobody has seen, nobody is told
+        purge(self.state, stored)
         self.through, self.through_op = stored.last_seq, stored.op_id(len(stored.envelope.ops) - 1)
+
+
+def read_snapshot(
+    snapshot: Snapshot, site: int, sight: Sight, checked: BlockDocument | None, goal_seq: int
+) -> tuple[Incoming, int]:
+    """The state of a snapshot, and the highest stamp in it.
+
+    Raises:
+        RemoteProtocolError: It is none.
+    """
+    state, seq, hlc = decode_room(snapshot.state, site, checked=checked)
+    if seq != snapshot.seq:
+        raise RemoteProtocolError(f"a snapshot at {snapshot.seq} holds a state at {seq}")
+    sight.start_over()
+    return Incoming(sight.seen(state), seq, snapshot.op, site, goal_seq), hlc
+
+
+class Joining:
+    """What a new site begins with, in place of one that is lost: held until all of it is here.
+
+    Until then its user goes on with what he has, in place of a room that is empty for as long.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[tuple[ServerMessage, int]] = []
+        self._goal_seq: int | None = None
+
+    def start_over(self) -> None:
+        """The line is gone, and with it what was to come."""
+        self._held.clear()
+        self._goal_seq = None
+
+    def take(self, message: ServerMessage, now_ms: int, site: int) -> list[tuple[ServerMessage, int]]:
+        """What may be read now, each with when it came."""
+        if message.welcome is not None and site not in (0, message.welcome.site):
+            self._goal_seq = message.welcome.seq
+        if self._goal_seq is None:
+            return [(message, now_ms)]
+        if message.bye is not None:
+            self.start_over()
+            return [(replace(message, welcome=None, snapshot=None, ops=()), now_ms)]
+        self._held.append((message, now_ms))
+        if max(map(_reached, self._held)) < self._goal_seq:
+            return []
+        held = self._held[:]
+        self.start_over()
+        return held
+
+
+def _reached(held: tuple[ServerMessage, int]) -> int:
+    message, _ = held
+    seqs = [stored.last_seq for stored in message.ops]
+    return max([message.through, 0 if message.snapshot is None else message.snapshot.seq, *seqs])
 
 
 class Resyncing:
@@ -56,6 +118,7 @@ class Resyncing:
         self.is_wanted = False
         self.is_asked = False
         self.incoming: Incoming | None = None
+        self._purged_at: int | None = None
         self.not_before_ms = 0
         """The server has had enough of resyncs until then."""
 
@@ -69,9 +132,14 @@ class Resyncing:
         """A snapshot will have what the log brings now."""
         return self.is_wanted or self.is_asked
 
-    def want(self) -> None:
-        """Something is wrong with the state here."""
+    def want(self, purged_at: int | None = None) -> None:
+        """Something is wrong with the state here, such as by a purge, since edits on their way are in it."""
         self.is_wanted = self.is_wanted or not self.is_asked
+        self._purged_at = self._purged_at or purged_at
+
+    def base(self, through: int) -> int:
+        """What an edit is made on: before a purge that is not done here, for it may name what is gone elsewhere."""
+        return through if self._purged_at is None else min(through, self._purged_at - 1)
 
     def connected(self, *, is_sent: bool) -> None:
         """A new connection, on which the server sends a snapshot by itself, or not.
@@ -85,6 +153,8 @@ class Resyncing:
         """A snapshot is here, or none is needed any more."""
         self.is_wanted = self.is_asked = False
         self.incoming = incoming
+        if incoming is None:
+            self._purged_at = None
 
     def refused(self, retry_at_ms: int) -> None:
         """The server refused something for now; if a resync was asked for, it may be that."""

@@ -14,6 +14,10 @@ from dataclasses import dataclass
 
 from collabkernel.crdt.ids import OpId, Stamp
 from collabkernel.document.operations import Envelope
+from collabkernel.document.room_state import RoomState
+from collabkernel.errors import PurgedError
+from collabkernel.wire.messages import Reject
+from collabkernel.wire.writer import field_bytes
 
 IN_FLIGHT_BYTES = 4 << 20
 """Sent and unanswered at once: a refusal for now sends at most this again."""
@@ -31,6 +35,9 @@ class PendingEnvelope:
     """Whether the whole of it is in the tree; one from a stored queue is not, until the room's state has come."""
     is_refused: bool = False
     """For good; kept until the snapshot that follows a refusal has come."""
+
+    stood_in: RoomState | None = None
+    """The state in which it had a place, if the present one has none for it."""
 
     @property
     def is_answered(self) -> bool:
@@ -105,6 +112,12 @@ class PendingQueue:
         self._answered(entry)
         return entry
 
+    def note_taken(self, reject: Reject, seq: int) -> None:
+        """With the refusal of what names something purged the server has said all that it will take of this site."""
+        for entry in list(self._entries) if reject.code == PurgedError.code else ():
+            if entry.envelope.counter < reject.counter:
+                self.acknowledge(entry.envelope.counter, seq)
+
     def refuse(self, counter: int) -> PendingEnvelope | None:
         """Take out an envelope that was refused for good; None when it was answered before."""
         entry = self._entry_by_counter.get(counter)
@@ -139,6 +152,11 @@ class PendingQueue:
         for entry in confirmed:
             self._drop(entry)
         return confirmed
+
+    def note_places(self, before: RoomState) -> None:
+        """They were put on another state than they were on before: see whether each has a place there."""
+        for entry in self:
+            entry.stood_in = None if entry.is_applied else entry.stood_in or before
 
     def _drop(self, entry: PendingEnvelope) -> None:
         del self._entry_by_counter[entry.envelope.counter]
@@ -209,6 +227,11 @@ class PendingQueue:
             self._in_flight_ops += ops
             self._in_flight_bytes += len(entry.payload)
         return groups
+
+    def take_frames(self, frame_bytes: int, in_flight_ops_max: int, now_ms: int) -> list[bytes]:
+        """The same as frames of the protocol, a ``Submit`` each."""
+        groups = self.take_to_send(frame_bytes, in_flight_ops_max, now_ms)
+        return [field_bytes(2, b"".join([field_bytes(1, entry.payload) for entry in group])) for group in groups]
 
 
 ENVELOPE_OVERHEAD_BYTES = 8

@@ -15,6 +15,7 @@ from typing import Protocol
 from collabkernel.client.edit import Edit
 from collabkernel.client.notifications import Notification, Refused, Renamed, Reset
 from collabkernel.client.pending import PendingEnvelope, PendingQueue
+from collabkernel.client.refitting import refitted
 from collabkernel.crdt.ids import OpId, Side, Stamp
 from collabkernel.crdt.text import TextRope
 from collabkernel.crdt.text_delta import Delta
@@ -32,6 +33,7 @@ from collabkernel.document.operations import (
     MapDelete,
     MapSet,
     Op,
+    Purge,
     TextEdit,
 )
 from collabkernel.document.room_state import RoomState
@@ -59,6 +61,8 @@ class Orphans:
     def join(cls, earlier: Orphans | None, state: RoomState, site: int, pending: PendingQueue) -> Orphans | None:
         """Add the unanswered envelopes of one more site; None when there are none at all."""
         entries = tuple(entry for entry in pending if not entry.is_answered)
+        for entry in entries:
+            entry.stood_in = entry.stood_in or state
         if earlier is not None:
             return cls(earlier.state, earlier.entries + entries, earlier.sites + (site,) * len(entries))
         return cls(state, entries, (site,) * len(entries)) if entries else None
@@ -112,13 +116,15 @@ def adopt(replica: Editor, orphans: Orphans, now_ms: int) -> Iterator[Notificati
 class Plan:
     """One envelope to be made again."""
 
-    def __init__(self, entry: PendingEnvelope, site: int, scratch: ScratchTexts) -> None:
+    def __init__(self, entry: PendingEnvelope, site: int, scratch: ScratchTexts, now: RoomState) -> None:
         self.counter = entry.envelope.counter
         self.hlc = entry.envelope.hlc
         self.targets = tuple(dict.fromkeys(op.target for op in entry.envelope.ops))
         self._entry = entry
         self._site = site
         self._scratch = scratch
+        self._stood_in = entry.stood_in or now
+        self._now = now
 
     def make(self, edit: Edit, new_id_by_old: dict[OpId, OpId]) -> None:
         """Perform it in ``edit``; note the new names of what it makes.
@@ -133,7 +139,10 @@ class Plan:
                 target = names.get(op.target, op.target)
                 apply_delta(edit, target, self._scratch.delta_of(op, self._site, target))
                 continue
-            done = edit.perform(_placed(_renamed(op, names), edit))
+            fitted = refitted(op, names, self._stood_in.tree, self._now.tree)
+            if fitted is None:
+                continue
+            done = edit.perform(_placed(_renamed(fitted, names), edit))
             made[self._entry.op_id(self._site, i)] = done.op_id
         new_id_by_old.update(made)
 
@@ -174,7 +183,7 @@ def reissue(orphans: Orphans, state: RoomState) -> Iterator[Plan]:
     judged = {site: i for i, (entry, site) in enumerate(pairs) if _is_stored(entry, site, state, scratch)}
     for i, (entry, site) in enumerate(pairs):
         if i > judged.get(site, -1):
-            yield Plan(entry, site, scratch)
+            yield Plan(entry, site, scratch, state)
 
 
 def _is_stored(entry: PendingEnvelope, site: int, state: RoomState, scratch: ScratchTexts) -> bool:
@@ -235,7 +244,7 @@ def _renamed(op: Op, names: dict[OpId, OpId]) -> Op:
             return replace(op, target=target, parent=names.get(op.parent, op.parent))
         case BlockInsert() if op.split is not None:
             return replace(op, target=target, split=names.get(op.split, op.split))
-        case BlockRekey():
+        case BlockRekey() | Purge():
             return op  # never a client's
         case _:
             return replace(op, target=target)

@@ -23,7 +23,7 @@ from dataclasses import replace
 from collabkernel.client.applying import apply_stored, put_on
 from collabkernel.client.attendance import Attendance
 from collabkernel.client.edit import Edit, EditTarget
-from collabkernel.client.incoming import Incoming, Resyncing
+from collabkernel.client.incoming import Incoming, Joining, Resyncing, read_snapshot
 from collabkernel.client.notifications import (
     CaughtUp,
     Changed,
@@ -38,13 +38,14 @@ from collabkernel.client.notifications import (
 )
 from collabkernel.client.own_blocks import OwnBlocks
 from collabkernel.client.pending import PendingEnvelope, PendingQueue
+from collabkernel.client.purges import is_purge, purge
 from collabkernel.client.reissue import Orphans, adopt, changed_containers
 from collabkernel.client.sight import Sight, loaded_since, merged
 from collabkernel.client.site import Committed, SiteLostError, StoredSite, check_counters, client_limits
 from collabkernel.client.site_clock import SiteClock, is_decided_by_stamps
 from collabkernel.crdt.ids import OpId
 from collabkernel.document.live_tree import Change, LiveTree
-from collabkernel.document.operations import Envelope, Op, StoredEnvelope, made_by
+from collabkernel.document.operations import Envelope, StoredEnvelope, made_by
 from collabkernel.document.room_state import RoomState
 from collabkernel.errors import (
     ClosedError,
@@ -72,8 +73,6 @@ from collabkernel.wire.messages import (
     Welcome,
 )
 from collabkernel.wire.ops import envelope_bytes
-from collabkernel.wire.room_state import decode_room
-from collabkernel.wire.writer import field_bytes
 
 
 class Replica:
@@ -105,18 +104,15 @@ class Replica:
         self.kind, self.client = kind, client
         self.is_watched: Callable[[], bool] = lambda: True
         """Whether anybody asks what others change in live values, texts and properties; see ``Changed``."""
-        self.site = stored.site if stored else 0
-        self.secret = stored.secret if stored else b""
+        self.site, self.secret = (stored.site, stored.secret) if stored else (0, b"")
         self._take_empty_state()
-        self.through = 0
-        self.role = Role.WRITER
+        self.through, self.role = 0, Role.WRITER
         self.actor = self.name = self.color = ""
         limits = limits or Limits()
         self.limits = client_limits(limits)
         self.is_connected = False
         """Welcomed on the present connection."""
-        self.is_caught_up = False
-        self.is_degraded = False
+        self.is_caught_up = self.is_degraded = False
         self.is_buffered = False
         """The newest Ack was for an envelope that is stored, but not yet safe from a power cut."""
         self._has_state = False
@@ -128,7 +124,7 @@ class Replica:
         self._through_op: OpId | None = None
         self._goal_seq = 0
         self._resync = Resyncing()
-        self._is_rejoining = False
+        self._is_rejoining, self._joining = False, Joining()
         self._orphans: Orphans | None = None
         self._edit: Edit | None = None
         self._deferred: list[tuple[ServerMessage, int]] = []
@@ -157,7 +153,7 @@ class Replica:
 
     def hello(self) -> Hello:
         """The first message on a new connection."""
-        self.is_connected = self.is_caught_up = False
+        self.disconnected()
         if not self.site or self._is_rejoining:
             return Hello(self.kind, self.client)
         return Hello(self.kind, self.client, Resume(self.site, self.secret, self.through, self._through_op))
@@ -165,6 +161,7 @@ class Replica:
     def disconnected(self) -> None:
         """The connection is gone; edits go on and wait."""
         self.is_connected = self.is_caught_up = False
+        self._joining.start_over()
 
     def rejoin(self) -> None:
         """Say Hello as a new site next time, since the server does not let this one resume."""
@@ -216,8 +213,8 @@ class Replica:
         self._edit = None
         if not edit.done:
             return None
-        ops: tuple[Op, ...] = tuple([done.op for done in edit.done])
-        envelope = Envelope(edit.counter, self.through, edit.hlc, ops)
+        base, ops = self._resync.base(self.through), tuple([done.op for done in edit.done])
+        envelope = Envelope(edit.counter, base, edit.hlc, ops)
         entry = self.pending.add(envelope, envelope_bytes(envelope, edit.encoded))
         self.own_blocks.wrote(envelope.last_counter, edit.written())
         self.sight.add([made for done in edit.done if (made := made_by(done.op_id, done.op)) is not None])
@@ -241,12 +238,14 @@ class Replica:
 
     def receive_deferred(self) -> list[Notification]:
         """Take the messages that came while an edit was open."""
-        if self._edit is not None:
-            return []
-        deferred, self._deferred = self._deferred, []
+        deferred, self._deferred = ([], self._deferred) if self.is_editing else (self._deferred, [])
         return [told for message, now_ms in deferred for told in self._receive(message, now_ms)]
 
     def _receive(self, message: ServerMessage, now_ms: int) -> list[Notification]:
+        taken = self._joining.take(message, now_ms, self.site)
+        return [told for each, at_ms in taken for told in self._take(each, at_ms)]
+
+    def _take(self, message: ServerMessage, now_ms: int) -> list[Notification]:
         told: list[Notification] = []
         if message.welcome is not None:
             told.extend(self._on_welcome(message.welcome, now_ms))
@@ -311,8 +310,7 @@ class Replica:
             raise RemoteProtocolError("the server gave a new site without a secret")
         if self.site:
             self._orphans = Orphans.join(self._orphans, self.state, self.site, self.pending)
-        self._is_rejoining = False
-        self.site, self.secret = welcome.site, welcome.secret
+        self.site, self.secret, self._is_rejoining = welcome.site, welcome.secret, False
         self._take_empty_state()
         self.through, self._through_op = 0, None
         self._resync.came()
@@ -345,13 +343,13 @@ class Replica:
         entry = self.pending.confirm(envelope.counter, stored.seq) if stored.site == self.site else None
         if incoming is None:
             self.through, self._through_op = stored.last_seq, OpId(stored.site, envelope.last_counter)
-        yield from self._apply(stored, entry, incoming)
+        yield from self._apply(stored, entry, now_ms, incoming)
         if incoming is None and entry is not None and entry.is_applied:
             self._restamp(entry, envelope.hlc)
 
     def _apply(
-        self, stored: StoredEnvelope, own: PendingEnvelope | None, incoming: Incoming | None = None
-    ) -> Iterable[Changed]:
+        self, stored: StoredEnvelope, own: PendingEnvelope | None, now_ms: int, incoming: Incoming | None = None
+    ) -> Iterable[Notification]:
         changes: tuple[Change, ...] = ()
         try:
             if incoming is not None:
@@ -363,6 +361,10 @@ class Replica:
             self._resync.want()  # the server has judged this envelope, so it is our state that is wrong
             return
         self.own_blocks.log(stored, stored.actor)
+        if is_purge(stored):
+            yield from self.own_blocks.confirm(self.clock.now_ms(now_ms), not self.is_caught_up)
+            if not purge(self.state, stored, self.pending):
+                self._resync.want(purged_at=stored.seq)
         if changes:
             yield Changed(changes, stored.actor, stored.site, is_remote=True)
 
@@ -379,7 +381,7 @@ class Replica:
             if run.seq > self.through:
                 self.clock.observe(run.envelope.hlc + len(run.envelope.ops) - 1, now_ms)
                 own = self.pending.find(run.envelope.counter) if run.site == self.site else None
-                yield from self._apply(run, own)
+                yield from self._apply(run, own, now_ms)
         if message.through_op is not None and message.through > self.through:
             self.through, self._through_op = message.through, message.through_op
             for entry in self.pending.confirm_through(self.through):
@@ -388,12 +390,9 @@ class Replica:
     # -- resync
 
     def _on_snapshot(self, snapshot: Snapshot, now_ms: int) -> Iterable[Notification]:
-        state, seq, hlc = decode_room(snapshot.state, self.site, checked=self.state.blocks)
-        if seq != snapshot.seq:
-            raise RemoteProtocolError(f"a snapshot at {snapshot.seq} holds a state at {seq}")
+        incoming, hlc = read_snapshot(snapshot, self.site, self.sight, self.state.blocks, self.through)
         self.clock.observe(hlc, now_ms)
-        self.sight.start_over()
-        self._resync.came(Incoming(self.sight.seen(state), seq, snapshot.op, self.site, self.through))
+        self._resync.came(incoming)
         yield from self._take_incoming()
 
     def _take_incoming(self) -> Iterable[Notification]:
@@ -419,6 +418,7 @@ class Replica:
         self.pending.confirm_through(self.through)
         for entry in self.pending:
             put_on(self.state, self.own_blocks, entry)
+        self.pending.note_places(old)
         return changed_containers(old, self.state)
 
     # -- answers
@@ -432,6 +432,8 @@ class Replica:
         self.clock.answered(entry.envelope, is_lowered, self.pending.unanswered_count == 0, now_ms)
         if ack.seq <= self.through:  # a snapshot had it: it is no longer on top
             self.pending.confirm(ack.counter, ack.seq)
+            if ack.seq < self.state.purged_seq:  # what it made may have gone since, and was put on all the same
+                self._resync.want()
             self.own_blocks.drop(entry.op_id(self.site, i) for i in range(len(entry.envelope.ops)))
 
     def _restamp(self, entry: PendingEnvelope, hlc: int | None) -> bool:
@@ -449,6 +451,7 @@ class Replica:
             if reject.code == CounterGapError.code and first is not None and reject.counter < first.envelope.counter:
                 raise SiteLostError(f"the server wants counter {reject.counter}, which was answered here; joining anew")
             self.pending.go_back(reject.counter, now_ms + reject.retry_after_ms)
+            self.pending.note_taken(reject, self.through)
             return
         entry = self.pending.refuse(reject.counter)
         if entry is None:
@@ -471,9 +474,7 @@ class Replica:
             frames.append(encode_client_message(viewport))
         if self.is_degraded:
             return frames
-        for group in self.pending.take_to_send(self.limits.frame_bytes, self.limits.ops_per_s, now_ms):
-            frames.append(field_bytes(2, b"".join([field_bytes(1, entry.payload) for entry in group])))
-        return frames
+        return frames + self.pending.take_frames(self.limits.frame_bytes, self.limits.ops_per_s, now_ms)
 
     def wake_ms(self, now_ms: int) -> int | None:
         """When to ask ``outgoing`` again, if nothing happens before; None for not at all."""

@@ -6,12 +6,15 @@ Convergent and Commutative Replicated Data Types", 2011). A delete is a write of
 set that arrives later does not bring the key back. Stamps are unique to an op, so an equal stamp is the same op and
 changes nothing. The state has one register a key, however often keys are overwritten.
 
+Tombstones may be *purged* up to a stamp. The highest that went is the map's *floor*: whether an absent key was deleted
+at or before it nobody can tell any more, so a set that is stamped no later does nothing there, as if it had been.
+
 Values are opaque. Dictionary order is the order in which keys first arrived here and differs between replicas.
 """
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterable, Iterator
+from collections.abc import Container, ItemsView, Iterable, Iterator
 from enum import Enum
 from typing import Final, TypeAlias
 
@@ -34,10 +37,12 @@ Register: TypeAlias = tuple[Stamp, object]
 class LwwMap:
     """The registers of one object or map on one replica."""
 
-    __slots__ = ("_live_count", "_registers")
+    __slots__ = ("_live_count", "_registers", "floor")
 
-    def __init__(self, registers: Iterable[tuple[str, Register]] = ()) -> None:
-        """Start from what ``registers()`` of another gave, or empty."""
+    def __init__(self, registers: Iterable[tuple[str, Register]] = (), floor: Stamp | None = None) -> None:
+        """Start from what ``registers()`` of another gave and its floor, or empty."""
+        self.floor = floor
+        """The highest stamp of a tombstone that was purged."""
         self._registers: dict[str, Register] = dict(registers)
         # A loop, since most are made of one register, for a block of thousands: a generator takes three times as long.
         self._live_count = len(self._registers)
@@ -49,7 +54,7 @@ class LwwMap:
     def of_one(cls, key: str, register: Register) -> LwwMap:
         """One live register: a third of what making the map of a list takes, for thousands of blocks."""
         made = cls.__new__(cls)
-        made._registers, made._live_count = {key: register}, 1
+        made._registers, made._live_count, made.floor = {key: register}, 1, None
         return made
 
     def apply_set(self, key: str, stamp: Stamp, value: object) -> bool:
@@ -57,6 +62,8 @@ class LwwMap:
         registers = self._registers
         current = registers.get(key)
         if current is None:
+            if self.is_below_floor(stamp):
+                return False
             self._live_count += 1
         elif stamp <= current[0]:
             return False
@@ -68,13 +75,35 @@ class LwwMap:
     def apply_delete(self, key: str, stamp: Stamp) -> bool:
         """Write a tombstone, also where there was nothing; return whether it won."""
         current = self._registers.get(key)
-        if current is not None:
+        if current is None:
+            if self.is_below_floor(stamp):
+                return False
+        else:
             if stamp <= current[0]:
                 return False
             if current[1] is not TOMBSTONE:
                 self._live_count -= 1
         self._registers[key] = (stamp, TOMBSTONE)
         return True
+
+    def is_below_floor(self, stamp: Stamp) -> bool:
+        """Whether what is stamped so does nothing to a key that is not there."""
+        return self.floor is not None and stamp <= self.floor
+
+    def purge(self, floor: Stamp, kept: Container[str] = ()) -> list[str]:
+        """Let go of the tombstones up to a stamp, but for those of ``kept``; the keys of those that went.
+
+        This does not commute with the writes of these keys that are stamped no later.
+        """
+        gone = [
+            key
+            for key, (stamp, value) in self._registers.items()
+            if value is TOMBSTONE and stamp <= floor and key not in kept
+        ]
+        for key in gone:
+            stamp, _ = self._registers.pop(key)
+            self.floor = stamp if self.floor is None else max(self.floor, stamp)
+        return gone
 
     def register(self, key: str) -> Register | None:
         """The register of a key, or None if it was never written."""

@@ -8,7 +8,7 @@ The rules:
   it). Each is last-writer-wins by stamp (Kleppmann, "Moving Elements in List CRDTs", 2020). So of concurrent moves the
   later stamp wins and the element is there once; a set and a move do not touch each other.
 - A delete is for ever and wins over any set or move, whatever their stamps. A deleted element has no registers any
-  more; its slots stay as tombstones, since others may hang from them.
+  more; its slots stay as tombstones, since others may hang from them, until they are purged.
 - Any order that respects causality (an op comes after those that made the slots and elements it names) and any
   duplication give the same state.
 
@@ -20,7 +20,7 @@ Indexes count what is shown. ``SequenceIndex`` makes them sub-linear; values are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -170,6 +170,37 @@ class RgaList:
         self.is_loose = False
         self._tree.order()
 
+    # Letting go of tombstones
+
+    def dead_slots(self) -> Iterator[OpId]:
+        """The slots that will never show anything again, and whose elements are deleted, in no order."""
+        return (slot.id for slot in self._slots.values() if _is_dead(slot))
+
+    def is_dead(self, slot: OpId) -> bool:
+        """Whether there is such a slot, and it is one of ``dead_slots``."""
+        found = self._slots.get(slot)
+        return found is not None and _is_dead(found)
+
+    def purge(self, slots: Sequence[OpId]) -> list[OpId]:
+        """Let go of dead slots, and of the elements that were born in them; the ids of those that went.
+
+        One from which two others hang stays, until one of these has gone; so does one whose only child would not stand
+        in its place. At most twice as many stay as elements are left. This does not commute with what names them.
+        """
+        asked, gone = set(slots), []
+        for slot_id in slots:
+            slot = self._slots.get(slot_id)
+            while slot is not None and slot.id in asked and _is_dead(slot):
+                above = slot.parent
+                if slot.id not in self._slots or not self._tree.take_out(slot, is_loose=self.is_loose):
+                    break
+                del self._slots[slot.id]
+                gone.append(slot.id)
+                slot = above  # it may have waited for this one
+        if gone and not self.is_loose:
+            self._tree.reset_depths()
+        return gone
+
     # Undoing one's own unsent ops
 
     def revert_token(self, element: OpId, made: OpId | None = None) -> Revert:
@@ -275,6 +306,23 @@ class RgaList:
     def values(self, start: int = 0, stop: int | None = None) -> list[object]:
         """The values of ``start <= index < stop``, in order."""
         return [element.value for element in self._held_from(start, stop)]
+
+    def shown_before(self, parent: OpId, side: Side) -> list[OpId]:
+        """The elements that are shown before what would hang there, from the nearest on. O(n).
+
+        Raises:
+            UnknownReferenceError: If there is no such slot.
+        """
+        end = self._parent(parent, side)
+        before = []
+        for slot in self._index:
+            if slot is end and side == Side.LEFT:
+                break
+            if slot.held is not None:
+                before.append(slot.held.id)
+            if slot is end:
+                break
+        return before[::-1]
 
     def insertion_point(self, index: int) -> tuple[OpId | None, Side]:
         """The parent and side of an insert whose element shall have this index, by Fugue's rule.
@@ -409,6 +457,10 @@ def _held(slot: Slot[_Element]) -> _Element:
     held = slot.held
     assert held is not None, "a shown slot holds an element"
     return held
+
+
+def _is_dead(slot: Slot[_Element]) -> bool:
+    return slot.held is None and (slot.born is None or slot.born.slot is None)
 
 
 def _state(element: _Element) -> ElementState:

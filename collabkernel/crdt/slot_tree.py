@@ -2,8 +2,9 @@
 
 Each slot is a left or a right child of another slot (or a right child of the root); siblings on one side are ordered by
 id; the list is the in-order traversal: left children, the slot, right children (Weidner & Kleppmann, "The Art of the
-Fugue: Minimizing Interleaving in Collaborative Text Editing", 2023). The tree is grow-only and a slot never changes
-its place, so replicas that know the same slots have them in the same order.
+Fugue: Minimizing Interleaving in Collaborative Text Editing", 2023). A slot never changes its place among the others,
+so replicas that know the same slots have them in the same order. The tree grows; what leaves it (``take_out``) leaves
+it at the same point of the log everywhere.
 
 A new slot with a younger sibling stands next to the far end of that sibling's subtree. The end is usually a few steps
 away; behind a long chain it is found by binary search over the sequence (a subtree is one stretch of it), asking for
@@ -13,7 +14,7 @@ shape of the tree, however deep or wide, makes an insert cost more than O(log^2 
 
 from __future__ import annotations
 
-from bisect import bisect
+from bisect import bisect, bisect_left
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
@@ -90,14 +91,54 @@ class SlotTree(Generic[T]):
         parent = slot.parent
         assert parent is not None, "the root is never removed"
         siblings = self._siblings.get((parent, slot.side), [slot])
-        siblings.remove(slot)
+        self._put_in_place_of(slot, siblings, siblings.index(slot), None)
+        self.index.remove(slot)
+
+    def _put_in_place_of(self, slot: Slot[T], siblings: list[Slot[T]], place: int, child: Slot[T] | None) -> None:
+        """Hang what hangs from a slot, if anything does, where that is among the children of its side."""
+        parent = slot.parent
+        assert parent is not None, "the root hangs nowhere"
+        if child is None:
+            del siblings[place]
+        else:
+            siblings[place] = child
+            child.parent, child.side = parent, slot.side
         if slot.side == Side.RIGHT:
             parent.last_right = siblings[-1] if siblings else None
         else:
             parent.first_left = siblings[0] if siblings else None
-        if len(siblings) == 1:
-            del self._siblings[parent, slot.side]
-        self.index.remove(slot)
+        if len(siblings) < 2:
+            self._siblings.pop((parent, slot.side), None)
+
+    def take_out(self, slot: Slot[T], *, is_loose: bool) -> bool:
+        """Take out a slot for ever; what hangs from it takes its place. False, with nothing done, where none fits.
+
+        One slot at most may hang from it, and has to stand between its siblings by its own id: all others keep their
+        order then, and so do those that are still to come. ``reset_depths`` when all have left.
+
+        Args:
+            slot: Shows nothing.
+            is_loose: Slots are in no sequence now.
+        """
+        parent, child = slot.parent, slot.first_left or slot.last_right
+        assert parent is not None, "the root is never taken out"
+        if slot.first_left is not None and slot.last_right is not None:
+            return False
+        if (slot, Side.LEFT) in self._siblings or (slot, Side.RIGHT) in self._siblings:
+            return False
+        siblings = self._siblings.get((parent, slot.side), [slot])
+        place = bisect_left(siblings, slot.id, key=_slot_id)
+        if child is not None and not _fits(siblings, place, child):
+            return False
+        self._put_in_place_of(slot, siblings, place, child)
+        if not is_loose:
+            self.index.remove(slot)
+        return True
+
+    def reset_depths(self) -> None:
+        """Forget how deep slots are, since slots above them have left."""
+        for slot in self.index:
+            slot.depth = -1
 
     def load(self, slots: Sequence[Slot[T]]) -> None:
         """Take all slots of an empty tree at once, in list order, their parents set."""
@@ -173,6 +214,12 @@ class SlotTree(Generic[T]):
 
 def _slot_id(slot: Slot[T]) -> OpId:
     return slot.id
+
+
+def _fits(siblings: Sequence[Slot[T]], place: int, slot: Slot[T]) -> bool:
+    """Whether siblings stay in the order of their ids with another slot at a place."""
+    before, after = siblings[max(place - 1, 0) : place], siblings[place + 1 : place + 2]
+    return all(each.id < slot.id for each in before) and all(slot.id < each.id for each in after)
 
 
 def _is_within(slot: Slot[T], top: Slot[T]) -> bool:

@@ -35,7 +35,13 @@ from collabkernel.document.operations import (
     TextEdit,
     shared_container_id,
 )
-from collabkernel.errors import InvalidOperationError, TooDeepError, UnknownTargetError, WrongTargetKindError
+from collabkernel.errors import (
+    InvalidOperationError,
+    PurgedError,
+    TooDeepError,
+    UnknownTargetError,
+    WrongTargetKindError,
+)
 
 REGISTER_BYTES = 48
 """What a register, slot or element is counted as, beside its key and value: about what its snapshot takes."""
@@ -326,12 +332,14 @@ class LiveTree:
 
     def _set_key(self, node: MapNode, op_id: OpId, stamp: Stamp, op: MapSet) -> Change | None:
         entries, key, value = node.entries, op.key, op.value
+        register = entries.register(key)
+        if register is None and entries.is_below_floor(stamp):
+            raise PurgedError(f"nobody can tell any more whether {key!r} was deleted since this edit was made")
         stored: StoredValue = (
             self._enter(value, node, op_id, Home(node.id, key=key, after=value.after))
             if isinstance(value, NewContainer)
             else value
         )
-        register = entries.register(key)
         if not entries.apply_set(key, stamp, stored):
             return None
         old: StoredValue | Absent = ABSENT

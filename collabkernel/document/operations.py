@@ -31,6 +31,7 @@ __all__ = [
     "NewDocument",
     "Op",
     "OpValue",
+    "Purge",
     "Scalar",
     "Side",
     "Slot",
@@ -195,11 +196,23 @@ class BlockRekey:
     """Block and new key, in their order."""
 
 
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Let go of what was deleted long ago (``purging.py``). Made by the keeper of the room."""
+
+    target: OpId
+    """A list, with ``ids``; or an object or map, with a ``floor``."""
+    ids: tuple[OpId, ...] = ()
+    """Slots, rising."""
+    floor: Stamp | None = None
+    """The highest stamp of the deletions of keys that go."""
+
+
 TreeOp = NewDocument | BlockInsert | BlockMove | BlockDelete | BlockRekey
 """What is judged in the order of the log."""
 LiveOp = MapSet | MapDelete | ListInsert | ListDelete | ListMove | ListSet | TextEdit
 """What commutes: operations on live values; on a block's properties and text too."""
-Op = LiveOp | TreeOp
+Op = LiveOp | TreeOp | Purge
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,17 @@ from collabkernel.document.operations import (
     LiveOp,
     NewDocument,
     Op,
+    Purge,
     StoredEnvelope,
     TextEdit,
     TreeOp,
 )
+from collabkernel.document.purging import purge_live
 
 TREE_OPS: frozenset[type] = frozenset((NewDocument, BlockInsert, BlockMove, BlockDelete, BlockRekey))
 """The classes of ``TreeOp``."""
+JUDGED_OPS = TREE_OPS | {Purge}
+"""What does something when the log has it, not when it comes."""
 
 Undo = Callable[[], None]
 
@@ -39,13 +43,15 @@ Undo = Callable[[], None]
 class RoomState:
     """The state of one room on one replica."""
 
-    __slots__ = ("_is_loose", "blocks", "is_partial", "tree")
+    __slots__ = ("_is_loose", "blocks", "is_partial", "purged_seq", "tree")
 
-    def __init__(self, tree: LiveTree | None = None, blocks: BlockDocument | None = None) -> None:
+    def __init__(self, tree: LiveTree | None = None, blocks: BlockDocument | None = None, purged_seq: int = 0) -> None:
         self.tree = tree or LiveTree()
         """The live values."""
         self.blocks = blocks
         """The blocks of all documents; None before the first."""
+        self.purged_seq = purged_seq
+        """Seq of the last purge: who has not seen it may name what is gone."""
         self.is_partial = False
         """The contents of some blocks alone are here; see ``BlockDocument.known``."""
         self._is_loose = False
@@ -106,9 +112,11 @@ class RoomState:
         Raises:
             InvalidOperationError, InvalidYjsUpdateError, TooDeepError: As ``LiveTree.apply``.
         """
-        if self.blocks is None and op.__class__ not in TREE_OPS:  # the way of most rooms
+        if self.blocks is None and op.__class__ not in JUDGED_OPS:  # the way of most rooms
             change = self.tree.apply(op_id, stamp, cast(LiveOp, op))
             return [] if change is None else [change]
+        if isinstance(op, Purge):
+            return []
         holder = self.holder(op)
         if isinstance(holder, BlockDocument):
             return holder.admit(op_id, stamp, op)
@@ -130,6 +138,8 @@ class RoomState:
 
     def apply_undoable(self, op_id: OpId, stamp: Stamp, op: Op) -> tuple[list[Change], Undo]:
         """``apply`` that can be taken back, as long as nothing later is applied."""
+        if isinstance(op, Purge):
+            return [], _nothing
         holder = self.holder(op)
         if isinstance(holder, BlockDocument):
             return holder.admit_undoable(op_id, stamp, op)
@@ -203,9 +213,18 @@ class RoomState:
         return self.blocks.judge(op_id, op, seq, base)
 
     def judge_all(self, stored: StoredEnvelope) -> None:
-        """Judge what an envelope does to blocks, that was applied before and is the next of the log."""
-        if self.blocks is None:
-            return
+        """Judge what an envelope does to blocks, that was applied before and is the next of the log; or purge."""
         for i, op in enumerate(stored.envelope.ops):
-            if op.__class__ in TREE_OPS:
+            if isinstance(op, Purge):
+                self.purge(stored.seq + i, op)
+            elif op.__class__ in TREE_OPS:
                 self.judge(stored.seq + i, stored.envelope.base, stored.op_id(i), cast(TreeOp, op))
+
+    def purge(self, seq: int, op: Purge) -> None:
+        """Let go of what a purge names, that is the next of the log."""
+        self.purged_seq = seq
+        purge_live(self.tree, op)
+
+
+def _nothing() -> None:
+    """Nothing is taken back of what did nothing yet."""

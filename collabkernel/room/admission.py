@@ -22,20 +22,26 @@ from collabkernel.document.operations import (
     NewContainer,
     NewDocument,
     Op,
+    Purge,
     TextEdit,
 )
 from collabkernel.document.room_state import TREE_OPS, RoomState
 from collabkernel.errors import (
     InvalidOperationError,
+    PurgedError,
     RemoteProtocolError,
     TooDeepError,
     TooLargeError,
+    UnknownReferenceError,
+    UnknownTargetError,
 )
 from collabkernel.limits import HLC_MAX, Limits
 from collabkernel.room.text_work import TextSizes, work
 
 REFUSALS = (RemoteProtocolError, TooLargeError, TooDeepError)
 """What refuses an envelope for good."""
+LOST = (UnknownTargetError, UnknownReferenceError, PurgedError)
+"""What naming something that was purged raises."""
 DELETE_SLACK = 8
 """One part in so many that deletes may go over a full room's size: so it can be emptied."""
 
@@ -84,14 +90,14 @@ def check_limits(envelope: Envelope, state: RoomState, head: int, limits: Limits
     Raises:
         TooLargeError: It, a part of it, or the room with it would be over a limit.
         InvalidOperationError: Its base is a seq that the log has not reached, its stamps pass the end of time, or it
-            rekeys, which is the keeper's.
+            rekeys or purges, which is the keeper's.
     """
     if len(envelope.ops) > limits.envelope_ops:
         raise TooLargeError("envelope", len(envelope.ops), limits.envelope_ops, "operations")
     if envelope.base > head:
         raise InvalidOperationError(f"base {envelope.base} is above the log's head {head}")
-    if not is_keeper and any(op.__class__ is BlockRekey for op in envelope.ops):
-        raise InvalidOperationError("order keys are made shorter by the server, not by a session")
+    if not is_keeper and any(isinstance(op, BlockRekey | Purge) for op in envelope.ops):
+        raise InvalidOperationError("order keys are made shorter, and what was deleted is purged, by the server alone")
     name_bytes = sum([_shared_name_bytes(op) for op in envelope.ops])
     if name_bytes > limits.shared_name_bytes:
         raise TooLargeError("keys of shared containers", name_bytes, limits.shared_name_bytes)
@@ -124,7 +130,9 @@ def _first_typed_bytes(state: RoomState, envelope: Envelope) -> int:
 
 
 def _takes_away(op: Op) -> bool:
-    return isinstance(op, MapDelete | ListDelete | BlockDelete) or (isinstance(op, TextEdit) and op.update[:1] == b"\0")
+    return isinstance(op, MapDelete | ListDelete | BlockDelete | Purge) or (
+        isinstance(op, TextEdit) and op.update[:1] == b"\0"
+    )
 
 
 def lower_stamp(envelope: Envelope, room_hlc: int, now_ms: int, ahead_max_ms: int) -> Envelope:

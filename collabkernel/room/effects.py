@@ -135,6 +135,13 @@ class CountReject:
 
 
 @dataclass(frozen=True, slots=True)
+class CountPurged:
+    """Count for the metrics the slots and keys that the keeper purges."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ban:
     """Let nobody of this name open the room again for a while: he sent what could break it."""
 
@@ -165,6 +172,7 @@ Effect = (
     | AskKeeping
     | TellState
     | CountReject
+    | CountPurged
     | Ban
     | Unload
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from collabkernel.document.operations import Purge
 from collabkernel.errors import RemoteProtocolError
 from collabkernel.limits import Limits
 from collabkernel.room.session import Principal
@@ -220,6 +221,13 @@ class KeepingAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class PurgeAsked:
+    """This was found to be deleted long ago: the keeper is to purge what still is."""
+
+    ops: tuple[Purge, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StateAsked:
     """Somebody asks for the room as JSON."""
 
@@ -270,6 +278,7 @@ Event = (
     | MissingRead
     | SnapshotSaved
     | KeepingAnswered
+    | PurgeAsked
     | StateAsked
     | Ticked
     | StopAsked

@@ -7,7 +7,7 @@ from typing import cast
 
 from collabkernel.crdt.ids import OpId, Stamp
 from collabkernel.crdt.text import TextRope
-from collabkernel.document.operations import Envelope, Op, StoredEnvelope, TextEdit, TreeOp
+from collabkernel.document.operations import Envelope, Op, Purge, StoredEnvelope, TextEdit, TreeOp
 from collabkernel.document.room_state import TREE_OPS, RoomState
 from collabkernel.errors import InvalidOperationError, InvalidYjsUpdateError, RemoteProtocolError
 from collabkernel.storage.base import OpRow
@@ -80,8 +80,16 @@ class Fold:
     def _apply_on_blocks(self, row: OpRow, op: Op) -> None:
         op_id = OpId(row.site, row.counter)
         self.state.apply(op_id, Stamp(row.hlc, row.site), op)
-        if op.__class__ in TREE_OPS:
+        if isinstance(op, Purge):
+            self._purge(row.seq, op)
+        elif op.__class__ in TREE_OPS:
             self.state.judge(row.seq, row.base, op_id, cast(TreeOp, op))
+
+    def _purge(self, seq: int, op: Purge) -> None:
+        """Purge, and pass over what was typed where that has gone."""
+        self.state.purge(seq, op)
+        rope = self.state.find_rope
+        self._waiting = {each: typed for each, typed in self._waiting.items() if rope(TextEdit(each, b"")) is not None}
 
     def settle(self) -> None:
         """Bring texts and lists up to ``seq``."""

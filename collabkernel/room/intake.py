@@ -13,11 +13,18 @@ from itertools import islice
 from typing import NamedTuple
 
 from collabkernel.crdt.clock import hlc_from_ms
-from collabkernel.document.operations import Envelope, Op, StoredEnvelope
+from collabkernel.document.operations import Envelope, Op, Purge, StoredEnvelope
 from collabkernel.document.room_state import RoomState
-from collabkernel.errors import CollabKernelError, CounterGapError, RateError, ReadOnlyError, RoomResetError
+from collabkernel.errors import (
+    CollabKernelError,
+    CounterGapError,
+    PurgedError,
+    RateError,
+    ReadOnlyError,
+    RoomResetError,
+)
 from collabkernel.limits import Limits
-from collabkernel.room.admission import REFUSALS, apply_envelope, check_limits, lower_stamp
+from collabkernel.room.admission import LOST, REFUSALS, apply_envelope, check_limits, lower_stamp
 from collabkernel.room.effects import Append, CountReject, Effect, FindEnvelope, Refuse, Send
 from collabkernel.room.session import Session
 from collabkernel.room.text_work import WALKED_PER_TOKEN, WORK_PER_TOKEN, TextSizes, waking, work
@@ -28,6 +35,8 @@ from collabkernel.wire.ops import encode_op, op_kind
 
 IN_FLIGHT_RETRY_MS = 500
 """Who finds the log behind comes again after this."""
+PURGE_RETRY_MS = 50
+"""Who comes while a purge is being stored comes again after this: a commit or two."""
 OP_OVERHEAD_BYTES = 512
 """What an operation on its way to the log takes in memory beside its contents, about."""
 READ_ONLY = ReadOnlyError("you may read this room but not write to it; ask its owner for the right to write")
@@ -60,6 +69,7 @@ class Intake:
         "_in_flight_by_site",
         "_in_flight_bytes",
         "_is_durable",
+        "_is_purging",
         "_limits",
         "_outcomes",
         "_requests",
@@ -90,6 +100,8 @@ class Intake:
         self._in_flight_by_site: dict[int, dict[int, InFlight]] = {}
         """The same by site and first counter, in the order of these."""
         self._in_flight_bytes = 0
+        self._is_purging = False
+        """A purge is in flight: what is admitted now could name what will be gone before it is stored."""
         self._outcomes: deque[Appended | NotAppended] = deque()
         """Answers of the log that wait for what other servers stored before them; for the first of ``_in_flight``."""
         self._answered_seq = head
@@ -125,8 +137,10 @@ class Intake:
                 break
             if counter < expected:
                 effects += self._resent(session, envelope)
-            else:
-                effects += self._admit(session, envelope, now_ms)
+                continue
+            effects += self._admit(session, envelope, now_ms)
+            if session.lacks_purge:
+                break
         return effects + _told(session, rejects)
 
     def _refuse_reader(self, session: Session, submit: Submit, wait_ms: int, now_ms: int) -> list[Effect]:
@@ -145,6 +159,8 @@ class Intake:
         limits = self._limits
         if envelope.counter < session.next_counter:
             return session.ops.take(limits.resent_ops, now_ms)
+        if self._is_purging:
+            return PURGE_RETRY_MS
         if self._in_flight_bytes > limits.in_flight_bytes:
             return IN_FLIGHT_RETRY_MS
         text_ops = work(self._state, envelope) // WORK_PER_TOKEN + waking(self._state, envelope)
@@ -215,6 +231,7 @@ class Intake:
     def _take_in_flight(self) -> InFlight:
         """The first that the log has to answer for, which it has."""
         first = self._in_flight.popleft()
+        self._is_purging = self._is_purging and not _is_purge(first.envelope)
         of_site = self._in_flight_by_site[first.site]
         del of_site[first.envelope.counter]
         if not of_site:
@@ -313,6 +330,8 @@ class Intake:
             apply_envelope(self._state, self._sizes, site, envelope)
         except REFUSALS as error:
             session.ops.charge(self._limits.refused_ops, now_ms)
+            if sent.base < self._state.purged_seq and isinstance(error, LOST):
+                return self._lacks_purge(session, sent, str(error))
             refusal = Refusal(sent.counter, len(sent.ops), error.code, str(error))
             return [*self.take_append(), Refuse(site, session.epoch, refusal)]  # behind what is admitted, in its order
         finally:
@@ -320,8 +339,20 @@ class Intake:
         self._send_off(site, session.epoch, actor, envelope, is_lowered=envelope is not sent)
         return []
 
+    def _lacks_purge(self, session: Session, sent: Envelope, reason: str) -> list[Effect]:
+        """Answer what names something that was purged: it is made again, and all behind it, as another site.
+
+        All before it is stored by then: while some of it is in flight, and may be refused by the log, it comes again.
+        """
+        if session.site in self._in_flight_by_site:
+            session.next_counter, session.is_dropping = sent.counter, True
+            error: CollabKernelError = RateError(self._limits.ops_per_s, PURGE_RETRY_MS)
+        else:
+            session.lacks_purge, error = True, PurgedError(reason)
+        return _told(session, [_rejected(sent.counter, error, final=False)])
+
     def mend(self, site: int, epoch: int, counter: int, actor: str, ops: Sequence[Op], now_ms: int) -> bool:
-        """Take an envelope of the keeper, who alone may rekey; False when it does not fit now."""
+        """Take an envelope of the keeper, who alone may rekey and purge; False when it does not fit now."""
         if self._in_flight_bytes > self._limits.in_flight_bytes:
             return False
         envelope = Envelope(counter, self.head, max(hlc_from_ms(now_ms), self.hlc + 1), tuple(ops))
@@ -344,9 +375,16 @@ class Intake:
         self.admitted += 1
         self._in_flight_bytes += _in_flight_bytes(payloads)
         ops = tuple(zip(map(op_kind, envelope.ops), payloads, strict=True))
+        is_purge = _is_purge(envelope)
+        self._is_purging = self._is_purging or is_purge
+        counter, base, hlc, purged_seq = envelope.counter, envelope.base, envelope.hlc, self._state.purged_seq
         self._requests.append(
-            AppendRequest(self._room_id, site, epoch, envelope.counter, envelope.base, envelope.hlc, actor, ops)
+            AppendRequest(self._room_id, site, epoch, counter, base, hlc, actor, ops, purged_seq, is_purge)
         )
+
+
+def _is_purge(envelope: Envelope) -> bool:
+    return any(op.__class__ is Purge for op in envelope.ops)
 
 
 def _rejected(counter: int, error: CollabKernelError, *, final: bool) -> Reject:

@@ -6,7 +6,7 @@ returns the effects that follow, in order.
 
 from __future__ import annotations
 
-from collabkernel.errors import CollabKernelError, RemoteProtocolError
+from collabkernel.errors import CollabKernelError, PurgedError, RemoteProtocolError
 from collabkernel.limits import Limits
 from collabkernel.room.degraded import Degraded, told
 from collabkernel.room.effects import Close, CountReject, Effect, GrantSite, Send
@@ -16,10 +16,11 @@ from collabkernel.room.intake import Intake
 from collabkernel.room.presence import PresenceBoard
 from collabkernel.room.session import Session
 from collabkernel.wire import frames
-from collabkernel.wire.messages import Bye, Hello, Notice
+from collabkernel.wire.messages import Bye, Hello, Notice, Submit
 
 RESET_RETRY_MS = 200
 """After a reset clients wait this long: about what loading a room takes."""
+LACKS_PURGE = Bye(PurgedError.code, "an edit names what was deleted long ago; join as a new site, and make it again")
 BAD_RESUME = Bye("bad-resume", "this site cannot be resumed; join as a new one")
 
 
@@ -87,6 +88,11 @@ class Joins:
         if not self._ask_to_resume(session, hello.resume.site):
             return self.end(session, BAD_RESUME, now_ms)
         return [*self._intake.take_append(), grant]  # behind what the older connection has sent, or it is fenced
+
+    def submit(self, session: Session, submit: Submit, wait_ms: int, now_ms: int) -> list[Effect]:
+        """Take a session's envelopes; send it away if one of them names what was purged."""
+        effects = self._intake.submit(session, submit, wait_ms, now_ms)
+        return effects + (self.end(session, LACKS_PURGE, now_ms) if session.lacks_purge else [])
 
     def hello_due(self, event: HelloDue, now_ms: int) -> list[Effect]:
         """End a session that has said nothing for too long."""
@@ -173,6 +179,12 @@ class Joins:
             if session is not None:
                 effects += self.end(session, Bye(event.code, event.reason, event.retry_after_ms), now_ms)
         return effects
+
+    def blocked(self, session_id: int, now_ms: int) -> None:
+        """The socket of a session holds more than the high mark."""
+        session = self.by_id.get(session_id)
+        if session is not None and session.blocked_since_ms is None:
+            session.blocked_since_ms = now_ms
 
     def end(self, session: Session, bye: Bye, now_ms: int) -> list[Effect]:
         """Send a session away."""

@@ -9,6 +9,9 @@ for what is typed; and looking is metered in blocks.
 - A merge, or a deletion in a rope with merged blocks: those of its blocks that are empty, ``merged_kept_ms`` later.
 - Text in a rope of which the keeper has put a block into the trash: whether that has come back to life.
 
+When there is nothing to mend it purges what it was told is deleted for long (``purger.py``), in rooms without documents
+too.
+
 *Everybody has seen the merge* is that age. Who is connected is sent an operation within a flush, or is sent away after
 ``lagging_max_ms``; so what is still typed into the merged block after ten minutes comes from somebody who was offline
 or asleep when it was merged, for any length of time, or from an undo. No bound would do for those; when they type, the
@@ -22,7 +25,7 @@ each other, as those of any site do. One envelope at a time is on its way, and t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -50,9 +53,10 @@ from collabkernel.document.operations import (
 )
 from collabkernel.document.room_state import RoomState
 from collabkernel.limits import Limits
-from collabkernel.room.effects import AskKeeping, Effect
+from collabkernel.room.effects import AskKeeping, CountPurged, Effect
 from collabkernel.room.events import Keeping
 from collabkernel.room.intake import Intake
+from collabkernel.room.purger import Purger
 from collabkernel.room.quota import TokenBucket
 
 KEEPER_SITE = 1
@@ -118,6 +122,7 @@ class Keeper:
         "_waiting_ropes",
         "_woken",
         "is_behind",
+        "purger",
     )
 
     def __init__(self, state: RoomState, head: int, hlc: int, limits: Limits, now_ms: int) -> None:
@@ -159,6 +164,8 @@ class Keeper:
         self.is_behind = False
         """The room has not seen all that the last keeper stored."""
         self._next_ms = now_ms
+        self.purger = Purger(state)
+        """What it lets go of when there is nothing to mend."""
         if state.blocks is not None:
             self._look_back(state.blocks, head, min(ms_from_hlc(hlc), now_ms))
 
@@ -176,15 +183,17 @@ class Keeper:
     def note(self, stored: StoredEnvelope, now_ms: int) -> None:
         """The next envelope of the log, judged."""
         document = self._state.blocks
-        if document is None:
-            return
         self.is_behind = False
+        if document is None and not self._is_writing:
+            return
         if stored.site == KEEPER_SITE:
             self._is_writing, self._next_ms = False, now_ms
             self._rounds += 1
         else:
             self._rounds = 0
             self._left.clear()
+        if document is None:
+            return
         for i, op in enumerate(stored.envelope.ops):
             if isinstance(op, TextEdit):
                 self._note_text(op, stored.seq + i, now_ms)
@@ -245,21 +254,18 @@ class Keeper:
         """When to ``work``; None when nothing calls for it, or an answer or the log is waited for."""
         if self._is_asking or self._is_writing or self.is_behind:
             return None
-        if self._rounds_by_rope or self._emptied or self._has_long_keys:
+        if self._rounds_by_rope or self._emptied or self._has_long_keys or self.purger.is_waiting:
             return self._next_ms
         return max(self._waiting[0].due_ms, self._next_ms) if self._waiting else None
 
     def work(self, intake: Intake, now_ms: int) -> list[Effect]:
         """Look for what is due, and write what is found, or ask for the right to."""
         document = self._state.blocks
-        assert document is not None, "nothing is due in a room without documents"
         self._next_ms = now_ms + self._limits.keeper_tick_ms
         self._take_waiting(now_ms)
-        ops = self._crossed(document, now_ms) or self._empty(document, now_ms) or self._long_keys(document, now_ms)
-        for rope in self._woken:
-            rope.cool()
-        self._woken.clear()
-        if not ops:
+        ops: Ops = [] if document is None else self._mending(document, now_ms)
+        purges = [] if ops else self.purger.next()
+        if not ops and not purges:
             return []
         keeping = self._keeping
         if keeping is None or keeping.until_ms <= now_ms:
@@ -268,15 +274,25 @@ class Keeper:
         if intake.head < keeping.seq:
             self.is_behind = True
             return []
-        self._write(keeping, intake, ops[: self._limits.keeper_ops], now_ms)
-        return intake.take_append()
+        if not self._write(keeping, intake, purges or ops[: self._limits.keeper_ops], now_ms):
+            return []
+        self.purger.written(len(purges))
+        return [*intake.take_append(), *([CountPurged(self.purger.count)] if purges else [])]
 
-    def _write(self, keeping: Keeping, intake: Intake, ops: Ops, now_ms: int) -> None:
+    def _mending(self, document: BlockDocument, now_ms: int) -> Ops:
+        ops = self._crossed(document, now_ms) or self._empty(document, now_ms) or self._long_keys(document, now_ms)
+        for rope in self._woken:
+            rope.cool()
+        self._woken.clear()
+        return ops
+
+    def _write(self, keeping: Keeping, intake: Intake, ops: Sequence[Op], now_ms: int) -> bool:
         if intake.mend(KEEPER_SITE, keeping.epoch, keeping.next_counter, KEEPER_ACTOR, ops, now_ms):
             self._keeping = keeping.after(len(ops))
             self._is_writing = True
         else:
             self._next_ms = now_ms + self._limits.keeper_lease_ms
+        return self._is_writing
 
     # -- looking
 

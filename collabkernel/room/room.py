@@ -47,6 +47,7 @@ from collabkernel.room.events import (
     MissingRead,
     OpsPublished,
     OpsStored,
+    PurgeAsked,
     RefusalStored,
     SessionBlocked,
     SessionClosed,
@@ -193,7 +194,7 @@ class Room:
             case AskFailed():
                 self._effects += self._joins.ask_failed(event, now_ms)
             case SessionBlocked():
-                self._on_blocked(event, now_ms)
+                self._joins.blocked(event.session_id, now_ms)
             case HelloDue():
                 self._effects += self._joins.hello_due(event, now_ms)
             case CatchUpRead() | SessionDrained() | EnvelopeFound():
@@ -222,6 +223,8 @@ class Room:
                 self._snapshots.saved(event.seq)
             case KeepingAnswered():
                 self._keeper.answered(event.keeping, now_ms)
+            case PurgeAsked():
+                self._keeper.purger.ask(event.ops)
             case StateAsked():
                 self._state_requests.append(event.request_id)
             case StopAsked():
@@ -255,18 +258,13 @@ class Room:
         elif isinstance(message, messages.Submit) and self._busy.puts_off(session):
             self._effects += busy.put_off(session, message)
         elif isinstance(message, messages.Submit):
-            self._effects += self._intake.submit(session, message, wait_ms, now_ms)
+            self._effects += self._joins.submit(session, message, wait_ms, now_ms)
         elif wait_ms:
             self._effects += notice(session, RateError(self.limits.frames_per_s, wait_ms))
         elif isinstance(message, messages.Resync):
             self._on_resync(session, now_ms)
         else:
             self._on_ephemeral(session, message, now_ms)
-
-    def _on_blocked(self, event: SessionBlocked, now_ms: int) -> None:
-        session = self._joins.by_id.get(event.session_id)
-        if session is not None and session.blocked_since_ms is None:
-            session.blocked_since_ms = now_ms
 
     # -- answers
 

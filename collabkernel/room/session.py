@@ -51,6 +51,7 @@ class Session:
         "is_reading",
         "is_resync_due",
         "kind",
+        "lacks_purge",
         "next_counter",
         "ops",
         "place",
@@ -80,6 +81,8 @@ class Session:
         """An envelope was refused for now: those after it are dropped until it comes again (go-back-N)."""
         self.is_held = False
         """Another connection asks for its site: what it submits is dropped, and asked for again if that was refused."""
+        self.lacks_purge = False
+        """It has sent what names something that was purged: it takes a new site, and makes its edits again there."""
         self.blocked_since_ms: int | None = None
         self.presence_json = ""
         self.place: OpId | None = None

@@ -12,6 +12,7 @@ from collabkernel.errors import BlobsAwayError
 from collabkernel.limits import Limits
 from collabkernel.server.compaction import Compaction
 from collabkernel.server.log_compaction import LogCompaction, Outcome, holding
+from collabkernel.server.purging import Purging
 from collabkernel.storage.archive import Archive
 from collabkernel.storage.base import Lease, Storage
 
@@ -46,6 +47,7 @@ class DailyCompaction:
         limits: Limits,
         now_ms: Callable[[], int],
         holder: str,
+        purging: Purging,
         archive_url: str = "",
         hour_of: Callable[[int], int] = local_hour,
         look_s: float = LOOK_S,
@@ -58,6 +60,7 @@ class DailyCompaction:
             limits: What is compacted, and when.
             now_ms: This server's clock.
             holder: Tells this server from all others.
+            purging: Looks for what was deleted long ago.
             archive_url: Where dropped operations go; empty for nowhere.
             hour_of: The hour of the day of a time.
             look_s: Between two looks at the clock.
@@ -67,6 +70,7 @@ class DailyCompaction:
         self._limits = limits
         self._now_ms = now_ms
         self._holder = holder
+        self._purging = purging
         self._archive_url = archive_url
         self._hour_of = hour_of
         self._look_s = look_s
@@ -105,6 +109,7 @@ class DailyCompaction:
                 log.info("Compaction goes on tomorrow: its hours are over")
                 break
             await self._compact_room(compaction, room_id, lease)
+            await self._purging.purge(room_id)
 
     async def _sweep(self) -> None:
         try:

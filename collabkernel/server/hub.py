@@ -17,10 +17,11 @@ import collabkernel
 from collabkernel import metrics
 from collabkernel.bus.base import Bus
 from collabkernel.crdt.yjs.policy import YjsPolicy
+from collabkernel.document.operations import Purge
 from collabkernel.errors import BannedError, RoomNotFoundError, ServerDrainingError, TooManyError
 from collabkernel.limits import Limits
 from collabkernel.room.document_log import SEED_SITE, SERVER_ACTOR, seed_request
-from collabkernel.room.events import SessionOpened
+from collabkernel.room.events import PurgeAsked, SessionOpened
 from collabkernel.room.names import check_room_name, is_room_name
 from collabkernel.room.quota import TokenBucket
 from collabkernel.room.session import Principal
@@ -37,6 +38,7 @@ from collabkernel.server.kinds import LiveKind, RoomKind
 from collabkernel.server.outage import Outage
 from collabkernel.server.pace import Pace
 from collabkernel.server.peers import Peers
+from collabkernel.server.purging import Purging
 from collabkernel.server.reader import Reader
 from collabkernel.server.room_history import RoomHistory
 from collabkernel.server.runner import Runner
@@ -120,7 +122,8 @@ class Hub:
         """What rooms of live values were."""
         self._compaction = Compaction(storage, self.limits, now_ms, has_peers=bus is not None)
         self._compaction_task: asyncio.Task[None] | None = None
-        self._daily = DailyCompaction(storage, self._compaction, self.limits, now_ms, holder, archive_url)
+        purging = Purging(self._reader, self.past, self._compaction, self.limits, now_ms, self.ask_purge)
+        self._daily = DailyCompaction(storage, self._compaction, self.limits, now_ms, holder, purging, archive_url)
         self._daily_task: asyncio.Task[None] | None = None
         self._folding = asyncio.Lock()
         self._peers = Peers(bus) if bus is not None else None
@@ -394,6 +397,14 @@ class Hub:
         runner = self._live_runner(room_id)
         sessions = runner.sessions() if runner is not None else []
         return {"room": room_id, "seq": fold.seq, "state": plain, "sessions": sessions}
+
+    def ask_purge(self, room_id: str, ops: tuple[Purge, ...]) -> None:
+        """Have the keeper of a room let go of what is still deleted of this; the room is loaded for it.
+
+        Raises:
+            TooManyError: This server has too many rooms already.
+        """
+        self._runner(room_id, self._live).post(PurgeAsked(ops))
 
     async def list_rooms(self, limit: int = 1000, after: str = "") -> list[dict[str, Any]]:
         """Rooms of live values by name after ``after``, at most ``limit``; those in memory without the database."""

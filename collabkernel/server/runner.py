@@ -18,6 +18,7 @@ from collabkernel.room.effects import (
     AskKeeping,
     Ban,
     Close,
+    CountPurged,
     CountReject,
     Effect,
     FindEnvelope,
@@ -297,6 +298,8 @@ class Runner:
                     future.set_result(effect.state)
             case CountReject():
                 metrics.count_reject(effect.code)
+            case CountPurged():
+                metrics.purged.inc(effect.count)
             case Ban():
                 self.kind.ban(self.room_id, effect)
             case Unload():

@@ -33,6 +33,7 @@ CLOSE_CODES: dict[str, int] = {
     "room-not-found": 1013,
     "superseded": 4001,
     "bad-resume": 4003,
+    "purged": 4003,
     "room-deleted": 4004,
     "server-draining": 4012,
     "hello-timeout": 4008,

@@ -24,6 +24,8 @@ class RoomHead(NamedTuple):
     hlc: int
     is_moved: bool = False
     """Its truth is in another database, where its log goes on."""
+    purged_seq: int = 0
+    """Of its last purge."""
 
 
 class SiteHead(NamedTuple):
@@ -149,15 +151,22 @@ class _Planner:
             return None
         return self._store(request)
 
-    def _store(self, request: AppendRequest) -> Appended:
+    def _store(self, request: AppendRequest) -> Appended | NotAppended:
         head = self.plan.heads.get(request.room_id) or self._rooms[request.room_id]
+        if request.purged_seq != head.purged_seq:  # it may name what is gone, and another server could not tell
+            return NotAppended("room-reset", f"this was judged before what was purged at {head.purged_seq} had gone")
         ops_count = len(request.ops)
         seq, site, counter, hlc = head.seq + 1, request.site, request.counter, request.hlc
         self.plan.rows.setdefault(request.room_id, []).extend(
             OpRow(seq + i, site, counter + i, counter, request.base, hlc + i, request.actor, kind, payload)
             for i, (kind, payload) in enumerate(request.ops)
         )
-        self.plan.heads[request.room_id] = RoomHead(head.seq + ops_count, max(head.hlc, hlc + ops_count - 1))
+        last_seq = head.seq + ops_count
+        self.plan.heads[request.room_id] = head._replace(
+            seq=last_seq,
+            hlc=max(head.hlc, hlc + ops_count - 1),
+            purged_seq=last_seq if request.is_purge else head.purged_seq,
+        )
         self._last_counters[request.room_id, site] = counter + ops_count - 1
         appended = Appended(seq, hlc)
         self._stored.setdefault((request.room_id, site), []).append((counter, appended))

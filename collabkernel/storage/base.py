@@ -12,13 +12,6 @@ from typing import NamedTuple, Protocol
 
 from collabkernel.limits import VERSIONS_BYTES, VERSIONS_PER_ROOM
 
-FREE_SITES_MAX = 1000
-"""Sites that are counted as free at once: so many joins ask once."""
-READ_ROWS_MAX = 5000
-"""Operations in a chunk of the log: about 20 ms of a reader's thread."""
-READ_BYTES_MAX = 4 << 20
-"""Payloads in a chunk of the log, but for one that is larger: 5,000 of 256 KiB would be more than a gigabyte."""
-
 
 class OpRow(NamedTuple):
     """One operation as the log has it. A tuple: a cold start reads 100,000 of them."""
@@ -53,6 +46,10 @@ class AppendRequest:
     actor: str
     ops: tuple[tuple[int, bytes], ...]
     """(kind, payload) of each operation."""
+    purged_seq: int = 0
+    """Of the last purge that is in the state that took it; of another than the log's, it is not stored."""
+    is_purge: bool = False
+    """It purges: what comes behind it must have seen it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +71,9 @@ class NotAppended:
 
     code: str
     """``fenced`` (site resumed elsewhere, closed or unknown), ``counter-gap``, ``room-not-found`` (deleted), ``moved``,
-    ``invalid-operation`` (a number or text that no database takes, or no operations), ``storage-error`` (this room
-    alone failed), ``degraded`` (not answered: ask again), or the code of the stored refusal of this very envelope."""
+    ``room-reset`` (a purge is stored that had not been seen), ``invalid-operation`` (a number or text that no database
+    takes, or no operations), ``storage-error`` (this room alone failed), ``degraded`` (not answered: ask again), or the
+    code of the stored refusal of this very envelope."""
     reason: str
 
 

@@ -31,7 +31,7 @@ COPY_ROWS = 1000
 COPY_ATTEMPTS = 5
 """Compaction would have to drop what is being read, at each of them."""
 
-_ROOM_VALUES = ("seq", "hlc", "created_ms", "updated_ms", "snapshot_seq", "dropped_seq")
+_ROOM_VALUES = ("seq", "hlc", "created_ms", "updated_ms", "snapshot_seq", "dropped_seq", "purged_seq")
 ROOM = ("id", *_ROOM_VALUES)
 """What a copy's row has of its room's."""
 

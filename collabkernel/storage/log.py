@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSON
 
 from collabkernel.errors import LogDroppedError, MovedError
+from collabkernel.limits import READ_BYTES_MAX, READ_ROWS_MAX
 from collabkernel.storage.append import (
     AppendPlan,
     RoomHead,
@@ -38,16 +39,7 @@ from collabkernel.storage.append import (
     is_storable_text,
     plan_append,
 )
-from collabkernel.storage.base import (
-    READ_BYTES_MAX,
-    READ_ROWS_MAX,
-    Appended,
-    AppendRequest,
-    OpRow,
-    OriginRow,
-    Refusal,
-    RoomRow,
-)
+from collabkernel.storage.base import Appended, AppendRequest, OpRow, OriginRow, Refusal, RoomRow
 from collabkernel.storage.statements import AlchemyStatements, Statements
 from collabkernel.storage.tables import ops, refusals, rooms, sites
 
@@ -55,12 +47,17 @@ _ROOM_NUMBERS = ("seq", "hlc", "created_ms", "updated_ms", "snapshot_seq", "drop
 _ROOM_ROW = tuple(rooms.c[name] for name in ("id", *_ROOM_NUMBERS))
 _OP_ROW = tuple(ops.c[name] for name in OpRow._fields)
 
-_HEAD = (rooms.c.seq, rooms.c.hlc, rooms.c.standing)
+_HEAD = (rooms.c.seq, rooms.c.hlc, rooms.c.standing, rooms.c.purged_seq)
 _LOCK_ROOM = select(rooms.c.key, *_HEAD).where(rooms.c.id == bindparam("id")).with_for_update()
 _GROW_ROOM = (
     update(rooms)
     .where(rooms.c.key == bindparam("room"))
-    .values(seq=bindparam("new_seq"), hlc=bindparam("new_hlc"), updated_ms=bindparam("now_ms"))
+    .values(
+        seq=bindparam("new_seq"),
+        hlc=bindparam("new_hlc"),
+        purged_seq=bindparam("new_purged_seq"),
+        updated_ms=bindparam("now_ms"),
+    )
 )
 _INSERT_OPS = insert(ops)
 _IN_RANGE = (ops.c.room == bindparam("room"), ops.c.seq > bindparam("after_seq"), ops.c.seq <= bindparam("upto_seq"))
@@ -324,7 +321,13 @@ def append_batch(statements: Statements, batch: Sequence[AppendRequest], now_ms:
     _answer_from_log(statements, batch, plan, key_by_id)
     if plan.heads:
         grown = [
-            {"room": key_by_id[room_id], "new_seq": head.seq, "new_hlc": head.hlc, "now_ms": now_ms}
+            {
+                "room": key_by_id[room_id],
+                "new_seq": head.seq,
+                "new_hlc": head.hlc,
+                "new_purged_seq": head.purged_seq,
+                "now_ms": now_ms,
+            }
             for room_id, head in plan.heads.items()
         ]
         statements.run_each(_GROW_ROOM, grown)
@@ -352,8 +355,8 @@ def _locked_one(statements: Statements, batch: Sequence[AppendRequest]) -> _Lock
     found = statements.rows(_HEADS_OF_ONE, {"id": room_id, "site": site})
     if not found:
         return _Locked({}, {}, {})
-    ((key, seq, hlc, standing, epoch, *counters, closed),) = found
-    key_by_id, room_heads = {room_id: key}, {room_id: RoomHead(seq, hlc, bool(standing))}
+    ((key, seq, hlc, standing, purged_seq, epoch, *counters, closed),) = found
+    key_by_id, room_heads = {room_id: key}, {room_id: RoomHead(seq, hlc, bool(standing), purged_seq)}
     if epoch is None:
         return _Locked(key_by_id, room_heads, {})
     last_counter = max([counter or 0 for counter in counters])
@@ -364,7 +367,7 @@ def _locked(statements: Statements, batch: Sequence[AppendRequest]) -> _Locked:
     room_ids = {request.room_id for request in batch if is_storable_text(request.room_id)}
     rows = statements.rows(_STATEMENTS[statements.dialect].lock_rooms, _keys((room_id,) for room_id in room_ids))
     key_by_id = {room_id: key for key, room_id, *_ in rows}
-    room_heads = {room_id: RoomHead(seq, hlc, bool(standing)) for _, room_id, seq, hlc, standing in rows}
+    room_heads = {room_id: RoomHead(seq, hlc, bool(moved), purged) for _, room_id, seq, hlc, moved, purged in rows}
     return _Locked(key_by_id, room_heads, _site_heads_of(statements, batch, key_by_id))
 
 

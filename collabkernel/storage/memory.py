@@ -6,12 +6,10 @@ from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 from collabkernel.errors import ClosedError, LeaseLostError, LogDroppedError, RoomNotFoundError, StorageError
+from collabkernel.limits import FREE_SITES_MAX, READ_BYTES_MAX, READ_ROWS_MAX
 from collabkernel.storage import compression
 from collabkernel.storage.append import AppendPlan, RoomHead, SiteHead, answer_from_log, plan_append, storable_refusal
 from collabkernel.storage.base import (
-    FREE_SITES_MAX,
-    READ_BYTES_MAX,
-    READ_ROWS_MAX,
     TIMELINE_BOUNDS,
     Appended,
     AppendRequest,
@@ -55,6 +53,12 @@ class _Room:
     resumed_ms_by_site: dict[int, int] = field(default_factory=dict)
     """When each site was entered or resumed last."""
     version_by_seq: dict[int, tuple[VersionRow, bytes]] = field(default_factory=dict)
+    purged_seq: int = 0
+
+    @property
+    def head(self) -> RoomHead:
+        """The end of its log."""
+        return RoomHead(self.row.seq, self.row.hlc, purged_seq=self.purged_seq)
 
     def found(self, site: int, counter: int) -> Appended | Refusal | None:
         """What the log or the refusals have at a counter."""
@@ -111,6 +115,7 @@ class _Room:
             if row.counter > site.last_counter:
                 self.site_by_number[row.site] = replace(site, last_counter=row.counter)
         self.row = replace(self.row, seq=head.seq, hlc=head.hlc, updated_ms=now_ms)
+        self.purged_seq = head.purged_seq
 
 
 class MemoryStorage:
@@ -149,7 +154,7 @@ class MemoryStorage:
             for request in batch
             if (room := rooms.get(request.room_id)) and (site := room.site_by_number.get(request.site))
         }
-        plan = plan_append(batch, {i: RoomHead(room.row.seq, room.row.hlc) for i, room in rooms.items()}, heads)
+        plan = plan_append(batch, {i: room.head for i, room in rooms.items()}, heads)
         for i, last_counter in plan.unanswered.items():
             request = batch[i]
             found = rooms[request.room_id].found(request.site, request.counter)

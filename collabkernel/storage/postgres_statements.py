@@ -13,7 +13,7 @@ from collabkernel.storage.base import Appended, AppendRequest
 from collabkernel.storage.statements import Compiler, Parameters, Row, Statements, wrapped
 
 T = TypeVar("T")
-APPEND_NEXT = "SELECT collab_append_next($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+APPEND_NEXT = "SELECT collab_append_next($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 
@@ -64,11 +64,13 @@ class PostgresStatements:
         self._ask(compiled.text, lambda driver: driver.executemany(compiled.text, values))
 
     def append_next(self, batch: Sequence[AppendRequest], now_ms: int) -> list[Appended] | None:
-        """Store envelopes by the database's own function, which migration 0006 makes."""
+        """Store envelopes by the database's own function, which migrations 0006 and 0007 make."""
         assert not self._has_begun, "it is a transaction of its own"
-        if any(fault_in(request) is not None for request in batch):
+        if any(request.is_purge or fault_in(request) is not None for request in batch):
             return None
-        envelopes = [(r.room_id, r.site, r.epoch, r.counter, len(r.ops), r.base, r.hlc, r.actor) for r in batch]
+        envelopes = [
+            (r.room_id, r.site, r.epoch, r.counter, len(r.ops), r.base, r.hlc, r.actor, r.purged_seq) for r in batch
+        ]
         ops = [
             (number, nth, kind, payload)
             for number, request in enumerate(batch, 1)

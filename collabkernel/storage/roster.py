@@ -9,7 +9,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from collabkernel.errors import RoomNotFoundError
-from collabkernel.storage.base import FREE_SITES_MAX, Refusal, SiteRow
+from collabkernel.limits import FREE_SITES_MAX
+from collabkernel.storage.base import Refusal, SiteRow
 from collabkernel.storage.log import lock_room, room_key, site_heads
 from collabkernel.storage.tables import ops, refusals, sites
 

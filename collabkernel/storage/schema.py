@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect, text
 
 from collabkernel.errors import StorageError
 
-HEAD = "0006"
+HEAD = "0007"
 """Revision of the newest migration."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 

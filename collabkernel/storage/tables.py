@@ -54,6 +54,8 @@ rooms = Table(
     Column("dropped_seq", BigInteger, nullable=False, server_default="0"),
     # standing.HERE, or where else its truth is while it moves to another database.
     Column("standing", Integer, nullable=False, server_default="0"),
+    # Of the last operation that purged: what is appended must have seen it.
+    Column("purged_seq", BigInteger, nullable=False, server_default="0"),
     sqlite_autoincrement=True,  # the key of a deleted room is never used again
 )
 

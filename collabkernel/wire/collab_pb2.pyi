@@ -205,8 +205,28 @@ class BlockRekey(_message.Message):
     keys: _containers.RepeatedCompositeFieldContainer[BlockKey]
     def __init__(self, slot: _Optional[_Union[Slot, str]] = ..., keys: _Optional[_Iterable[_Union[BlockKey, _Mapping]]] = ...) -> None: ...
 
+class IdRun(_message.Message):
+    __slots__ = ("site", "counter", "more")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    COUNTER_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    site: int
+    counter: int
+    more: int
+    def __init__(self, site: _Optional[int] = ..., counter: _Optional[int] = ..., more: _Optional[int] = ...) -> None: ...
+
+class Purge(_message.Message):
+    __slots__ = ("runs", "floor_hlc", "floor_site")
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_HLC_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_SITE_FIELD_NUMBER: _ClassVar[int]
+    runs: _containers.RepeatedCompositeFieldContainer[IdRun]
+    floor_hlc: int
+    floor_site: int
+    def __init__(self, runs: _Optional[_Iterable[_Union[IdRun, _Mapping]]] = ..., floor_hlc: _Optional[int] = ..., floor_site: _Optional[int] = ...) -> None: ...
+
 class Op(_message.Message):
-    __slots__ = ("target_site", "target_counter", "map_set", "map_delete", "list_insert", "list_delete", "list_move", "list_set", "text_edit", "new_document", "block_insert", "block_move", "block_delete", "block_rekey")
+    __slots__ = ("target_site", "target_counter", "map_set", "map_delete", "list_insert", "list_delete", "list_move", "list_set", "text_edit", "new_document", "block_insert", "block_move", "block_delete", "block_rekey", "purge")
     TARGET_SITE_FIELD_NUMBER: _ClassVar[int]
     TARGET_COUNTER_FIELD_NUMBER: _ClassVar[int]
     MAP_SET_FIELD_NUMBER: _ClassVar[int]
@@ -221,6 +241,7 @@ class Op(_message.Message):
     BLOCK_MOVE_FIELD_NUMBER: _ClassVar[int]
     BLOCK_DELETE_FIELD_NUMBER: _ClassVar[int]
     BLOCK_REKEY_FIELD_NUMBER: _ClassVar[int]
+    PURGE_FIELD_NUMBER: _ClassVar[int]
     target_site: int
     target_counter: int
     map_set: MapSet
@@ -235,7 +256,8 @@ class Op(_message.Message):
     block_move: BlockMove
     block_delete: BlockDelete
     block_rekey: BlockRekey
-    def __init__(self, target_site: _Optional[int] = ..., target_counter: _Optional[int] = ..., map_set: _Optional[_Union[MapSet, _Mapping]] = ..., map_delete: _Optional[_Union[MapDelete, _Mapping]] = ..., list_insert: _Optional[_Union[ListInsert, _Mapping]] = ..., list_delete: _Optional[_Union[ListDelete, _Mapping]] = ..., list_move: _Optional[_Union[ListMove, _Mapping]] = ..., list_set: _Optional[_Union[ListSet, _Mapping]] = ..., text_edit: _Optional[_Union[TextEdit, _Mapping]] = ..., new_document: _Optional[_Union[NewDocument, _Mapping]] = ..., block_insert: _Optional[_Union[BlockInsert, _Mapping]] = ..., block_move: _Optional[_Union[BlockMove, _Mapping]] = ..., block_delete: _Optional[_Union[BlockDelete, _Mapping]] = ..., block_rekey: _Optional[_Union[BlockRekey, _Mapping]] = ...) -> None: ...
+    purge: Purge
+    def __init__(self, target_site: _Optional[int] = ..., target_counter: _Optional[int] = ..., map_set: _Optional[_Union[MapSet, _Mapping]] = ..., map_delete: _Optional[_Union[MapDelete, _Mapping]] = ..., list_insert: _Optional[_Union[ListInsert, _Mapping]] = ..., list_delete: _Optional[_Union[ListDelete, _Mapping]] = ..., list_move: _Optional[_Union[ListMove, _Mapping]] = ..., list_set: _Optional[_Union[ListSet, _Mapping]] = ..., text_edit: _Optional[_Union[TextEdit, _Mapping]] = ..., new_document: _Optional[_Union[NewDocument, _Mapping]] = ..., block_insert: _Optional[_Union[BlockInsert, _Mapping]] = ..., block_move: _Optional[_Union[BlockMove, _Mapping]] = ..., block_delete: _Optional[_Union[BlockDelete, _Mapping]] = ..., block_rekey: _Optional[_Union[BlockRekey, _Mapping]] = ..., purge: _Optional[_Union[Purge, _Mapping]] = ...) -> None: ...
 
 class Envelope(_message.Message):
     __slots__ = ("counter", "base", "hlc", "ops")
@@ -614,7 +636,7 @@ class ElementState(_message.Message):
     def __init__(self, id: _Optional[_Union[OpId, _Mapping]] = ..., value: _Optional[_Union[Register, _Mapping]] = ..., position_hlc: _Optional[int] = ..., position_site: _Optional[int] = ..., slot: _Optional[_Union[OpId, _Mapping]] = ..., deleted: bool = ...) -> None: ...
 
 class ContainerState(_message.Message):
-    __slots__ = ("id", "kind", "home", "home_key", "home_element", "after_hlc", "after_site", "entries", "slots", "elements", "yjs_state")
+    __slots__ = ("id", "kind", "home", "home_key", "home_element", "after_hlc", "after_site", "entries", "slots", "elements", "yjs_state", "floor_hlc", "floor_site")
     ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     HOME_FIELD_NUMBER: _ClassVar[int]
@@ -626,6 +648,8 @@ class ContainerState(_message.Message):
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     ELEMENTS_FIELD_NUMBER: _ClassVar[int]
     YJS_STATE_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_HLC_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_SITE_FIELD_NUMBER: _ClassVar[int]
     id: OpId
     kind: ContainerKind
     home: OpId
@@ -637,7 +661,9 @@ class ContainerState(_message.Message):
     slots: _containers.RepeatedCompositeFieldContainer[SlotState]
     elements: _containers.RepeatedCompositeFieldContainer[ElementState]
     yjs_state: bytes
-    def __init__(self, id: _Optional[_Union[OpId, _Mapping]] = ..., kind: _Optional[_Union[ContainerKind, str]] = ..., home: _Optional[_Union[OpId, _Mapping]] = ..., home_key: _Optional[str] = ..., home_element: _Optional[_Union[OpId, _Mapping]] = ..., after_hlc: _Optional[int] = ..., after_site: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[MapEntry, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[SlotState, _Mapping]]] = ..., elements: _Optional[_Iterable[_Union[ElementState, _Mapping]]] = ..., yjs_state: _Optional[bytes] = ...) -> None: ...
+    floor_hlc: int
+    floor_site: int
+    def __init__(self, id: _Optional[_Union[OpId, _Mapping]] = ..., kind: _Optional[_Union[ContainerKind, str]] = ..., home: _Optional[_Union[OpId, _Mapping]] = ..., home_key: _Optional[str] = ..., home_element: _Optional[_Union[OpId, _Mapping]] = ..., after_hlc: _Optional[int] = ..., after_site: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[MapEntry, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[SlotState, _Mapping]]] = ..., elements: _Optional[_Iterable[_Union[ElementState, _Mapping]]] = ..., yjs_state: _Optional[bytes] = ..., floor_hlc: _Optional[int] = ..., floor_site: _Optional[int] = ...) -> None: ...
 
 class RekeyState(_message.Message):
     __slots__ = ("parent", "slot", "seq", "site", "old_keys", "new_keys")
@@ -714,15 +740,17 @@ class BlockState(_message.Message):
     def __init__(self, id: _Optional[_Union[OpId, _Mapping]] = ..., properties: _Optional[_Iterable[_Union[MapEntry, _Mapping]]] = ..., yjs_state: _Optional[bytes] = ...) -> None: ...
 
 class RoomState(_message.Message):
-    __slots__ = ("seq", "hlc", "containers", "tree", "blocks")
+    __slots__ = ("seq", "hlc", "containers", "tree", "blocks", "purged_seq")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     HLC_FIELD_NUMBER: _ClassVar[int]
     CONTAINERS_FIELD_NUMBER: _ClassVar[int]
     TREE_FIELD_NUMBER: _ClassVar[int]
     BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    PURGED_SEQ_FIELD_NUMBER: _ClassVar[int]
     seq: int
     hlc: int
     containers: _containers.RepeatedCompositeFieldContainer[ContainerState]
     tree: TreeState
     blocks: _containers.RepeatedCompositeFieldContainer[BlockState]
-    def __init__(self, seq: _Optional[int] = ..., hlc: _Optional[int] = ..., containers: _Optional[_Iterable[_Union[ContainerState, _Mapping]]] = ..., tree: _Optional[_Union[TreeState, _Mapping]] = ..., blocks: _Optional[_Iterable[_Union[BlockState, _Mapping]]] = ...) -> None: ...
+    purged_seq: int
+    def __init__(self, seq: _Optional[int] = ..., hlc: _Optional[int] = ..., containers: _Optional[_Iterable[_Union[ContainerState, _Mapping]]] = ..., tree: _Optional[_Union[TreeState, _Mapping]] = ..., blocks: _Optional[_Iterable[_Union[BlockState, _Mapping]]] = ..., purged_seq: _Optional[int] = ...) -> None: ...

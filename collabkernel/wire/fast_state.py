@@ -32,6 +32,7 @@ class RoomParts(NamedTuple):
     tree: bytes | None
     """None: the room has no documents."""
     blocks: list[bytes]
+    purged_seq: int = 0
 
 
 def read_room(data: bytes) -> RoomParts:
@@ -47,9 +48,14 @@ def read_room(data: bytes) -> RoomParts:
         if not hlc:
             raise UnusualError
     parts: dict[int, list[bytes]] = {0x1A: [], 0x22: [], 0x2A: []}
-    end, last_tag = len(data), 0
+    end, last_tag, purged_seq = len(data), 0, 0
     while at < end:
         tag = data[at]
+        if tag == 0x30:
+            purged_seq, at = read_varint(data, at + 1)
+            if at != end or not 0 < purged_seq <= COUNTER_MAX:
+                raise UnusualError
+            break
         if tag < last_tag:
             raise UnusualError
         last_tag = tag
@@ -59,7 +65,7 @@ def read_room(data: bytes) -> RoomParts:
     trees = parts[0x22]
     if at != end or len(trees) > 1:
         raise UnusualError
-    return RoomParts(seq, hlc, parts[0x1A], trees[0] if trees else None, parts[0x2A])
+    return RoomParts(seq, hlc, parts[0x1A], trees[0] if trees else None, parts[0x2A], purged_seq)
 
 
 def read_text(block: bytes) -> tuple[OpId, bytes]:

@@ -6,7 +6,7 @@ Frozen by ``tests/fixtures/wire/messages.json``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from collabkernel.crdt.ids import ROOT, OpId, Stamp
@@ -27,12 +27,13 @@ from collabkernel.document.operations import (
     NewDocument,
     Op,
     OpValue,
+    Purge,
     Side,
     Slot,
     TextEdit,
 )
 from collabkernel.errors import InvalidValueError
-from collabkernel.limits import INT_MAX, INT_MIN
+from collabkernel.limits import INT_MAX, INT_MIN, PURGED_IDS
 from collabkernel.wire import collab_pb2 as pb
 from collabkernel.wire import fast_reader, strict
 from collabkernel.wire.writer import field_varint, site_varint, varint, zigzag
@@ -50,6 +51,7 @@ KIND_BY_CLASS: Final[dict[type, int]] = {
     BlockMove: 12,
     BlockDelete: 13,
     BlockRekey: 14,
+    Purge: 15,
 }
 """Field number of each operation's kind in ``Op``."""
 
@@ -167,6 +169,25 @@ def _block_rekey_body(op: BlockRekey) -> bytes:
     return b"\x08" + varint(op.slot) + b"".join([_sized(b"\x12", body) for body in keys])
 
 
+def _purge_body(op: Purge) -> bytes:
+    runs = [op_id_bytes(first) + field_varint(3, more) for first, more in id_runs(op.ids)]
+    body = b"".join([_sized(b"\x0a", run) for run in runs])
+    if op.floor is not None:
+        body += b"\x11" + op.floor.hlc.to_bytes(8, "little") + field_varint(3, op.floor.site)
+    return body
+
+
+def id_runs(ids: Iterable[OpId]) -> list[tuple[OpId, int]]:
+    """Rising ids as runs that follow each other at one site: the first of each, and how many follow it."""
+    runs: list[tuple[OpId, int]] = []
+    for id in ids:
+        if runs and runs[-1][0].site == id.site and runs[-1][0].counter + runs[-1][1] + 1 == id.counter:
+            runs[-1] = runs[-1][0], runs[-1][1] + 1
+        else:
+            runs.append((id, 0))
+    return runs
+
+
 _BODY_WRITER: Final[dict[type, tuple[bytes, Callable[[Any], bytes]]]] = {
     MapSet: (b"\x1a", _map_set_body),
     MapDelete: (b"\x22", lambda op: _key(op.key)),
@@ -180,6 +201,7 @@ _BODY_WRITER: Final[dict[type, tuple[bytes, Callable[[Any], bytes]]]] = {
     BlockMove: (b"\x62", _block_move_body),
     BlockDelete: (b"\x6a", lambda _: b""),
     BlockRekey: (b"\x72", _block_rekey_body),
+    Purge: (b"\x7a", _purge_body),
 }
 """Tag in ``Op`` and body of each operation."""
 
@@ -363,6 +385,21 @@ def _block_rekey(target: OpId, message: pb.BlockRekey) -> BlockRekey:
     return BlockRekey(target, _slot(message), keys)
 
 
+def _purge(target: OpId, message: pb.Purge) -> Purge:
+    floor = Stamp(message.floor_hlc, message.floor_site)
+    if bool(floor.hlc) != bool(floor.site) or bool(floor.hlc) == bool(message.runs):
+        raise strict.out_of_range("floor of a purge", floor)
+    if sum([run.more + 1 for run in message.runs]) > PURGED_IDS:
+        raise strict.out_of_range("ids of a purge, which are more than", PURGED_IDS)
+    ids: list[OpId] = []
+    for run in message.runs:
+        first = strict.run_id(run.site, run.counter, run.more)
+        if ids and (first.site < ids[-1].site or (first.site == ids[-1].site and first.counter <= ids[-1].counter + 1)):
+            raise strict.out_of_range("order of the ids of a purge", first)
+        ids += [OpId(first.site, first.counter + i) for i in range(run.more + 1)]
+    return Purge(target, tuple(ids), floor if floor.hlc else None)
+
+
 _OP_READER: Final[dict[str, Callable[[OpId, Any], Op]]] = {
     "map_set": _map_set,
     "map_delete": _map_delete,
@@ -376,6 +413,7 @@ _OP_READER: Final[dict[str, Callable[[OpId, Any], Op]]] = {
     "block_move": _block_move,
     "block_delete": _block_delete,
     "block_rekey": _block_rekey,
+    "purge": _purge,
 }
 
 

@@ -28,7 +28,7 @@ from collabkernel.wire import collab_pb2 as pb
 from collabkernel.wire import fast_reader, fast_state, ops, strict
 from collabkernel.wire.state import collector_paused, cut, encode_state, live_tree_of, map_entry, registers_of
 from collabkernel.wire.tree_state import DecodedTree, Joined, TreeRow, decode_tree, encode_tree
-from collabkernel.wire.writer import field_bytes
+from collabkernel.wire.writer import field_bytes, field_varint
 
 LIVE: Final = "live"
 """The part with seq, highest stamp, and live values."""
@@ -37,7 +37,10 @@ TREE: Final = "tree"
 BLOCKS: Final = "blocks/"
 """What the names of parts with the properties and texts of blocks begin with; a number follows, from 1."""
 
-PLACES: Final = (LIVE, TREE)
+PURGED: Final = "purged"
+"""The part that tells the last purge; there is none before the first."""
+
+PLACES: Final = (LIVE, TREE, PURGED)
 """The parts that a session begins with that asks for the contents of what it looks at."""
 PART_BLOCKS: Final = 128
 """Blocks of a part, on average: one that changed is some 50 KB to write, and a manifest has a line for each."""
@@ -57,14 +60,16 @@ def encode_parts(state: RoomState, seq: int, hlc: int) -> dict[str, bytes]:
         rows = [_row_of(blocks.blocks[node.id], node) for node in blocks.tree.rows()]
         parts[TREE] = field_bytes(4, encode_tree(rows, blocks.tree.rekeys()))
         parts |= {f"{BLOCKS}{number}": part for number, part in enumerate(_block_parts(blocks, rows), 1)}
+    if state.purged_seq:
+        parts[PURGED] = field_varint(6, state.purged_seq)
     return parts
 
 
 def join_parts(parts: Mapping[str, bytes]) -> bytes:
     """The ``RoomState`` that parts make together."""
     contents = sorted((name for name in parts if name.startswith(BLOCKS)), key=lambda name: int(name[len(BLOCKS) :]))
-    places = [name for name in PLACES if name in parts]
-    return b"".join([parts[name] for name in (*places, *contents)])
+    names = [name for name in (LIVE, TREE, *contents, PURGED) if name in parts]
+    return b"".join([parts[name] for name in names])
 
 
 def encode_contents(blocks: BlockDocument, ids: Iterable[OpId]) -> bytes:
@@ -93,7 +98,7 @@ def decode_contents(data: bytes) -> list[BlockContents]:
         RemoteProtocolError: It did not.
     """
     message = strict.parse(pb.RoomState, data)
-    if message.seq or message.hlc or message.containers or message.HasField("tree"):
+    if message.seq or message.hlc or message.containers or message.HasField("tree") or message.purged_seq:
         raise strict.out_of_range("contents", "more than blocks")
     found = []
     for block in message.blocks:
@@ -122,7 +127,7 @@ def decode_room(
         RemoteProtocolError: As ``decode_state`` of live values.
     """
     parts = cut(data)
-    state = RoomState(live_tree_of(parts, client_id))
+    state = RoomState(live_tree_of(parts, client_id), purged_seq=parts.purged_seq)
     if parts.tree is not None:
         with collector_paused():
             ropes = {} if checked is None else checked.ropes

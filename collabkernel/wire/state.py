@@ -65,9 +65,10 @@ def encode_state(tree: LiveTree, seq: int, hlc: int) -> bytes:
 def _container(node: Node) -> bytes:
     head = field_bytes(1, ops.op_id_bytes(node.id)) + field_varint(2, node.kind) + _home(node.home)
     if isinstance(node, MapNode):
-        return head + b"".join(
-            [field_bytes(8, map_entry(key, stamp, value)) for key, (stamp, value) in node.entries.registers()]
-        )
+        floor = node.entries.floor
+        entries = [field_bytes(8, map_entry(key, stamp, value)) for key, (stamp, value) in node.entries.registers()]
+        tail = b"" if floor is None else b"\x61" + _FIXED64(floor.hlc) + field_varint(13, floor.site)
+        return b"".join([head, *entries, tail])
     if isinstance(node, TextNode):
         return head + field_bytes(11, node.rope.encode_state())
     return head + _list(node.items)
@@ -143,8 +144,8 @@ def decode_state(data: bytes, client_id: int | None) -> tuple[LiveTree, int, int
             ``UnknownReferenceError`` when that is found in a text or a list).
     """
     parts = cut(data)
-    if parts.tree is not None or parts.blocks:
-        raise strict.out_of_range("state of live values alone", "a document")
+    if parts.tree is not None or parts.blocks or parts.purged_seq:
+        raise strict.out_of_range("state of live values alone", "a document, or purged")
     return live_tree_of(parts, client_id), parts.seq, parts.hlc
 
 
@@ -203,7 +204,8 @@ def cut(data: bytes) -> fast_state.RoomParts:
         containers = [container.SerializeToString() for container in message.containers]
         blocks = [block.SerializeToString() for block in message.blocks]
         tree = message.tree.SerializeToString() if message.HasField("tree") else None
-        return fast_state.RoomParts(strict.check_seq(message.seq, "seq"), message.hlc, containers, tree, blocks)
+        seq, purged_seq = strict.check_seq(message.seq, "seq"), strict.check_seq(message.purged_seq, "purged seq")
+        return fast_state.RoomParts(seq, message.hlc, containers, tree, blocks, purged_seq)
 
 
 def _container_of(body: bytes) -> _Container:
@@ -243,7 +245,7 @@ def _enter(tree: LiveTree, container: _Container, kind_by_id: dict[OpId, Contain
     _check_contents(node, container)
     if isinstance(node, MapNode):
         registers, size_bytes = registers_of(head.entries, kind_by_id)
-        node.entries = LwwMap(registers.items())
+        node.entries = LwwMap(registers.items(), _floor_of(head))
         tree.size_bytes += size_bytes
     elif isinstance(node, TextNode):
         node.rope.restore(head.yjs_state)
@@ -276,8 +278,15 @@ def _check_contents(node: Node, container: _Container) -> None:
         (head.entries and not isinstance(node, MapNode))
         or (has_list and not is_list)
         or bool(head.yjs_state) != isinstance(node, TextNode)
+        or (_floor_of(head) is not None and not isinstance(node, MapNode))
     ):
         raise strict.out_of_range("contents of a container", node.kind.name.lower())
+
+
+def _floor_of(container: pb.ContainerState) -> Stamp | None:
+    if not container.floor_hlc and not container.floor_site:
+        return None
+    return _stamp_of(container.floor_hlc, container.floor_site)
 
 
 def registers_of(

@@ -91,6 +91,13 @@ def operation_id(message: pb.OpId, what: str) -> OpId:
     return OpId(site, counter)
 
 
+def run_id(site: int, counter: int, more: int) -> OpId:
+    """The first of ids of one site that follow each other."""
+    if not (site and 1 <= counter <= COUNTER_MAX - more):
+        raise out_of_range("run of ids", (site, counter, more))
+    return OpId(site, counter)
+
+
 def container_id(site: int, counter: int) -> OpId:
     """The id of a container: the root (0, 0), a shared one (0, hash), or the id of an operation."""
     if counter > COUNTER_MAX or (site and not counter):

@@ -1,4 +1,4 @@
-"""Block documents: what the move tree and the texts cost, and what opening a long one does."""
+"""Block documents: what the move tree and the texts cost, what opening a long one does, and what deleting leaves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from tests.benchmarks import open_cost, text_cost, tree_cost
+from tests.benchmarks import open_cost, purge_cost, text_cost, tree_cost
 from tests.benchmarks.report import Row
 
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
@@ -14,6 +14,7 @@ PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "text": text_cost.rows,
     "open": open_cost.rows,
     "worked": open_cost.worked_rows,
+    "purge": purge_cost.rows,
 }
 
 

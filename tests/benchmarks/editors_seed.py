@@ -29,8 +29,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
-
 from collabkernel import aio
 from collabkernel.server.reader import Reader
 from collabkernel.storage import open_storage
@@ -98,16 +96,15 @@ class Run(NamedTuple):
         return all(self.p95(of) <= most for of, most in wanted) and self.cpu_percent <= CPU_PERCENT
 
 
-def rows(is_quick: bool, console: Console | None = None) -> list[Row]:
+def rows(is_quick: bool) -> list[Row]:
     """The seed's load at the largest scale that is held, and those that are not on the way there."""
     found: list[Row] = []
     for scale in SCALES:
         runs = [run_once(_plan(scale, 10.0 if is_quick else 60.0, seed)) for seed in range(1 if is_quick else 5)]
         found += rows_of(f"seed/scale_{scale:g}", runs)
-        is_held = sum(run.is_held for run in runs) * 2 > len(runs)
-        if console is not None:
-            console.print(f"scale {scale:g} is {'' if is_held else 'not '}held")
-        if is_held:
+        held = sum(run.is_held for run in runs)
+        found.append(row(f"seed/scale_{scale:g}/held", [held], f"of {len(runs)} runs"))
+        if held * 2 > len(runs):
             break
     return found
 

@@ -142,6 +142,7 @@ class RoomServer(Driver):
         assert not self.pending
         assert not self.asked
         fold = self.fold()
+        self.state = fold.state
         self.room = Room("board", fold.state, self.head, fold.hlc, self.head, self.limits, self.now_ms)
 
 
@@ -203,6 +204,8 @@ class RoomLine:
         self.room.run_callbacks()
         if message.bye is not None:
             self.cut()
+            if message.bye.code in ("bad-resume", "purged"):
+                self.room.replica.rejoin()
 
 
 class RoomWorld:

@@ -21,9 +21,13 @@ from collabkernel.document.operations import (
     NewContainer,
     Op,
     OpValue,
+    Purge,
     StoredEnvelope,
     TextEdit,
 )
+from collabkernel.document.purging import purge_live
+from collabkernel.errors import InvalidOperationError
+from collabkernel.wire.state import decode_state, encode_state
 
 START_MS = 1_795_000_000_000
 KEYS = ["a", "b", "key", "", "ключ", "🔑"]
@@ -61,10 +65,13 @@ class History:
     seed: int
     kinds: list[ContainerKind]
     shared: float = 0.3
+    purges: float = 0.0
+    """How often, in place of an edit, what is deleted in one container goes."""
     log: list[StoredEnvelope] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
+        self.server = LiveTree()
         sites = self.rng.sample(range(1, 2**32), 3)
         self.sites = [
             Site(site, actor, skew)
@@ -77,6 +84,8 @@ class History:
             site = self.rng.choice(self.sites)
             if self.rng.random() < 0.4:
                 self._listen(site)
+            elif self.purges and self.rng.random() < self.purges:
+                self._purge(START_MS + step * 7)
             else:
                 self._edit(site, START_MS + step * 7)
         return self.log
@@ -98,8 +107,40 @@ class History:
             ops.append(op)
         site.counter += len(ops)
         site.hlc = hlc + len(ops)
-        seq = self.log[-1].last_seq + 1 if self.log else 1
-        self.log.append(StoredEnvelope(seq, site.site, site.actor, Envelope(first, site.through, hlc, tuple(ops))))
+        stored = StoredEnvelope(self.head + 1, site.site, site.actor, Envelope(first, site.through, hlc, tuple(ops)))
+        try:
+            self._store(stored)
+        except InvalidOperationError:  # it names what was purged: the site takes the state that there is
+            assert self.purges
+            data = encode_state(self.server, 0, 0)
+            site.tree, site.seen, site.through = decode_state(data, site.site)[0], len(self.log), self.head
+
+    @property
+    def head(self) -> int:
+        """The last seq."""
+        return self.log[-1].last_seq if self.log else 0
+
+    def _store(self, stored: StoredEnvelope) -> None:
+        """Take an envelope that fits what the log makes; this fits it whole or not at all."""
+        copy = self.server if not self.purges else decode_state(encode_state(self.server, 0, 0), None)[0]
+        apply(copy, stored)
+        self.server = copy
+        self.log.append(stored)
+
+    def _purge(self, now_ms: int) -> None:
+        """Let go of some of what is deleted in one container; the keeper's site is 1."""
+        node = self.rng.choice([each for each in self.server.nodes.values() if not isinstance(each, TextNode)])
+        if isinstance(node, ListNode):
+            dead = sorted(node.items.dead_slots())
+            ids = tuple(sorted(self.rng.sample(dead, self.rng.randint(0, len(dead)))))
+            op = Purge(node.id, ids)
+        else:
+            stamps = [stamp for _, (stamp, _) in node.entries.registers()]
+            op = Purge(node.id, floor=self.rng.choice(stamps) if stamps else None)
+        if op.ids or op.floor is not None:
+            counter = sum([each.site == 1 for each in self.log]) + 1
+            envelope = Envelope(counter, self.head, now_ms << 16, (op,))
+            self._store(StoredEnvelope(self.head + 1, 1, "keeper", envelope))
 
     def _node(self, site: Site) -> MapNode | ListNode | TextNode:
         """Where to edit: mostly in the first few containers, so that they grow and are fought over."""
@@ -162,13 +203,17 @@ class History:
 def apply(tree: LiveTree, stored: StoredEnvelope) -> None:
     """Apply all operations of a stored envelope."""
     for i, op in enumerate(stored.envelope.ops):
-        tree.apply(stored.op_id(i), stored.stamp(i), op)
+        if isinstance(op, Purge):
+            purge_live(tree, op)
+        else:
+            tree.apply(stored.op_id(i), stored.stamp(i), op)
 
 
 def causal_order(log: list[StoredEnvelope], rng: random.Random, doubled: float) -> list[int]:
     """Indexes of the log in some order that keeps causality: an envelope comes after its site's earlier ones and after
     all at or below its base. With a chance of ``doubled`` each, earlier ones come again."""
     order: list[int] = []
+    behind = 0
     waiting = list(range(len(log)))
     done: set[int] = set()
     while waiting:
@@ -177,10 +222,19 @@ def causal_order(log: list[StoredEnvelope], rng: random.Random, doubled: float) 
         waiting.remove(chosen)
         order.append(chosen)
         done.add(chosen)
-        if rng.random() < doubled:
-            order.append(rng.choice(order))
+        if is_purge(log[chosen]):
+            behind = len(order)  # what was before it never comes again
+        elif rng.random() < doubled:
+            order.append(rng.choice(order[behind:]))
     return order
 
 
+def is_purge(stored: StoredEnvelope) -> bool:
+    """Whether it purges: then everything before it comes before it, and everything behind it behind it."""
+    return any(isinstance(op, Purge) for op in stored.envelope.ops)
+
+
 def _is_before(earlier: StoredEnvelope, later: StoredEnvelope) -> bool:
+    if is_purge(earlier) or is_purge(later):
+        return True
     return earlier.site == later.site or earlier.last_seq <= later.envelope.base

@@ -27,23 +27,28 @@ from tests.conformance.histories import History, apply, causal_order
 
 OBJECT, MAP, LIST, TEXT = ContainerKind
 
-RECIPES: list[tuple[str, int, list[ContainerKind], int, float]] = [
-    ("scalars in the root", 1, [], 40, 0.0),
-    ("nested maps and objects", 2, [MAP, OBJECT], 60, 0.3),
-    ("shared containers at few keys", 3, [MAP, OBJECT, LIST], 60, 1.0),
-    ("one list", 4, [LIST], 60, 1.0),
-    ("lists with moves, sets and deletes", 5, [LIST], 120, 0.2),
-    ("lists of lists", 6, [LIST, LIST, MAP], 90, 0.1),
-    ("one text", 7, [TEXT], 50, 1.0),
-    ("texts", 8, [TEXT], 70, 0.5),
-    ("everything", 9, [OBJECT, MAP, LIST, TEXT], 100, 0.3),
-    ("everything, longer", 10, [OBJECT, MAP, LIST, TEXT], 200, 0.3),
+RECIPES: list[tuple[str, int, list[ContainerKind], int, float, float]] = [
+    ("scalars in the root", 1, [], 40, 0.0, 0.0),
+    ("nested maps and objects", 2, [MAP, OBJECT], 60, 0.3, 0.0),
+    ("shared containers at few keys", 3, [MAP, OBJECT, LIST], 60, 1.0, 0.0),
+    ("one list", 4, [LIST], 60, 1.0, 0.0),
+    ("lists with moves, sets and deletes", 5, [LIST], 120, 0.2, 0.0),
+    ("lists of lists", 6, [LIST, LIST, MAP], 90, 0.1, 0.0),
+    ("one text", 7, [TEXT], 50, 1.0, 0.0),
+    ("texts", 8, [TEXT], 70, 0.5, 0.0),
+    ("everything", 9, [OBJECT, MAP, LIST, TEXT], 100, 0.3, 0.0),
+    ("everything, longer", 10, [OBJECT, MAP, LIST, TEXT], 200, 0.3, 0.0),
+    ("purges of keys", 11, [MAP, OBJECT], 120, 0.2, 0.15),
+    ("purges of a list", 12, [LIST], 160, 1.0, 0.15),
+    ("purges of everything", 13, [OBJECT, MAP, LIST, TEXT], 250, 0.2, 0.15),
 ]
 
 
-def vector(name: str, seed: int, kinds: list[ContainerKind], steps: int, shared: float) -> dict[str, Any]:
+def vector(
+    name: str, seed: int, kinds: list[ContainerKind], steps: int, shared: float, purges: float
+) -> dict[str, Any]:
     """One entry of vectors.json."""
-    log = History(seed, kinds, shared).run(steps)
+    log = History(seed, kinds, shared, purges).run(steps)
     tree = LiveTree()
     for stored in log:
         apply(tree, stored)

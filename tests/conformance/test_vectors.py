@@ -67,10 +67,10 @@ def test_snapshot_in_the_middle_and_the_rest_come_to_the_same_state(vector: dict
     assert again.to_json() == vector["state"]
 
 
-@pytest.mark.parametrize("seed", seeds(range(100, 110)))
+@pytest.mark.parametrize("seed", seeds(range(100, 113)))
 def test_new_histories_converge_too(seed: int):
-    _, _, kinds, _, shared = RECIPES[seed % len(RECIPES)]
-    history = History(seed, kinds, shared)
+    _, _, kinds, _, shared, purges = RECIPES[seed % len(RECIPES)]
+    history = History(seed, kinds, shared, purges)
     log = history.run(60)
     states = set()
     for _ in range(3):
@@ -85,4 +85,4 @@ def test_new_histories_converge_too(seed: int):
 def test_vectors_hold_every_kind_of_operation():
     seen = {type(op).__name__ for vector in VECTORS for stored in _log(vector) for op in stored.envelope.ops}
 
-    assert seen == {"MapSet", "MapDelete", "ListInsert", "ListDelete", "ListMove", "ListSet", "TextEdit"}
+    assert seen == {"MapSet", "MapDelete", "ListInsert", "ListDelete", "ListMove", "ListSet", "TextEdit", "Purge"}

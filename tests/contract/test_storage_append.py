@@ -243,3 +243,57 @@ async def test_a_cancelled_caller_leaves_all_or_nothing_and_a_storage_that_works
         assert codes(answers) == ["stored", "stored"]
 
     assert [row.counter for row in await whole_log(storage)] == list(range(1, 51))
+
+
+async def test_behind_a_purge_comes_only_what_has_seen_it(storage: Storage):
+    ann, keeper = await enter(storage, site=7), await enter(storage, site=1)
+    assert codes(await storage.append([ann.next(), replace(keeper.next(2), is_purge=True)])) == ["stored"] * 2
+
+    late = ann.next()
+    assert codes(await storage.append([late, replace(ann.next(), purged_seq=1)])) == ["room-reset", "counter-gap"]
+    seen = replace(late, purged_seq=3)
+    assert await storage.append([seen]) == [Appended(4, HLC)]
+
+    assert [(row.site, row.counter) for row in await whole_log(storage)] == [(7, 1), (1, 1), (1, 2), (7, 2)]
+    assert await storage.append([late, seen]) == [Appended(4, HLC, duplicate=True)] * 2
+
+
+async def test_a_purge_counts_within_its_batch_and_for_its_room_alone(storage: Storage):
+    ann, keeper, bob = await enter(storage), await enter(storage, site=1), await enter(storage, "notes")
+    purge = replace(keeper.next(), is_purge=True)
+
+    answers = await storage.append([purge, ann.next(), bob.next(), replace(keeper.next(), purged_seq=1)])
+
+    assert codes(answers) == ["stored", "room-reset", "stored", "stored"]
+    assert codes(await storage.append([replace(ann.at(1), purged_seq=1)])) == ["stored"]
+    assert codes(await storage.append([replace(bob.next(), purged_seq=1)])) == ["room-reset"]
+
+
+async def test_of_two_purges_at_once_one_is_stored(storage: Storage, other: Storage):
+    sites = [await enter(storage, site=site) for site in (1, 2)]
+    purges = [[replace(site.next(), is_purge=True)] for site in sites]
+
+    answers = await asyncio.gather(storage.append(purges[0]), other.append(purges[1]))
+
+    assert sorted(codes([*answers[0], *answers[1]])) == ["room-reset", "stored"]
+
+
+async def test_a_purge_is_a_point_in_what_others_append_meanwhile(storage: Storage, other: Storage):
+    ann, keeper = await enter(storage), await enter(storage, site=1)
+    purge = replace(keeper.next(), is_purge=True)
+    under_way = asyncio.Event()
+
+    async def write() -> None:
+        while codes(await storage.append([ann.next()])) == ["stored"]:
+            if ann.counter == 5:
+                under_way.set()
+            await asyncio.sleep(0)
+
+    writer = asyncio.create_task(write())
+    await under_way.wait()
+    assert codes(await other.append([purge])) == ["stored"]
+    await writer
+
+    log = await whole_log(storage)
+    assert (log[-1].site, log[-1].counter) == (1, 1)
+    assert codes(await storage.append([replace(ann.at(ann.counter), purged_seq=log[-1].seq)])) == ["stored"]

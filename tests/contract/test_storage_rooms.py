@@ -8,11 +8,9 @@ import dataclasses
 import pytest
 
 from collabkernel.errors import ClosedError, RoomNotFoundError
+from collabkernel.limits import FREE_SITES_MAX, READ_BYTES_MAX, READ_ROWS_MAX
 from collabkernel.storage import open_storage
 from collabkernel.storage.base import (
-    FREE_SITES_MAX,
-    READ_BYTES_MAX,
-    READ_ROWS_MAX,
     Appended,
     AppendRequest,
     OriginRow,

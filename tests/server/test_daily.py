@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from collabkernel import metrics
+from collabkernel.document.operations import Purge
 from collabkernel.errors import BlobsAwayError
 from collabkernel.limits import Limits
 from collabkernel.server.daily import DAY_MS, FIRST_MS, DailyCompaction, is_hour_of, local_hour
 from collabkernel.server.hub import Hub
 from collabkernel.server.log_compaction import LEASE
+from collabkernel.server.purging import Purging
+from collabkernel.server.reader import Reader
+from collabkernel.server.room_history import RoomHistory
 from collabkernel.storage.base import Rest
 from collabkernel.storage.memory import MemoryStorage
 from tests.server.raw import eventually
@@ -47,16 +51,24 @@ class World:
         self.storage = SweptStorage()
         self.now_ms = WHOLE_MS
         self.hour = 3
+        self.purges: list[str] = []
+        """Rooms whose keepers were asked."""
+        work, reader = allowance(self.storage), Reader(self.storage)
         self.job = DailyCompaction(
             self.storage,
-            allowance(self.storage),
+            work,
             limits,
             lambda: self.now_ms,
             "one",
+            Purging(reader, RoomHistory(self.storage, reader, limits), work, limits, lambda: self.now_ms, self._ask),
             archive_url,
             hour_of=lambda _: self.hour,
             look_s=0.001,
         )
+
+    def _ask(self, room_id: str, ops: tuple[Purge, ...]) -> None:
+        assert ops
+        self.purges.append(room_id)
 
     async def dropped(self) -> int:
         row = await self.storage.head(ROOM)
@@ -157,6 +169,17 @@ def test_a_run_that_fails_is_tried_again_in_a_day(caplog: pytest.LogCaptureFixtu
         assert await world.dropped() == 0
 
     run(scenario, archive_url="ftp://nowhere")
+
+
+def test_rooms_are_purged_with_it() -> None:
+    async def scenario(world: World) -> None:
+        row = await world.storage.head(ROOM)
+        assert row is not None
+        await Reader(world.storage).write_snapshot(ROOM, row.seq, world.now_ms)
+        world.now_ms += FIRST_MS + 2 * DAY_MS
+        await eventually(lambda: _is(world.purges == [ROOM]))
+
+    run(scenario, replace(LIMITS, purge_least=1))
 
 
 def test_with_no_days_the_logs_are_kept_for_ever_and_blobs_are_swept_all_the_same() -> None:

@@ -20,6 +20,7 @@ from collabkernel.document.operations import (
     MapSet,
     NewContainer,
     NewDocument,
+    Purge,
     Side,
     Slot,
     StoredEnvelope,
@@ -57,6 +58,8 @@ TREE_OPS = (
     | st.builds(BlockDelete, TARGETS)
     | st.builds(BlockRekey, TARGETS, SLOTS, st.lists(st.tuples(OP_IDS, NAMES), min_size=1, max_size=4).map(tuple))
 )
+PURGED_IDS = st.lists(st.builds(OpId, SITES, st.integers(1, 40) | COUNTERS), min_size=1, max_size=20, unique=True)
+PURGES = st.builds(Purge, TARGETS, PURGED_IDS.map(sorted).map(tuple)) | st.builds(Purge, TARGETS, st.just(()), STAMPS)
 OPS = (
     st.builds(MapSet, TARGETS, TEXTS, VALUES)
     | st.builds(MapDelete, TARGETS, TEXTS)
@@ -66,6 +69,7 @@ OPS = (
     | st.builds(ListSet, TARGETS, OP_IDS, VALUES)
     | st.builds(TextEdit, TARGETS, st.binary(min_size=1, max_size=300))
     | TREE_OPS
+    | PURGES
 )
 ENVELOPES = st.builds(
     Envelope,

@@ -19,6 +19,7 @@ from collabkernel.wire.room_state import (
     LIVE,
     PART_BLOCKS,
     PLACES,
+    PURGED,
     TREE,
     BlockContents,
     decode_contents,
@@ -50,6 +51,7 @@ def sample() -> RoomState:
     world.rooms[0].map("board")["k"] = 1
     two.type = "heading"
     world.settle()
+    world.log.state.purged_seq = 7
     return world.log.state
 
 
@@ -68,6 +70,7 @@ def test_what_is_written_is_read():
     read, seq, hlc = decode_room(join_parts(parts), client_id=5)
 
     assert (seq, hlc) == (40, 1 << 60)
+    assert read.purged_seq == 7
     assert plain(read) == plain(state)
     assert encode_parts(read, 40, 1 << 60) == parts
     assert read.blocks is not None
@@ -76,7 +79,7 @@ def test_what_is_written_is_read():
 
 def test_parts_joined_are_one_message():
     parts = encode_parts(sample(), 40, 7)
-    assert tuple(parts) == (LIVE, TREE, f"{BLOCKS}1")
+    assert tuple(parts) == (LIVE, TREE, f"{BLOCKS}1", PURGED)
 
     message = pb.RoomState.FromString(join_parts(parts))
 

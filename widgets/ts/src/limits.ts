@@ -6,6 +6,8 @@ export const HLC_MAX = (1n << 64n) - 1n;
 export const INT_MIN = -(1n << 63n);
 export const INT_MAX = (1n << 63n) - 1n;
 
+/** Slots that one operation purges. */
+export const PURGED_IDS_MAX = 1000;
 /** A frame from the server, and what its snapshot decompresses to, in bytes. */
 export const SERVER_FRAME_BYTES_MAX = 32 * 2 ** 20;
 /** A frame to the server when Welcome has not told yet, in bytes. */

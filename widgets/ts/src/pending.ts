@@ -5,6 +5,7 @@
  * not hold it. Sending is go-back-N: a refusal for now sends everything from there on again.
  */
 
+import type { LiveTree } from "./tree.ts";
 import type { Envelope } from "./wire/messages.ts";
 
 export interface PendingEnvelope {
@@ -12,6 +13,8 @@ export interface PendingEnvelope {
   ackedSeq: number | undefined;
   /** Whether the tree shows it; false when what it refers to was refused. */
   isApplied: boolean;
+  /** The tree in which it had a place, if the present one has none for it. */
+  stoodIn?: LiveTree | undefined;
 }
 
 export function lastCounter({ counter, ops }: Envelope): number {

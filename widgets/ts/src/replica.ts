@@ -7,7 +7,7 @@
 
 import { HybridClock } from "./clock.ts";
 import { CollabKernelError, InvalidOperationError, InvalidValueError, RejectedError } from "./errors.ts";
-import type { OpId } from "./ids.ts";
+import { keyOf, type IdKey, type OpId } from "./ids.ts";
 import { FRAME_BYTES_MAX, PENDING_ENVELOPES_MAX } from "./limits.ts";
 import { lastCounter, PendingQueue } from "./pending.ts";
 import { reissue, type Orphan } from "./reissue.ts";
@@ -56,6 +56,8 @@ interface Batch {
 
 const encoder = new TextEncoder();
 
+const targetOf = ({ targetSite, targetCounter }: Op): IdKey => keyOf({ site: targetSite, counter: targetCounter });
+
 export class Replica {
   tree = new LiveTree(0);
   readonly clock = new HybridClock();
@@ -78,6 +80,10 @@ export class Replica {
   private resyncAfterMs = 0;
   /** Unanswered envelopes of lost sites, to be made again under the present one when its state is here. */
   private orphans: Orphan[] = [];
+  /** A purge that is not done here, since edits on their way are in it: until the snapshot that was asked for is here. */
+  private purgedAt: number | undefined;
+  /** The last purge in the tree. */
+  private purgedSeq = 0;
   private batch: Batch | undefined;
   private wasRefusedResume = false;
   private readonly unfitSeqs = new Set<number>();
@@ -124,8 +130,10 @@ export class Replica {
     // After a restored backup the log may lack envelopes that it had acknowledged: the counters begin anew there.
     if (welcome.site !== this.site || (welcome.resync && welcome.nextCounter < firstCounter)) this.moveToSite(welcome, out);
     else if (welcome.resync) {
+      const before = this.tree;
       this.startAgain();
       this.reapplyPending();
+      this.notePlaces(before);
       out.push({ kind: "reset" });
     }
     this.pending.startOver();
@@ -136,7 +144,7 @@ export class Replica {
   /** A new site, which begins with the server's state; see `adopt` for what the old one has not sent. */
   private moveToSite({ site, nextCounter }: Welcome, out: Notification[]): void {
     const oldSite = this.site;
-    this.orphans.push(...this.pending.unanswered.map(({ envelope }) => ({ site: oldSite, envelope })));
+    this.orphans.push(...this.pending.unanswered.map(({ envelope, stoodIn }) => ({ site: oldSite, envelope, stoodIn: stoodIn ?? this.tree })));
     this.site = site;
     this.pending = new PendingQueue(nextCounter);
     this.startAgain();
@@ -147,17 +155,21 @@ export class Replica {
   private adopt(out: Notification[]): void {
     const isStored = ({ site, envelope }: Orphan): boolean =>
       envelope.ops.some((op, i) => this.tree.hasMade({ site, counter: envelope.counter + i }, op));
+    if (this.orphans.length === 0) return;
     const lost = this.orphans.filter((each) => !isStored(each));
     this.orphans = [];
     if (lost.length === 0) return;
-    const { envelopes, isTextLost } = reissue(lost, this.site, this.pending.nextCounter);
-    let isAnyLost = isTextLost;
-    for (const envelope of envelopes) {
+    const made = reissue(lost, this.site, this.pending.nextCounter, this.tree);
+    let isAnyLost = false;
+    let next = made.next();
+    for (; next.done !== true; next = made.next()) {
       // One that does not fit any more keeps its counters, and the server says why it is refused.
+      const envelope = { ...next.value, base: this.through };
       const isApplied = this.tryApply(this.site, envelope) !== undefined;
       this.pending.add(envelope, isApplied);
       isAnyLost ||= !isApplied;
     }
+    isAnyLost ||= next.value;
     if (isAnyLost) out.push({ kind: "refused", error: new RejectedError("site-lost", "some edits that had not reached the server were lost") });
     out.push({ kind: "reset" }, { kind: "pending" });
   }
@@ -202,14 +214,23 @@ export class Replica {
 
   private onSnapshot({ seq, state, op }: Snapshot, out: Notification[]): void {
     const decoded = roomState.decode(state);
+    const before = this.tree;
     this.tree = LiveTree.restore(decoded, this.site);
     this.clock.observe(decoded.hlc);
     this.through = seq;
     this.lastOp = op && { seq, id: op };
     this.isResyncing = false;
+    this.purgedAt = undefined;
+    this.purgedSeq = decoded.purgedSeq;
     this.pending.confirmThrough(seq);
     this.reapplyPending();
+    this.notePlaces(before);
     out.push({ kind: "reset" });
+  }
+
+  /** Whether all that is pending has a place in the tree, as it had before: the server may not take what has none. */
+  private notePlaces(before: LiveTree): void {
+    for (const entry of this.pending.all) entry.stoodIn = entry.isApplied ? undefined : (entry.stoodIn ?? before);
   }
 
   private reapplyPending(): void {
@@ -247,7 +268,14 @@ export class Replica {
     if (lastSeq <= this.through) return;
     this.through = lastSeq;
     if (mine?.isApplied === true) return;
+    if (this.isPurgeOfPending(envelope)) {
+      // They may keep something here that has gone elsewhere, and this tree tells where they stand.
+      this.purgedAt ??= seq;
+      this.needsResync = true;
+      return;
+    }
     const changes = this.tryApply(site, envelope);
+    if (envelope.ops.some(({ kind }) => kind === "purge")) this.purgedSeq = lastSeq;
     if (changes === undefined) {
       // The log holds what does not fit here: this tree is not what the log says. Once a seq, or a fault of ours would
       // have us ask for ever.
@@ -258,6 +286,12 @@ export class Replica {
     }
   }
 
+  /** Whether edits that are on their way are in what an envelope purges. */
+  private isPurgeOfPending({ ops }: Envelope): boolean {
+    const targets = new Set(ops.filter(({ kind }) => kind === "purge").map(targetOf));
+    return targets.size > 0 && this.pending.all.some(({ envelope }) => envelope.ops.some((op) => targets.has(targetOf(op))));
+  }
+
   private onAck({ counter, seq, hlc }: Ack, out: Notification[]): void {
     const entry = this.pending.find(counter);
     if (entry === undefined) return;
@@ -266,13 +300,19 @@ export class Replica {
       this.needsResync = true;
       entry.envelope = { ...entry.envelope, hlc };
     }
-    if (seq <= this.through) this.pending.remove(counter);
+    if (seq <= this.through) {
+      this.pending.remove(counter);
+      // What it made may have gone since, and was put on all the same.
+      if (seq < this.purgedSeq) this.needsResync = true;
+    }
     out.push({ kind: "pending" });
   }
 
   private onReject({ counter, code, reason, final, retryAfterMs }: Reject, nowMs: number, out: Notification[]): void {
     if (!final) {
       this.pending.goBack(counter, nowMs + retryAfterMs);
+      // What was sent before it the server has taken; from there on it is made again, under a new site.
+      if (code === "purged") for (const entry of this.pending.unanswered) if (entry.envelope.counter < counter) entry.ackedSeq = this.through;
       return;
     }
     const entry = this.pending.find(counter);
@@ -308,7 +348,7 @@ export class Replica {
   }
 
   private onBye(code: string, reason: string, retryAfterMs: number, out: Notification[]): void {
-    if (code === "bad-resume") this.wasRefusedResume = true;
+    if (code === "bad-resume" || code === "purged") this.wasRefusedResume = true;
     out.push({ kind: "bye", code, reason, retryAfterMs });
   }
 
@@ -371,7 +411,9 @@ export class Replica {
       this.batch = undefined;
     }
     if (batch.ops.length === 0) return undefined;
-    this.pending.add({ counter: this.pending.nextCounter, base: this.through, hlc: batch.hlc, ops: batch.ops });
+    // After a purge that is not done here it may name what is gone elsewhere.
+    const base = Math.min(this.through, (this.purgedAt ?? Infinity) - 1);
+    this.pending.add({ counter: this.pending.nextCounter, base, hlc: batch.hlc, ops: batch.ops });
     return { kind: "changed", changes: batch.changes, actor: this.welcome?.actor ?? "", site: this.site, isRemote: false };
   }
 

@@ -12,7 +12,7 @@ const NO_BYTES = new Uint8Array(0);
  */
 export function toState(tree: LiveTree, seq: number, hlc: bigint): RoomState {
   const nodes = [...tree.all()].sort((a, b) => a.depth - b.depth || compareIds(a.id, b.id));
-  return { seq, hlc, containers: nodes.map(containerState), blocks: [] };
+  return { seq, hlc, containers: nodes.map(containerState), blocks: [], purgedSeq: 0 };
 }
 
 function containerState(node: Node): ContainerState {
@@ -30,6 +30,8 @@ function containerState(node: Node): ContainerState {
     slots: node.kind === Kind.LIST ? node.items.slotStates() : [],
     elements: node.kind === Kind.LIST ? node.items.elementStates() : [],
     yjsState: node.kind === Kind.TEXT ? node.text.checkpoint() : NO_BYTES,
+    floorHlc: isMap ? (node.floor?.hlc ?? 0n) : 0n,
+    floorSite: isMap ? (node.floor?.site ?? 0) : 0,
   };
 }
 

@@ -10,7 +10,7 @@ import { TextState, type TextStep } from "./crdt/text.ts";
 import { InvalidOperationError } from "./errors.ts";
 import { isLater, keyOf, ROOT, sameId, sharedContainerId, type IdKey, type OpId, type Stamp } from "./ids.ts";
 import { fromWire, type Plain } from "./values.ts";
-import { Kind, type ContainerState, type LiveOp, type NewContainer, type Op, type RoomState, type StoredWireValue, type TreeOpBody, type WireValue } from "./wire/messages.ts";
+import { Kind, type ContainerState, type LiveOp, type NewContainer, type Op, type Purge, type PurgeBody, type RoomState, type StoredWireValue, type TreeOpBody, type WireValue } from "./wire/messages.ts";
 
 /** Takes back one applied operation; only the last one that is still applied may be taken back. */
 export type Undo = () => void;
@@ -37,6 +37,8 @@ interface NodeBase {
 export interface MapNode extends NodeBase {
   readonly kind: typeof Kind.OBJECT | typeof Kind.MAP;
   readonly entries: Map<string, Register>;
+  /** The highest stamp of a deletion that was purged: of an absent key nobody can tell whether it was deleted by then. */
+  floor: Stamp | undefined;
 }
 export interface ListNode extends NodeBase {
   readonly kind: typeof Kind.LIST;
@@ -132,6 +134,10 @@ export class LiveTree {
       this.hasDocument = true;
       return undefined;
     }
+    if (op.kind === "purge") {
+      this.purge(this.find({ site: op.targetSite, counter: op.targetCounter }), op.body);
+      return undefined;
+    }
     const target = { site: op.targetSite, counter: op.targetCounter };
     if (this.hasDocument && this.find(target) === undefined) return undefined;
     const node = this.node(target);
@@ -161,6 +167,10 @@ export class LiveTree {
   private applyToMap(node: MapNode, id: OpId, stamp: Stamp, op: Extract<Op, { kind: "mapSet" | "mapDelete" }>, undos?: Undo[]): Change | undefined {
     const { key } = op.body;
     const before = node.entries.get(key);
+    if (before === undefined && node.floor !== undefined && !isLater(stamp, node.floor)) {
+      if (op.kind === "mapDelete") return undefined;
+      throw new InvalidOperationError("purged", `nobody can tell any more whether ${key} was deleted since this edit was made`);
+    }
     const value = op.kind === "mapDelete" ? undefined : this.stored(op.body.value, node, id, { key }, undos);
     if (before !== undefined && !isLater(stamp, before.stamp)) return undefined;
     node.entries.set(key, { stamp, value });
@@ -209,6 +219,39 @@ export class LiveTree {
     return steps.length > 0 ? { target: node.id, action: "text", steps } : undefined;
   }
 
+  /** Let go of what was deleted long ago, with the containers made there, by the rules of `document/purging.py`. */
+  private purge(node: Node | undefined, { runs, floorHlc, floorSite }: Purge): void {
+    let isGone: (home: Home) => boolean;
+    if (node?.kind === Kind.LIST) {
+      const gone = node.items.purge(runs.flatMap(({ site, counter, more }) => Array.from({ length: more + 1 }, (_, i) => ({ site, counter: counter + i }))));
+      isGone = ({ element }) => element !== undefined && gone.has(keyOf(element));
+    } else if ((node?.kind === Kind.OBJECT || node?.kind === Kind.MAP) && floorSite > 0) {
+      const gone = this.purgeKeys(node, { hlc: floorHlc, site: floorSite });
+      isGone = ({ key }) => key !== undefined && gone.has(key);
+    } else {
+      return;
+    }
+    const removed = new Set<IdKey>();
+    for (const { id, home } of this.nodes.values()) {
+      if (home === undefined) continue;
+      if (removed.has(keyOf(home.parent)) || (sameId(home.parent, node.id) && isGone(home))) removed.add(keyOf(id));
+    }
+    for (const key of removed) this.nodes.delete(key);
+  }
+
+  private purgeKeys(node: MapNode, floor: Stamp): Set<string> {
+    const kept = new Set<string | undefined>();
+    for (const { id, home } of this.nodes.values()) if (id.site === 0 && sameId(home?.parent, node.id)) kept.add(home?.key);
+    const gone = new Set<string>();
+    for (const [key, { stamp, value }] of node.entries) {
+      if (value !== undefined || isLater(stamp, floor) || kept.has(key)) continue;
+      node.entries.delete(key);
+      gone.add(key);
+      if (node.floor === undefined || isLater(stamp, node.floor)) node.floor = stamp;
+    }
+    return gone;
+  }
+
   // ---------------------------------------------------------------- containers
 
   /** The value that a register keeps: a scalar, or the container that the operation makes. */
@@ -232,7 +275,7 @@ export class LiveTree {
     let node: Node;
     if (kind === Kind.LIST) node = { ...base, kind, items: new ListState() };
     else if (kind === Kind.TEXT) node = { ...base, kind, text: new TextState(this.clientId) };
-    else node = { ...base, kind, entries: new Map() };
+    else node = { ...base, kind, entries: new Map(), floor: undefined };
     this.nodes.set(keyOf(id), node);
     return node;
   }
@@ -268,7 +311,8 @@ export class LiveTree {
       node = { ...base, kind, text };
     } else {
       const entries = state.entries.map(({ key, register: { hlc, site, value } }) => [key, { stamp: { hlc, site }, value }] as const);
-      node = { ...base, kind, entries: new Map(entries) };
+      const floor = state.floorSite > 0 ? { hlc: state.floorHlc, site: state.floorSite } : undefined;
+      node = { ...base, kind, entries: new Map(entries), floor };
     }
     this.nodes.set(keyOf(id), node);
   }
@@ -277,7 +321,7 @@ export class LiveTree {
 const TREE_OPS: ReadonlySet<string> = new Set<TreeOpBody["kind"]>(["newDocument", "blockInsert", "blockMove", "blockDelete", "blockRekey"]);
 
 /** Whether an operation is on the tree of a block document. */
-function isOnTree(op: Op): op is Exclude<Op, LiveOp> {
+function isOnTree(op: Op): op is Exclude<Op, LiveOp | PurgeBody> {
   return TREE_OPS.has(op.kind);
 }
 

@@ -63,13 +63,14 @@ for (const { name, frames, orders, state, snapshot } of vectors) {
     });
 
     test("a batch that is taken back leaves nothing behind", () => {
+      // A purge is never taken back: it is in the log before it does anything.
       const tree = new LiveTree(0);
       for (const { site, envelope } of log) {
         const undos: (() => void)[] = [];
         const before = roomState.encode(withoutTexts(toState(tree, 1, 1n)));
         const attempt = (each?: (() => void)[]): void =>
           envelope.ops.forEach((op, i) => void tree.apply({ site, counter: envelope.counter + i }, { hlc: envelope.hlc + BigInt(i), site }, op, each));
-        attempt(undos);
+        if (!envelope.ops.some(({ kind }) => kind === "purge")) attempt(undos);
         for (const undo of undos.reverse()) undo();
         expect(hex(roomState.encode(withoutTexts(toState(tree, 1, 1n))))).toBe(hex(before));
         attempt();

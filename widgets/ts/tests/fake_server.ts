@@ -6,7 +6,7 @@ import { toState } from "../src/state.ts";
 import { clientMessage, roomState, serverMessage } from "../src/wire/codec.ts";
 import type { ChannelHandlers, Dialer } from "../src/connection.ts";
 import { InvalidOperationError } from "../src/errors.ts";
-import { Kind, Role, type Envelope, type Hello, type ServerMessage, type StoredEnvelope, type Welcome } from "../src/wire/messages.ts";
+import { Kind, Role, type Envelope, type Hello, type Op, type ServerMessage, type StoredEnvelope, type Welcome } from "../src/wire/messages.ts";
 
 interface Site {
   readonly secret: Uint8Array;
@@ -22,9 +22,13 @@ export const EMPTY: ServerMessage = { ops: [], acks: [], rejects: [], presence: 
 export const EMPTY_STATE = roomState.encode({
   seq: 0,
   hlc: 0n,
-  containers: [{ id: { site: 0, counter: 0 }, kind: Kind.OBJECT, homeKey: "", afterHlc: 0n, afterSite: 0, entries: [], slots: [], elements: [], yjsState: new Uint8Array() }],
+  containers: [{ id: { site: 0, counter: 0 }, kind: Kind.OBJECT, homeKey: "", afterHlc: 0n, afterSite: 0, entries: [], slots: [], elements: [], yjsState: new Uint8Array(), floorHlc: 0n, floorSite: 0 }],
   blocks: [],
+  purgedSeq: 0,
 });
+
+/** A site that no session is given here. */
+const KEEPER = 9999;
 
 export class FakeServer {
   log: StoredEnvelope[] = [];
@@ -64,6 +68,15 @@ export class FakeServer {
         return { send: (frame) => session.receive(frame), close: () => session.close("closed by the client") };
       },
     };
+  }
+
+  /** The last operation that purged. */
+  purgedSeq = 0;
+
+  /** Purge, as the keeper of a room does. */
+  purge(op: Extract<Op, { kind: "purge" }>): void {
+    const counter = this.log.filter(({ site }) => site === KEEPER).length + 1;
+    this.purgedSeq = this.store(KEEPER, { counter, base: this.head, hlc: 1n, ops: [op] }).seq;
   }
 
   store(site: number, envelope: Envelope): StoredEnvelope {
@@ -201,7 +214,7 @@ export class FakeSession {
   private onEnvelope(sent: Envelope): void {
     const { server } = this;
     const site = server.sites.get(this.site) as Site;
-    if (server.isAway) return;
+    if (server.isAway || this.isClosed) return;
     if (sent.counter < site.nextCounter) {
       const stored = server.log.find((each) => each.site === this.site && each.envelope.counter === sent.counter);
       const code = site.refusals.get(sent.counter);
@@ -227,6 +240,13 @@ export class FakeSession {
       this.send({ acks: [{ counter: sent.counter, seq, hlc: server.lowerBy > 0n ? envelope.hlc : 0n, buffered: false }] });
     } catch (error) {
       if (!(error instanceof InvalidOperationError)) throw error;
+      if (sent.base < server.purgedSeq) {
+        site.nextCounter = sent.counter;
+        const rejects = [{ counter: sent.counter, code: "purged", reason: "", final: false, retryAfterMs: 0 }];
+        this.send({ rejects, bye: { code: "purged", reason: "", retryAfterMs: 0 } });
+        this.close("purged");
+        return;
+      }
       site.refusals.set(sent.counter, error.code);
       this.reject(sent.counter, error.code, true);
     }

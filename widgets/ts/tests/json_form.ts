@@ -35,6 +35,10 @@ export function opForm(op: m.Op): Json {
   const body: Json = { ...op.body };
   if (op.kind === "listInsert" || op.kind === "listMove") body.parent ??= undefined;
   if (op.kind === "blockInsert") body.split ??= undefined;
+  if (op.kind === "purge") {
+    const ids = op.body.runs.flatMap(({ site, counter, more }) => Array.from({ length: more + 1 }, (_, i) => [site, counter + i]));
+    return { ...form, ids, floor: op.body.floorSite === 0 ? null : [String(op.body.floorHlc), op.body.floorSite] };
+  }
   for (const [name, member] of Object.entries(body)) {
     if (name === "value") form.value = valueForm(member as m.WireValue);
     else if (name === "side") form.side = nameOf(Side, member as number);

@@ -13,8 +13,9 @@ import { Side, type ElementState, type SlotState, type StoredWireValue } from ".
 
 interface Slot {
   readonly id: OpId;
-  readonly parent: Slot | undefined;
-  readonly side: Side;
+  /** Of the root undefined. This and the side change when a slot above is purged. */
+  parent: Slot | undefined;
+  side: Side;
   readonly left: Slot[];
   readonly right: Slot[];
   /** What is shown here; undefined: a tombstone. */
@@ -123,6 +124,40 @@ export class ListState {
     element.slot = slot;
     element.positionStamp = stamp;
     return true;
+  }
+
+  /**
+   * Let go of dead slots and the elements that were born in them; the keys of those that went.
+   *
+   * One from which two others hang stays, until one of these has gone; so does one whose only child would not stand in
+   * its place. This does not commute with what names them.
+   */
+  purge(ids: readonly OpId[]): Set<IdKey> {
+    const asked = new Set(ids.map(keyOf));
+    const gone = new Set<IdKey>();
+    for (const id of ids) {
+      let slot = this.slots.get(keyOf(id));
+      while (slot !== undefined && asked.has(keyOf(slot.id)) && this.isDead(slot)) {
+        const above: Slot | undefined = slot.parent;
+        if (!this.slots.has(keyOf(slot.id)) || !takeOut(slot)) break;
+        this.slots.delete(keyOf(slot.id));
+        this.elements.delete(keyOf(slot.id));
+        gone.add(keyOf(slot.id));
+        slot = above; // it may have waited for this one
+      }
+    }
+    let kept = 0;
+    for (const slot of this.order) if (!gone.has(keyOf(slot.id))) this.order[kept++] = slot;
+    this.order.length = kept;
+    return gone;
+  }
+
+  /** The elements shown before what would hang there, from the nearest on; undefined when there is no such slot. */
+  elementsBefore(parent: OpId, side: Side): OpId[] | undefined {
+    const slot = this.slots.get(keyOf(parent));
+    if (slot === undefined) return undefined;
+    const before = this.order.slice(0, this.order.indexOf(slot) + (side === Side.RIGHT ? 1 : 0));
+    return before.flatMap(({ held }) => (held === undefined ? [] : [held.id])).reverse();
   }
 
   /** The elements that are shown, in order. */
@@ -269,6 +304,11 @@ export class ListState {
     return slot;
   }
 
+  /** Nothing will ever be shown there again, and the element that was born there is deleted. */
+  private isDead(slot: Slot): boolean {
+    return slot !== this.root && slot.held === undefined && this.elements.get(keyOf(slot.id))?.slot === undefined;
+  }
+
   /** Hang a new slot under its parent, siblings by id, and into the order. */
   private link(id: OpId, parent: Slot, side: Side, held: Element | undefined): Slot {
     const slot = this.newSlot(id, parent, side, held);
@@ -325,4 +365,26 @@ export class ListState {
     }
     throw new RangeError(`index ${index} in a list of ${this.count}`);
   }
+}
+
+/** Take a slot out for ever; what hangs from it takes its place. False, with nothing done, where that is not one. */
+function takeOut(slot: Slot): boolean {
+  const children = [...slot.left.slice(0, 2), ...slot.right.slice(0, 2)];
+  const parent = slot.parent as Slot;
+  const siblings = slot.side === Side.RIGHT ? parent.right : parent.left;
+  const place = siblings.indexOf(slot);
+  if (children.length > 1) return false;
+  const child = children[0];
+  if (child === undefined) {
+    siblings.splice(place, 1);
+    return true;
+  }
+  const before = siblings[place - 1];
+  const after = siblings[place + 1];
+  // Siblings stand in the order of their ids, those that are still to come too.
+  if ((before && compareIds(before.id, child.id) > 0) || (after && compareIds(child.id, after.id) > 0)) return false;
+  siblings[place] = child;
+  child.parent = parent;
+  child.side = slot.side;
+  return true;
 }

@@ -2,7 +2,7 @@
 
 import { FrameTooLargeError, MalformedFrameError } from "../errors.ts";
 import type { OpId } from "../ids.ts";
-import { COUNTER_MAX, HLC_MAX, SERVER_FRAME_BYTES_MAX } from "../limits.ts";
+import { COUNTER_MAX, HLC_MAX, PURGED_IDS_MAX, SERVER_FRAME_BYTES_MAX } from "../limits.ts";
 import { inflate } from "./inflate.ts";
 import { isStrictJson } from "./json.ts";
 import type * as m from "./messages.ts";
@@ -92,6 +92,25 @@ const blockRekey = new Schema<m.BlockRekey>("BlockRekey", { slot: [1, slotEnum, 
   refuse(keys.length === 0, "BlockRekey has no key"),
 );
 
+const idRun = new Schema<m.IdRun>("IdRun", { site: [1, uint32, "required"], counter: [2, uint53, "required"], more: [3, uint53] }, ({ site, counter, more }) =>
+  refuse(site === 0 || counter === 0 || more > COUNTER_MAX - counter, "IdRun is out of range"),
+);
+const purge = new Schema<m.Purge>(
+  "Purge",
+  { runs: [1, idRun, "repeated"], floorHlc: [2, fixed64], floorSite: [3, uint32] },
+  ({ runs, floorHlc, floorSite }) => {
+    refuse(floorHlc > 0n !== floorSite > 0, "Purge has half a stamp");
+    refuse(runs.length > 0 === floorHlc > 0n, "Purge has both ids and a stamp, or none");
+    refuse(runs.reduce((count, { more }) => count + more + 1, 0) > PURGED_IDS_MAX, "Purge has too many ids");
+    let last: m.IdRun | undefined;
+    for (const run of runs) {
+      const isBehind = last === undefined || run.site > last.site || (run.site === last.site && run.counter > last.counter + last.more + 1);
+      refuse(!isBehind, "Purge has ids out of order");
+      last = run;
+    }
+  },
+);
+
 /** An envelope's first counter, seq and HLC, such that its last operation's are in range too. */
 function checkRun(first: number | bigint, count: number, max: number | bigint, what: string): void {
   refuse(first < 1 || BigInt(first) + BigInt(count - 1) > BigInt(max), `${what} is out of range`);
@@ -112,6 +131,7 @@ export const opSchema = new Schema<m.Op>("Op", {
   blockMove: [12, blockMove, "oneof"],
   blockDelete: [13, blockDelete, "oneof"],
   blockRekey: [14, blockRekey, "oneof"],
+  purge: [15, purge, "oneof"],
 }, ({ targetSite, targetCounter }) => refuse(targetSite > 0 && targetCounter === 0, "Op names no container"));
 
 const envelope = new Schema<m.Envelope>(
@@ -310,7 +330,9 @@ const containerState = new Schema<m.ContainerState>("ContainerState", {
   slots: [9, slotState, "repeated"],
   elements: [10, elementState, "repeated"],
   yjsState: [11, implicitBytes],
-});
+  floorHlc: [12, fixed64],
+  floorSite: [13, uint32],
+}, ({ floorHlc, floorSite }) => refuse(floorHlc > 0n !== floorSite > 0, "ContainerState has half a stamp"));
 export const roomState = new Schema<m.RoomState>("RoomState", {
   seq: [1, uint53],
   hlc: [2, fixed64],
@@ -318,6 +340,7 @@ export const roomState = new Schema<m.RoomState>("RoomState", {
   // Block documents, unread: this replica does not show them.
   tree: [4, bytes, "optional"],
   blocks: [5, bytes, "repeated"],
+  purgedSeq: [6, uint53],
 });
 
 /**

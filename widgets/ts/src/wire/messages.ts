@@ -96,7 +96,24 @@ export interface BlockRekey {
   readonly keys: readonly BlockKey[];
 }
 
-export type OpBody = LiveOpBody | TreeOpBody;
+/** Operations of one site that follow each other: the first, and `more` behind it. */
+export interface IdRun {
+  readonly site: number;
+  readonly counter: number;
+  readonly more: number;
+}
+/** What was deleted long ago: slots of a list, or a map's deleted keys up to a stamp. */
+export interface Purge {
+  readonly runs: readonly IdRun[];
+  readonly floorHlc: bigint;
+  readonly floorSite: number;
+}
+export interface PurgeBody {
+  readonly kind: "purge";
+  readonly body: Purge;
+}
+
+export type OpBody = LiveOpBody | TreeOpBody | PurgeBody;
 
 export type TreeOpBody =
   | { readonly kind: "newDocument"; readonly body: NewDocument }
@@ -324,6 +341,8 @@ export interface ContainerState {
   readonly slots: readonly SlotState[];
   readonly elements: readonly ElementState[];
   readonly yjsState: Uint8Array;
+  readonly floorHlc: bigint;
+  readonly floorSite: number;
 }
 export interface RoomState {
   readonly seq: number;
@@ -332,4 +351,5 @@ export interface RoomState {
   /** Block documents, unread. */
   readonly tree?: Uint8Array;
   readonly blocks: readonly Uint8Array[];
+  readonly purgedSeq: number;
 }

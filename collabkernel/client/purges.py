@@ -1,0 +1,36 @@
+"""What a purge of the log does to a replica, which may have edits on their way that the log has not.
+
+These are in the replica's one state: they may keep something there that has gone elsewhere, or change what stands where
+it was. So a replica with such edits in what is purged leaves its state as it is, which tells where they stand, and
+takes the server's. What they name that has gone there, the server tells them (``purged``), and they are made again
+(``reissue.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from collabkernel.client.pending import PendingEnvelope
+from collabkernel.document.operations import Purge, StoredEnvelope
+from collabkernel.document.room_state import RoomState
+
+
+def is_purge(stored: StoredEnvelope) -> bool:
+    """Whether an envelope of the log purges."""
+    return any(op.__class__ is Purge for op in stored.envelope.ops)
+
+
+def purge(state: RoomState, stored: StoredEnvelope, pending: Iterable[PendingEnvelope] = ()) -> bool:
+    """Purge what an envelope of the log does, where all before it is judged.
+
+    Returns:
+        Whether it was done: not where edits that are on their way are in what it purges.
+    """
+    purges = {stored.seq + i: op for i, op in enumerate(stored.envelope.ops) if isinstance(op, Purge)}
+    targets = {op.target for op in purges.values()}
+    for entry in pending:
+        if any(op.target in targets for op in entry.envelope.ops):
+            return False
+    for seq, op in purges.items():
+        state.purge(seq, op)
+    return True

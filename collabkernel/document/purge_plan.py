@@ -1,0 +1,63 @@
+"""What of a room is worth purging: what is deleted now, and was so in a state of long ago.
+
+A slot and an element that are dead stay so; a deleted key tells by its stamp since when. So whoever has the two states
+can tell, and the room holds what was found against what it is when it purges (``still_purged``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from collabkernel.crdt.ids import Stamp
+from collabkernel.document.live_tree import ListNode, MapNode
+from collabkernel.document.operations import Purge
+from collabkernel.document.purging import keys_of_shared, purgeable_keys
+from collabkernel.document.room_state import RoomState
+from collabkernel.limits import PURGED_IDS
+
+
+def plan_purges(now: RoomState, then: RoomState, floor: Stamp, least: int) -> list[Purge]:
+    """The purges of what was deleted in the state of long ago, in their order; none when all find less than ``least``.
+
+    Args:
+        now: What the room is, or was lately.
+        then: What it was long ago.
+        floor: The highest stamp that a deletion of a key has had by then.
+        least: Slots and keys that are worth it: who is offline has to look what is left of what he did.
+    """
+    purges = [*_of_lists(now, then), *_of_maps(now, floor)]
+    found = sum([count for _, count in purges])
+    return [op for op, _ in purges] if found >= least else []
+
+
+def _of_lists(now: RoomState, then: RoomState) -> Iterator[tuple[Purge, int]]:
+    for node in now.tree.in_order():
+        before = then.tree.nodes.get(node.id)
+        if isinstance(node, ListNode) and isinstance(before, ListNode):
+            dead = sorted([slot for slot in before.items.dead_slots() if node.items.is_dead(slot)])
+            for start in range(0, len(dead), PURGED_IDS):
+                ids = tuple(dead[start : start + PURGED_IDS])
+                yield Purge(node.id, ids), len(ids)
+
+
+def _of_maps(now: RoomState, floor: Stamp) -> Iterator[tuple[Purge, int]]:
+    kept = keys_of_shared(now.tree)
+    for node in now.tree.in_order():
+        if isinstance(node, MapNode):
+            stamps = sorted(purgeable_keys(node, floor, kept.get(node.id, ())))
+            for start in range(0, len(stamps), PURGED_IDS):
+                step = stamps[start : start + PURGED_IDS]
+                yield Purge(node.id, floor=step[-1]), len(step)
+
+
+def still_purged(state: RoomState, op: Purge) -> tuple[Purge, int] | None:
+    """As much of a purge as finds something in a room by now, and how much that is; None when it is nothing."""
+    node = state.tree.nodes.get(op.target)
+    if isinstance(node, ListNode):
+        ids = tuple([each for each in op.ids if node.items.is_dead(each)])
+        return (replace(op, ids=ids), len(ids)) if ids else None
+    if isinstance(node, MapNode) and op.floor is not None:
+        count = len(purgeable_keys(node, op.floor, keys_of_shared(state.tree).get(node.id, ())))
+        return (op, count) if count else None
+    return None

@@ -1,0 +1,58 @@
+"""What a room's keeper lets go of next, of what was found to be deleted long ago.
+
+That is looked for beside the room, in a state of long ago (``server/purging.py``); here it is held against what the
+room is now. One envelope takes ``PURGED_IDS`` slots and keys, unless its first operation takes more.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from collabkernel.document.operations import Purge
+from collabkernel.document.purge_plan import still_purged
+from collabkernel.document.room_state import RoomState
+from collabkernel.limits import PURGED_IDS, PURGES_AT_ONCE
+
+
+class Purger:
+    """Of one loaded room."""
+
+    __slots__ = ("_asked", "_state", "count")
+
+    def __init__(self, state: RoomState) -> None:
+        self._state = state
+        self._asked: deque[Purge] = deque()
+        self.count = 0
+        """How many slots and keys those are that ``next`` gave."""
+
+    def ask(self, ops: Iterable[Purge]) -> None:
+        """Purge these, in place of what is left of those that were asked for before."""
+        self._asked = deque(ops)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything is left."""
+        return bool(self._asked)
+
+    def next(self) -> list[Purge]:
+        """What the next envelope may purge; empty when nothing is left. Until ``written`` it is the same again."""
+        found: list[Purge] = []
+        self.count = 0
+        while self._asked:
+            left = still_purged(self._state, self._asked.popleft())
+            if left is None:
+                continue
+            op, count = left
+            if found and (self.count + count > PURGED_IDS or len(found) == PURGES_AT_ONCE):
+                self._asked.appendleft(op)
+                break
+            found.append(op)
+            self.count += count
+        self._asked.extendleft(reversed(found))
+        return found
+
+    def written(self, count: int) -> None:
+        """So many of what ``next`` gave are on their way to the log."""
+        for _ in range(count):
+            self._asked.popleft()

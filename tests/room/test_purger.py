@@ -1,0 +1,177 @@
+"""What a keeper purges at once, and how a room holds back what could name it meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+
+from collabkernel.crdt.ids import ROOT, OpId, Side
+from collabkernel.document.operations import (
+    ContainerKind,
+    ListDelete,
+    ListInsert,
+    MapSet,
+    NewContainer,
+    Purge,
+)
+from collabkernel.limits import PURGED_IDS, PURGES_AT_ONCE
+from collabkernel.room.effects import Append, AskKeeping, CountPurged, ReadMissing
+from collabkernel.room.events import Keeping, KeepingAnswered, MissingRead, PurgeAsked, Ticked
+from collabkernel.room.purger import Purger
+from collabkernel.storage.base import OpRow
+from collabkernel.wire.ops import encode_op, op_kind
+from tests.document.test_purge_plan import filled, state
+from tests.document.test_purging import LIST
+from tests.room.drive import HLC0, Driver, envelope
+
+pytestmark = pytest.mark.core
+
+
+def test_an_envelope_purges_so_many_ids_and_lists_at_most():
+    made, ids = filled(PURGED_IDS + 10)
+    made.do(*[ListDelete(LIST, id) for id in ids])
+    purger = Purger(state(made))
+    small, rest = tuple(ids[:10]), tuple(ids[10:])
+    purger.ask([Purge(LIST, (OpId(9, 9),)), Purge(LIST, small), Purge(LIST, rest)])
+
+    assert purger.next() == purger.next() == [Purge(LIST, small)]
+    purger.written(1)
+    assert purger.next() == [Purge(LIST, rest)]
+    purger.written(1)
+    assert not purger.is_waiting
+    assert purger.next() == []
+
+    purger.ask([Purge(LIST, (id,)) for id in ids[: PURGES_AT_ONCE + 1]])
+    assert len(purger.next()) == PURGES_AT_ONCE
+
+
+class PurgedRoom:
+    """A room with a list of three, of which the middle one is deleted, that is asked to purge it."""
+
+    def __init__(self) -> None:
+        self.driver = Driver()
+        self.ann = self.driver.join("ann")
+        self.list = self.id(1)
+        self.driver.submit(self.ann, envelope(1, MapSet(ROOT, "l", NewContainer(ContainerKind.LIST))))
+        ops = [ListInsert(self.list, None if n == 2 else self.id(n - 1), Side.RIGHT, n) for n in (2, 3, 4)]
+        self.driver.submit(self.ann, envelope(2, *ops), envelope(5, ListDelete(self.list, self.id(3))))
+        self.driver.answers_log = False
+        self.driver.feed(PurgeAsked((Purge(self.list, (self.id(3),)),)))
+
+    def id(self, counter: int) -> OpId:
+        return OpId(100 + self.ann, counter)
+
+    def grant(self, behind: int = 0) -> None:
+        until_ms = self.driver.now_ms + 60_000
+        self.driver.feed(KeepingAnswered(Keeping(1, 1, 1, self.driver.room.head + behind, until_ms)))
+        self.driver.now_ms += 1000
+        self.driver.feed(Ticked())
+
+    def insert(self, counter: int, base: int) -> None:
+        op = ListInsert(self.list, self.id(3), Side.RIGHT, "x")
+        self.driver.submit(self.ann, envelope(counter, op, base=base))
+
+    @property
+    def slots(self) -> int:
+        return len(list(self.driver.state.tree.nodes[self.list].items.slots()))  # type: ignore[union-attr]  # a list
+
+
+def test_the_keeper_purges_when_it_has_the_right_to_and_it_is_done_when_it_is_stored():
+    room = PurgedRoom()
+    assert any(isinstance(effect, AskKeeping) for effect in room.driver.effects)
+    room.grant()
+
+    (append,) = [effect for effect in room.driver.effects if isinstance(effect, Append)][-1:]
+    assert [(each.site, each.is_purge, each.purged_seq) for each in append.requests] == [(1, True, 0)]
+    assert CountPurged(1) in room.driver.effects
+    assert room.slots == 3
+
+    room.driver.answer_log()
+
+    assert room.slots == 2
+    assert room.driver.state.purged_seq == room.driver.room.head == 6
+
+
+def test_a_keeper_that_has_not_seen_what_the_last_one_stored_reads_it_once_and_goes_on():
+    room = PurgedRoom()
+    room.grant(behind=1)
+    assert room.driver.pending == []
+    reads = [effect for effect in room.driver.effects if isinstance(effect, ReadMissing)]
+    assert [read.after_seq for read in reads] == [5]
+
+    op = MapSet(ROOT, "k", 1)
+    room.driver.head += 1
+    room.driver.feed(MissingRead((OpRow(6, 999, 1, 1, 5, HLC0 + 9, "bob", op_kind(op), encode_op(op)),)))
+    room.driver.now_ms += 1000
+    room.driver.feed(Ticked())
+
+    assert [type(job) for job in room.driver.pending] == [Append]
+    assert sum(isinstance(effect, ReadMissing) for effect in room.driver.effects) == 1
+
+
+def test_while_a_purge_is_in_flight_edits_are_asked_for_again():
+    room = PurgedRoom()
+    room.grant()
+    room.driver.take(room.ann)
+
+    room.insert(6, base=5)
+    (reject,) = [each for message in room.driver.take(room.ann) for each in message.rejects]
+    assert (reject.counter, reject.code, reject.final) == (6, "rate", False)
+
+    room.driver.answer_log()
+    room.driver.now_ms += 1000
+    room.driver.submit(room.ann, envelope(6, MapSet(ROOT, "k", 1), base=5))
+    room.driver.answer_log()
+    assert room.driver.state.tree.to_json()["k"] == 1
+
+
+def test_what_names_it_and_has_not_seen_the_purge_sends_its_author_away_to_make_it_again():
+    room = PurgedRoom()
+    room.grant()
+    room.driver.answer_log()
+    room.driver.take(room.ann)
+
+    room.insert(6, base=5)
+
+    messages = room.driver.take(room.ann)
+    (reject,) = [each for message in messages for each in message.rejects]
+    assert (reject.counter, reject.code, reject.final) == (6, "purged", False)
+    assert [message.bye.code for message in messages if message.bye is not None] == ["purged"]
+
+
+def test_it_is_told_so_when_all_before_it_is_stored():
+    room = PurgedRoom()
+    room.grant()
+    room.driver.answer_log()
+    room.driver.take(room.ann)
+
+    room.driver.submit(room.ann, envelope(6, MapSet(ROOT, "k", 1), base=5))
+    room.insert(7, base=5)
+    (reject,) = [each for message in room.driver.take(room.ann) for each in message.rejects]
+    assert (reject.counter, reject.code, reject.final) == (7, "rate", False)
+    room.driver.answer_log()
+    room.driver.now_ms += 1000
+    room.insert(7, base=5)
+    messages = room.driver.take(room.ann)
+    assert [each.code for message in messages for each in message.rejects] == ["purged"]
+
+
+def test_who_has_seen_it_is_refused_for_good_as_ever():
+    room = PurgedRoom()
+    room.grant()
+    room.driver.answer_log()
+    room.driver.take(room.ann)
+
+    room.insert(6, base=6)
+    room.driver.answer_log()
+
+    (reject,) = [each for message in room.driver.take(room.ann) for each in message.rejects]
+    assert (reject.code, reject.final) == ("unknown-reference", True)
+
+
+def test_a_session_may_not_purge():
+    driver = Driver()
+    ann = driver.join("ann")
+    driver.submit(ann, envelope(1, Purge(ROOT, (OpId(9, 9),))))
+    driver.answer_log()
+    (reject,) = [each for message in driver.take(ann) for each in message.rejects]
+    assert (reject.code, reject.final) == ("invalid-operation", True)
