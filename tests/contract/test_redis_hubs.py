@@ -66,7 +66,11 @@ async def test_an_edit_comes_over_redis_without_a_look_at_the_log(hubs: list[Hub
 async def test_presence_comes_over_redis(hubs: list[Hub]):
     ann, bob = await join(hubs[0], actor="ann"), await join(hubs[1], actor="bob")
     await ann.say(Presence('{"at":1}'))
-    await bob.until(lambda: '{"at":1}' in [entry.state_json for message in bob.messages for entry in message.presence])
+    await bob.until(
+        lambda: (
+            '{"at":1}' in [each.state_json for message in bob.messages for each in (*message.presence, *message.moves)]
+        )
+    )
 
 
 async def test_both_write_while_redis_dies_and_comes_back_and_show_one_log(
