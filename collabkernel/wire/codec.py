@@ -16,7 +16,7 @@ from collabkernel.document.operations import StoredEnvelope
 from collabkernel.errors import FrameTooLargeError, MalformedFrameError
 from collabkernel.limits import VIEWPORT_BLOCKS_MAX, Limits
 from collabkernel.wire import collab_pb2 as pb
-from collabkernel.wire import fast_client, fast_reader, strict
+from collabkernel.wire import fast_messages, fast_reader, strict
 from collabkernel.wire.messages import (
     Ack,
     Bye,
@@ -112,7 +112,7 @@ def decode_client_message(frame: bytes, limits: Limits) -> ClientMessage:
     if len(frame) > limits.frame_bytes:
         raise FrameTooLargeError(len(frame), limits.frame_bytes)
     try:
-        return fast_client.read_client_message(frame)
+        return fast_messages.read_client_message(frame)
     except fast_reader.NOT_READ:
         return strictly_decode_client_message(frame)
 

@@ -54,7 +54,7 @@ def _encode_server(message: ServerMessage) -> bytes:
         frames.ops_part(message.ops),
         frames.acks_part(message.acks),
         frames.rejects_part(message.rejects),
-        frames.presence_part(message.presence),
+        frames.presence_part(message.presence, message.moves, message.clusters, is_whole=message.is_presence_whole),
         frames.events_part(message.events),
         frames.notices_part(message.notices),
         b"" if message.degraded is None else frames.degraded_part(message.degraded),

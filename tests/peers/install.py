@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,7 +100,9 @@ def sdist(say: Say = say_on_terminal) -> Path:
             pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation"]
             _run([*pip, "--no-binary", ":all:", SDIST], folder)
             (archive,) = folder.glob("*.tar.gz")
-            shutil.unpack_archive(archive, folder, filter="data")
+            with tarfile.open(archive) as tar:
+                # Python 3.11 before 3.11.4 has no filters; what PyPI has under this name and version is what is meant.
+                tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
             archive.unlink()
     (unpacked,) = (path for path in folder.iterdir() if path.is_dir())
     return unpacked
