@@ -90,13 +90,13 @@ def encoded(state: RoomState, fold: Fold) -> dict[str, bytes]:
         for block, was in placed.items():
             block.placed = was
     return {
-        LIVE: _live_values(parts[LIVE]),
+        LIVE: live_values(parts[LIVE]),
         TREE: parts.get(TREE, b""),
         "contents": repr(_contents_of(blocks)).encode(),
     }
 
 
-def _live_values(part: bytes) -> bytes:
+def live_values(part: bytes) -> bytes:
     """Live values, each text in its canonical form."""
     live = pb.RoomState.FromString(part)
     for container in live.containers:
