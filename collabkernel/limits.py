@@ -61,7 +61,8 @@ READ_ROWS_MAX = 5000
 READ_BYTES_MAX = 4 << 20
 """Payloads in a chunk of the log, but for one that is larger: 5,000 of 256 KiB would be more than a gigabyte."""
 PURGED_IDS = 1000
-"""Slots that one operation purges, and keys about: some 10 ms of a room's task, and of everybody's who is in it."""
+"""Slots that one operation purges, and keys about: 30 to 50 ms of a room's task, and of everybody's who is in it,
+of a list that had 100,000."""
 PURGES_AT_ONCE = 20
 """Operations in one envelope that purges: each looks at all keys of its map, or all slots of its list."""
 FILE_BASE_BYTES = 8 << 20
