@@ -53,6 +53,9 @@ CLOSED_EARLY = {
 }
 """What JupyterLab says when a notebook is closed before its cells have their sizes, or its kernel has answered."""
 
+INSERT_LOOKS = 40
+"""Looks for what was inserted, in two seconds: an editor shows it in a few milliseconds."""
+
 
 class DocumentPage:
     """A page of somebody who is logged in."""
@@ -150,6 +153,18 @@ class DocumentPage:
     def insert(self, text: str) -> None:
         """Put text where the cursor is in one edit, as an input method does: no dialog can take a part of the keys."""
         self.page.keyboard.insert_text(text)
+
+    def insert_despite_dialogs(self, index: int, text: str) -> None:
+        """Put text at the end of an editor; again, if a dialog that came just then has taken it."""
+        wanted = self.texts()[index] + text
+        while self.texts()[index] != wanted:
+            self.pass_over_dialogs()
+            self.go_to(index)
+            self.insert(text)
+            for _ in range(INSERT_LOOKS):
+                if self.texts()[index] == wanted:
+                    return
+                self.page.wait_for_timeout(50)
 
     def dialog(self) -> Locator:
         """The dialog in front."""

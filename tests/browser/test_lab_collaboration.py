@@ -190,9 +190,7 @@ def test_both_type_on_while_the_server_is_killed_and_started_again(lab: Lab, pai
         if number == 8:
             lab.start()
         for index, page in enumerate(pair):
-            page.pass_over_dialogs()
-            page.go_to(index)
-            page.type(f" {number}")
+            page.insert_despite_dialogs(index, f" {number}")
             texts[index] += f" {number}"
     for page in pair:
         page.expect_texts(*texts)

@@ -55,6 +55,12 @@ async def in_s3(s3: S3, count: int) -> bool:
     return len(await asyncio.to_thread(s3.keys)) >= count
 
 
+async def is_snapshot_at(hub: Hub, seq: int) -> bool:
+    """Whether the database knows of it: its blobs are outside before."""
+    row = await hub.storage.head("board")
+    return row is not None and row.snapshot_seq >= seq
+
+
 def test_a_room_opens_from_its_log_while_s3_is_away_and_goes_on_when_it_is_back(
     s3: S3, line: Line, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -63,6 +69,7 @@ def test_a_room_opens_from_its_log_while_s3_is_away_and_goes_on_when_it_is_back(
         for counter in range(1, 4):
             await ann.store(counter, MapSet(ROOT, f"k{counter}", counter))
             await eventually(lambda counter=counter: in_s3(s3, counter))  # type: ignore[misc]
+            await eventually(lambda counter=counter: is_snapshot_at(hub, counter))  # type: ignore[misc]
 
     async def without_s3(hub: Hub) -> None:
         line.cut()
