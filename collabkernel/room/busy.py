@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collabkernel.errors import BusyError
 from collabkernel.limits import Limits
-from collabkernel.room.effects import CountReject, Effect, Send
+from collabkernel.room.effects import Effect
+from collabkernel.room.intake import rejected, told_of
 from collabkernel.room.session import Session
-from collabkernel.wire.frames import rejects_part
-from collabkernel.wire.messages import Reject, SessionKind, Submit
+from collabkernel.wire.messages import SessionKind, Submit
 
 PRESENCE_STEPS = 4
 """Cursors of a busy room come every so many ticks."""
@@ -55,6 +55,4 @@ def put_off(session: Session, submit: Submit) -> list[Effect]:
     was_dropping, session.is_dropping = session.is_dropping, True
     if was_dropping and counter > session.next_counter:
         return []
-    error = BusyError()
-    reject = Reject(min(session.next_counter, counter), error.code, str(error), False, error.retry_after_ms or 0)
-    return [CountReject(reject.code), Send((session.id,), rejects_part([reject]))]
+    return told_of(session, [rejected(min(session.next_counter, counter), BusyError(), final=False)])

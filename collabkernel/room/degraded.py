@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from collabkernel.errors import DegradedError
-from collabkernel.room.effects import CountReject, Effect, Send
+from collabkernel.room.effects import Effect, Send
+from collabkernel.room.intake import rejected, told_of
 from collabkernel.room.session import Session
-from collabkernel.wire.frames import degraded_part, rejects_part
-from collabkernel.wire.messages import Reject, Submit
+from collabkernel.wire.frames import degraded_part
+from collabkernel.wire.messages import Submit
 from collabkernel.wire.y_protocol import EMPTY_VECTOR, SyncStep1
 
 REASON = "the database does not answer; go on editing, and send again when it does"
@@ -57,8 +58,7 @@ def put_off(session: Session, submit: Submit) -> list[Effect]:
     if was_dropping:
         return []
     counter = min(session.next_counter, submit.envelopes[0].counter)
-    reject = Reject(counter, DegradedError.code, REASON, final=False, retry_after_ms=DegradedError.retry_after_ms)
-    return [CountReject(reject.code), Send((session.id,), rejects_part([reject]))]
+    return told_of(session, [rejected(counter, DegradedError(REASON), final=False)])
 
 
 class PutOffQuestions:

@@ -127,13 +127,13 @@ class Intake:
             if counter > expected:
                 if not session.is_dropping:
                     session.is_dropping = True
-                    rejects.append(_rejected(expected, CounterGapError(expected, counter), final=False))
+                    rejects.append(rejected(expected, CounterGapError(expected, counter), final=False))
                 continue
             wait_ms = wait_ms or self._meter(session, envelope, now_ms)
             if counter == expected:
                 session.is_dropping = wait_ms > 0
             if wait_ms:  # the rest of this frame comes again behind it
-                rejects.append(_rejected(counter, RateError(self._limits.ops_per_s, wait_ms), final=False))
+                rejects.append(rejected(counter, RateError(self._limits.ops_per_s, wait_ms), final=False))
                 break
             if counter < expected:
                 effects += self._resent(session, envelope)
@@ -141,7 +141,7 @@ class Intake:
             effects += self._admit(session, envelope, now_ms)
             if session.lacks_purge:
                 break
-        return effects + _told(session, rejects)
+        return effects + told_of(session, rejects)
 
     def _refuse_reader(self, session: Session, submit: Submit, wait_ms: int, now_ms: int) -> list[Effect]:
         rejects: list[Reject] = []
@@ -149,10 +149,10 @@ class Intake:
             wait_ms = wait_ms or session.ops.take(self._limits.refused_ops, now_ms)
             if wait_ms:
                 error = RateError(self._limits.ops_per_s, wait_ms)
-                rejects.append(_rejected(envelope.counter, error, final=False))
+                rejects.append(rejected(envelope.counter, error, final=False))
                 break
-            rejects.append(_rejected(envelope.counter, READ_ONLY, final=True))
-        return _told(session, rejects)
+            rejects.append(rejected(envelope.counter, READ_ONLY, final=True))
+        return told_of(session, rejects)
 
     def _meter(self, session: Session, envelope: Envelope, now_ms: int) -> int:
         """Charge an envelope; the milliseconds to wait when there is nothing left, or the log takes nothing."""
@@ -172,7 +172,7 @@ class Intake:
         if not was_dropping:
             return []
         reason = "another connection asked for this site, and did not get it; send again from here"
-        return _told(session, [Reject(session.next_counter, CounterGapError.code, reason, False)])
+        return told_of(session, [Reject(session.next_counter, CounterGapError.code, reason, False)])
 
     def take_append(self) -> list[Effect]:
         """All that was admitted since the last call, as one ``Append``."""
@@ -303,7 +303,7 @@ class Intake:
     def refused(self, session: Session | None, refusal: Refusal) -> list[Effect]:
         """A refusal is stored: answer it, if its site is here."""
         reject = Reject(refusal.counter, refusal.code, refusal.reason, final=True)
-        return [CountReject(refusal.code)] if session is None else _told(session, [reject])
+        return [CountReject(refusal.code)] if session is None else told_of(session, [reject])
 
     def found(self, session: Session, counter: int, found: Appended | Refusal | None) -> list[Effect]:
         """What the log says of a resent envelope."""
@@ -349,7 +349,7 @@ class Intake:
             error: CollabKernelError = RateError(self._limits.ops_per_s, PURGE_RETRY_MS)
         else:
             session.lacks_purge, error = True, PurgedError(reason)
-        return _told(session, [_rejected(sent.counter, error, final=False)])
+        return told_of(session, [rejected(sent.counter, error, final=False)])
 
     def mend(self, site: int, epoch: int, counter: int, actor: str, ops: Sequence[Op], now_ms: int) -> bool:
         """Take an envelope of the keeper, who alone may rekey and purge; False when it does not fit now."""
@@ -387,11 +387,12 @@ def _is_purge(envelope: Envelope) -> bool:
     return any(op.__class__ is Purge for op in envelope.ops)
 
 
-def _rejected(counter: int, error: CollabKernelError, *, final: bool) -> Reject:
+def rejected(counter: int, error: CollabKernelError, *, final: bool) -> Reject:
+    """The refusal of an envelope."""
     return Reject(counter, error.code, str(error), final, error.retry_after_ms or 0)
 
 
-def _told(session: Session, rejects: Sequence[Reject]) -> list[Effect]:
+def told_of(session: Session, rejects: Sequence[Reject]) -> list[Effect]:
     """One frame, however many envelopes were refused: what comes in one frame is answered in one."""
     if not rejects:
         return []

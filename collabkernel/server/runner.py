@@ -271,8 +271,9 @@ class Runner:
                 self._send(effect)
             case Append() | Refuse() | FindEnvelope() | GrantSite():
                 if isinstance(effect, Append):
-                    self._asked += [len(request.ops) for request in effect.requests]
-                    self._asked_ops += sum([len(request.ops) for request in effect.requests])
+                    counts = [len(request.ops) for request in effect.requests]
+                    self._asked += counts
+                    self._asked_ops += sum(counts)
                 self._log.ask(effect)
             case ReadCatchUp():
                 self._begin(tasks, self._read_catch_up(effect))

@@ -97,16 +97,17 @@ class SocketTransport:
         ``write_message`` would make a task of each frame, the stream makes a future and a callback of each write.
         """
         frames, self._waiting = self._waiting, []
+        size_bytes = sum(map(len, frames))
         connection = self._socket.ws_connection
         stream = None if connection is None or connection.is_closing() else connection.stream
         if stream is None or not frames:
-            self._taken(sum(map(len, frames)), is_told=False)
+            self._taken(size_bytes, is_told=False)
             return
         buffers = [buffer for frame in frames for buffer in (_frame_header(len(frame)), frame)]
         is_direct = type(stream) is IOStream and not stream.writing() and hasattr(stream.socket, "sendmsg")
         rest = _rest_of(stream.socket, buffers) if is_direct else _joined(buffers)
-        left_bytes = min(sum(map(len, frames)), sum(map(len, rest)))  # headers are not counted
-        self._taken(sum(map(len, frames)) - left_bytes)
+        left_bytes = min(size_bytes, sum(map(len, rest)))  # headers are not counted
+        self._taken(size_bytes - left_bytes)
         taken: asyncio.Future[None] | None = None
         try:
             for buffer in rest:
