@@ -213,18 +213,19 @@ async def test_batches_over_many_rooms_in_any_order_do_not_deadlock(storage: Sto
             assert (one.seq, one.duplicate) == (two.seq, not two.duplicate)
 
 
+async def write_on(storage: Storage, author: Author, under_way: asyncio.Event) -> None:
+    """Append until something is not stored."""
+    while codes(await storage.append([author.next()])) == ["stored"]:
+        if author.counter == 5:
+            under_way.set()
+        await asyncio.sleep(0)
+
+
 async def test_after_a_resume_nothing_of_the_older_epoch_is_stored(storage: Storage, other: Storage):
     ann = await enter(storage)
 
     under_way = asyncio.Event()
-
-    async def write() -> None:
-        while codes(await storage.append([ann.next()])) == ["stored"]:
-            if ann.counter == 5:
-                under_way.set()
-            await asyncio.sleep(0)
-
-    writer = asyncio.create_task(write())
+    writer = asyncio.create_task(write_on(storage, ann, under_way))
     await under_way.wait()
     resumed = await other.resume_site("plan", 7, NOW_MS)
     await writer
@@ -282,14 +283,7 @@ async def test_a_purge_is_a_point_in_what_others_append_meanwhile(storage: Stora
     ann, keeper = await enter(storage), await enter(storage, site=1)
     purge = replace(keeper.next(), is_purge=True)
     under_way = asyncio.Event()
-
-    async def write() -> None:
-        while codes(await storage.append([ann.next()])) == ["stored"]:
-            if ann.counter == 5:
-                under_way.set()
-            await asyncio.sleep(0)
-
-    writer = asyncio.create_task(write())
+    writer = asyncio.create_task(write_on(storage, ann, under_way))
     await under_way.wait()
     assert codes(await other.append([purge])) == ["stored"]
     await writer
