@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import Connection, text
@@ -61,13 +62,9 @@ async def test_an_append_survives_a_lost_connection(storage: SqlStorage, postgre
 
 
 @pytest.fixture
-async def behind_a_line(
-    postgres_url: str, storage: SqlStorage, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[SqlStorage, Line]]:
-    """Another storage, whose line to the server may fail; and that it knows soon."""
+async def behind_a_line(postgres_url: str, storage: SqlStorage) -> AsyncIterator[tuple[SqlStorage, Line]]:
+    """Another storage, whose line to the server may fail."""
     del storage  # it has emptied the database
-    monkeypatch.setattr(driver, "ANSWER_S", 0.5)
-    monkeypatch.setattr(driver, "IDLE_IN_TRANSACTION_MS", 500)
     line, line_url = postgres_line(postgres_url)
     far = SqlStorage(line_url)
     await far.open()
@@ -77,32 +74,42 @@ async def behind_a_line(
     line.close()
 
 
+@contextmanager
+def swallowing(line: Line, *, is_told_of_its_end: bool = True) -> Iterator[None]:
+    """Let the line swallow all; only meanwhile is no answer waited for long, since a busy machine may be slow too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "ANSWER_S", 0.5)
+        line.swallow()
+        yield
+    line.heal(is_told=is_told_of_its_end)
+
+
 async def test_a_line_that_swallows_is_told_soon_and_used_again_when_it_heals(
     storage: SqlStorage, behind_a_line: tuple[SqlStorage, Line]
 ):
     far, line = behind_a_line
     ann = await enter(far)
     await far.append([ann.next()])
-    line.swallow()
     lost = ann.next()
     began_s = time.monotonic()
-    with pytest.raises(StorageError, match="no answer in"):
-        await far.append([lost])
-    with pytest.raises(StorageError):
-        await far.head("plan")
-    with pytest.raises(StorageError):
-        await far.resume_site("plan", ann.site, 1)
+    with swallowing(line):
+        with pytest.raises(StorageError, match="no answer in"):
+            await far.append([lost])
+        with pytest.raises(StorageError):
+            await far.head("plan")
+        with pytest.raises(StorageError):
+            await far.resume_site("plan", ann.site, 1)
     assert time.monotonic() - began_s < SOON_S
 
-    line.heal()
     (outcome,) = await far.append([lost])
     assert isinstance(outcome, Appended)
     assert [row.counter for row in await whole_log(storage)] == [1, 2]
 
 
 async def test_a_server_that_stands_still_in_a_transaction_does_not_keep_the_others_out(
-    storage: SqlStorage, behind_a_line: tuple[SqlStorage, Line]
+    storage: SqlStorage, behind_a_line: tuple[SqlStorage, Line], monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(driver, "IDLE_IN_TRANSACTION_MS", 500)
     _, line = behind_a_line
     url = f"postgresql://postgres:@127.0.0.1:{line.port}/postgres"
     ann = await enter(storage)
@@ -154,11 +161,9 @@ async def test_when_one_connection_is_dead_no_other_of_before_is_waited_for(
     far, line = behind_a_line
     ann = await enter(far)
     await asyncio.gather(*[far.head("plan") for _ in range(8)])  # so many connections are open
-    line.swallow()
     request = ann.next()
-    with pytest.raises(DegradedError):
+    with swallowing(line, is_told_of_its_end=False), pytest.raises(DegradedError):
         await far.append([request])
-    line.heal(is_told=False)
     assert await far.append([request]) == [Appended(1, HLC)]
     assert (await far.head("plan")).seq == 1
     assert [row.counter for row in await whole_log(storage)] == [1]
