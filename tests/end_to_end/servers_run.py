@@ -16,14 +16,12 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from typing import Any
 
 import collabkernel
 from collabkernel.client.async_room import AsyncRoom
 from collabkernel.limits import Limits
-from collabkernel.wire.state import encode_state
-from tests.simulation.verdict import live_values
+from tests.simulation.verdict import digest
 
 SETTLE_S = 240
 """Far longer than any wait here: a starved machine may keep a client out for several faults."""
@@ -56,11 +54,6 @@ class Pause:
     """Seconds since the Unix epoch."""
     back_s: float = 0.0
     """0 while it is not back."""
-
-
-def digest(room: AsyncRoom) -> str:
-    """Of all that a replica holds; of texts letter by letter, since yrs cuts runs as they came to it."""
-    return sha256(live_values(encode_state(room.replica.tree, 0, 0))).hexdigest()
 
 
 class Writer:
@@ -158,7 +151,7 @@ async def settle(rooms: list[AsyncRoom], through: int) -> list[str]:
     async with asyncio.timeout(SETTLE_S):
         while any(room.replica.through < through for room in rooms):  # noqa: ASYNC110  # a replica of each has no event for all
             await asyncio.sleep(0.1)
-    return [digest(room) for room in rooms]
+    return [digest(room.replica.tree) for room in rooms]
 
 
 if __name__ == "__main__":

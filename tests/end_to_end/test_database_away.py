@@ -19,11 +19,11 @@ import collabkernel
 from collabkernel.client.async_room import AsyncRoom
 from collabkernel.limits import Limits
 from collabkernel.storage.sql import SqlStorage
-from collabkernel.wire.state import encode_state
 from tests.bounds import HANG_S
 from tests.contract.databases import running_postgres
 from tests.contract.line import Line, postgres_line
 from tests.server_extension.running_server import Member, RunningServer, xsrf_headers
+from tests.simulation.verdict import digest
 
 ROOM = "away"
 LIMITS = replace(Limits(), reconnect_max_ms=500)
@@ -118,7 +118,7 @@ async def live_through(url: str, folder: Path) -> RunningServer:
         wanted = Counter(["first", *[f"{name} {n}" for n in range(TURNS) for name in ("ann", "bob")]])
         assert Counter(list(ann.list("log"))) == wanted, "each edit is there once"
         assert str(bob.text("notes")) == "<2><1><0>"
-        assert _bytes(ann) == _bytes(bob)
+        assert digest(ann.replica.tree) == digest(bob.replica.tree)
     ids = await stored(direct)
     assert len(ids) == len(set(ids))
     assert await asyncio.to_thread(server.stop) <= server.stop_s_max
@@ -141,10 +141,6 @@ def refuse_tickets(server: RunningServer, ticket: str) -> None:
     answer = spending.value.response
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
     assert json.loads(answer.body)["code"] == "degraded"
-
-
-def _bytes(room: AsyncRoom) -> bytes:
-    return encode_state(room.replica.tree, room.replica.through, 0)
 
 
 def test_edits_made_while_the_database_is_away_arrive_once_when_it_is_back(tmp_path: Path) -> None:

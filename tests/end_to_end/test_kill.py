@@ -17,7 +17,7 @@ import pytest
 from tests.ports import free_port
 from tests.server_extension.running_server import RunningServer
 
-RUN = Path(__file__).parent / "kill_run.py"
+ROOT = Path(__file__).parents[2]
 CLIENTS = 50
 FLUSH_WAIT_S = 300
 START_S = 2.0
@@ -36,8 +36,8 @@ def test_nothing_acknowledged_is_lost_or_doubled_when_the_server_is_killed(tmp_p
     rng, port = random.Random(seed), free_port()
     server = start(tmp_path, port)
     start_s = START_S
-    command = [sys.executable, str(RUN), server.base_url, server.token, str(CLIENTS)]
-    writers = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "tests.end_to_end.kill_run", server.base_url, server.token, str(CLIENTS)]
+    writers = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert writers.stdout is not None
         assert writers.stdout.readline() == "writing\n", writers.communicate()[1][-4000:]

@@ -20,10 +20,11 @@ from click.testing import CliRunner
 from collabkernel_server.migrate import migrate as command
 
 import collabkernel
-from tests.end_to_end.servers_run import digest, settle
+from tests.end_to_end.servers_run import settle
 from tests.end_to_end.writers import Writers, lost_or_doubled
 from tests.ports import free_port
 from tests.server_extension.running_server import RunningServer
+from tests.simulation.verdict import digest
 
 ROOM = "servers"
 ROOT = Path(__file__).parents[2]
@@ -130,5 +131,5 @@ async def state_at(server: RunningServer) -> str:
     """What a newcomer gets."""
     async with collabkernel.aio.connect(ROOM, url=server.base_url, token=server.token, timeout_s=60) as room:
         (state,) = await settle([room], 0)
-        assert state == digest(room)
+        assert state == digest(room.replica.tree)
         return state

@@ -18,8 +18,9 @@ import pytest
 import collabkernel
 from tests.benchmarks.report import percentile
 from tests.end_to_end.servers import Cluster, Faults
-from tests.end_to_end.servers_run import digest, settle
+from tests.end_to_end.servers_run import settle
 from tests.end_to_end.writers import Writers, lost_or_doubled
+from tests.simulation.verdict import digest
 
 ROOM = "servers"
 UNEXPECTED = re.compile(r"^.*(?:Room \S+ failed|never retrieved|never awaited|AssertionError).*$", re.MULTILINE)
@@ -86,7 +87,7 @@ async def state_at(cluster: Cluster, url: str) -> str:
     """What a newcomer at one server gets."""
     async with collabkernel.aio.connect(ROOM, url=url, token=cluster.servers[0].token, timeout_s=60) as room:
         (state,) = await settle([room], 0)
-        assert state == digest(room)
+        assert state == digest(room.replica.tree)
         return state
 
 

@@ -6,13 +6,14 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from hashlib import sha256
 
 from collabkernel.crdt.ids import OpId
 from collabkernel.crdt.yjs.parse import Reader
 from collabkernel.crdt.yjs.policy import DELETED, ROPE_POLICY, STRING
 from collabkernel.crdt.yjs.structs import Struct, read_update
 from collabkernel.document.block_document import BlockDocument
-from collabkernel.document.live_tree import TextNode
+from collabkernel.document.live_tree import LiveTree, TextNode
 from collabkernel.document.operations import TreeOp
 from collabkernel.document.room_state import RoomState
 from collabkernel.room.fold import Fold
@@ -22,6 +23,7 @@ from collabkernel.storage.base import OpRow
 from collabkernel.wire import collab_pb2 as pb
 from collabkernel.wire.ops import decode_op
 from collabkernel.wire.room_state import LIVE, TREE, encode_parts
+from collabkernel.wire.state import encode_state
 from tests.crdt.naive_move_tree import NaiveTree
 from tests.document.tree_world import check_tree
 from tests.simulation.ledger import surviving
@@ -94,6 +96,11 @@ def encoded(state: RoomState, fold: Fold) -> dict[str, bytes]:
         TREE: parts.get(TREE, b""),
         "contents": repr(_contents_of(blocks)).encode(),
     }
+
+
+def digest(tree: LiveTree) -> str:
+    """Of all that a replica holds of live values."""
+    return sha256(live_values(encode_state(tree, 0, 0))).hexdigest()
 
 
 def live_values(part: bytes) -> bytes:
