@@ -242,6 +242,9 @@ class Limits:
     """Envelopes in a row in which a keeper mends one text before anybody else has written: two or three do."""
     keeper_lease_ms: int = 30_000
     """One server at a time keeps a room; of one that died, another takes over after this."""
+    keeper_ask_ms: int = 3_000
+    """A server that finds something to mend, and is told that another keeps the room, asks again after this: mostly the
+    other one mends it at once, and nothing is left; or it was about to leave."""
     rekeyed_siblings: int = 20_000
     """Siblings that are given new keys in one operation, of some 30 bytes each; more are left as they are."""
     merged_kept_ms: int = 600_000

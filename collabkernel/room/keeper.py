@@ -248,7 +248,7 @@ class Keeper:
     def answered(self, keeping: Keeping | None, now_ms: int) -> None:
         """The answer to ``AskKeeping``: None while another server keeps this room."""
         self._is_asking, self._keeping = False, keeping
-        self._next_ms = now_ms if keeping is not None else now_ms + self._limits.keeper_lease_ms
+        self._next_ms = now_ms if keeping is not None else now_ms + self._limits.keeper_ask_ms
 
     def due_ms(self) -> int | None:
         """When to ``work``; None when nothing calls for it, or an answer or the log is waited for."""

@@ -133,7 +133,7 @@ def test_who_has_seen_the_other_calls_for_nothing() -> None:
     assert not room.is_asking()
 
 
-def test_while_another_server_keeps_the_room_it_asks_no_more_than_once_a_lease() -> None:
+def test_while_another_server_keeps_the_room_it_asks_no_more_than_now_and_then() -> None:
     room = KeptRoom(3)
     split_at_once(room, room.open("abcdef"))
     room.tick()
@@ -144,7 +144,7 @@ def test_while_another_server_keeps_the_room_it_asks_no_more_than_once_a_lease()
     room.tick()
     assert not room.is_asking()
 
-    room.tick(LIMITS.keeper_lease_ms)
+    room.tick(LIMITS.keeper_ask_ms)
 
     assert room.is_asking()
 

@@ -20,7 +20,7 @@ from tests.server.hub_rooms import Person, leave, people, until
 from tests.server.raw import run
 
 BODY = document_id("body")
-LIMITS = replace(Limits(), keeper_tick_ms=1, snapshot_ops=20, snapshot_min_interval_ms=0)
+LIMITS = replace(Limits(), keeper_tick_ms=1, keeper_ask_ms=50, snapshot_ops=20, snapshot_min_interval_ms=0)
 
 
 async def kept(hub: Hub) -> list[object]:
