@@ -120,6 +120,11 @@ class Server:
             return
         self.hub, self.is_serving = hub, True
 
+    def is_settled(self, head: int) -> bool:
+        """Whether it serves, and its room has the whole log: of what nobody there is shown, the next poll tells it."""
+        runner = self.hub._live_runner(ROOM) if self.hub is not None else None
+        return self.is_serving and (runner is None or runner.head == head)
+
     def crash(self) -> None:
         """Lose all that is in memory, and say nothing to anybody."""
         self.process.crash()
@@ -447,7 +452,7 @@ class Cluster:
         """Who is not at rest."""
         head = self.head
         sites = [f"{each.name} at {each.through} of {head}" for each in self.sites if not each.is_settled(head)]
-        return sites + [server.name for server in self.servers if not server.is_serving]
+        return sites + [server.name for server in self.servers if not server.is_settled(head)]
 
 
 @contextmanager
