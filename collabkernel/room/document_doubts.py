@@ -43,9 +43,13 @@ class Doubts:
     def __len__(self) -> int:
         return len(self._doubts)
 
-    def holds(self, session: DocumentSession) -> bool:
-        """Whether something of a session waits: what it sends next has to wait behind that."""
-        return session.id in self._count_by_session
+    def holds(self, session: DocumentSession, message: SyncUpdate | SyncStep1) -> bool:
+        """Whether a message has to wait: what a session sends, behind what it sent before.
+
+        What the server's own clients ask, behind all that waits: they save for everybody.
+        """
+        is_for_all = session.principal.is_service and isinstance(message, SyncStep1)
+        return session.id in self._count_by_session or (is_for_all and bool(self._doubts))
 
     @property
     def is_full(self) -> bool:

@@ -267,7 +267,7 @@ class DocumentRoom:
                 self._effects.append(CountReject(DegradedError.code))  # asked for again, by a step 1
             case SyncStep1() if self._degraded.is_on and (session.principal.is_service or not self._log.is_settled):
                 self._put_off.add(session.id, message, is_service=session.principal.is_service)
-            case SyncUpdate() | SyncStep1() if self._doubts.holds(session):
+            case SyncUpdate() | SyncStep1() if self._doubts.holds(session, message):
                 self._doubt(session, message, now_ms)
             case SyncUpdate():
                 self._on_update(session, message, now_ms)

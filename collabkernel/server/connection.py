@@ -90,6 +90,10 @@ class Connection:
         self._runner.take(event, len(frame), self._on_worked)
         return True
 
+    async def handed_on(self) -> None:
+        """Wait until the room has all that this socket sent, ahead of what anybody sends from then on."""
+        await self._runner.handed_on(self._id)
+
     def _may_send(self, size_bytes: int) -> bool:
         """Charge for a frame, if it need not wait."""
         now_ms = self._now_ms()

@@ -123,6 +123,12 @@ class Inbox:
             return True
         return share is not None and (len(share.waiting) >= SESSION_EVENTS or share.size_bytes >= limits.frame_bytes)
 
+    async def handed_on(self, session_id: int) -> None:
+        """Wait until nothing that a session sent is here: what others send from then on comes behind it."""
+        while session_id in self._shares:
+            self._has_space.clear()
+            await self._has_space.wait()
+
     @property
     def has_events(self) -> bool:
         """Whether something waits that may be taken now."""

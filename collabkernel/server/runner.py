@@ -163,6 +163,10 @@ class Runner:
         """Whether an event of this session can be taken at once."""
         return not self._inbox.is_full_for(session_id)
 
+    async def handed_on(self, session_id: int) -> None:
+        """Wait until the room has all that a session sent: what others send from then on comes behind it."""
+        await self._inbox.handed_on(session_id)
+
     def attach(self, session_id: int, transport: Transport, actor: str | None) -> None:
         """Give a session its socket; one of the server's own has no actor, and is not counted."""
         self._transport_by_session[session_id] = transport

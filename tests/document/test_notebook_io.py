@@ -88,6 +88,15 @@ def test_members_that_nobody_knows_and_those_that_are_missing_stay_so():
     assert export_notebook(document) == json.loads(source)
 
 
+def test_lines_of_attachments_are_joined_as_nbformat_does():
+    lines = ["a\n", "b"]
+    cell = a_cell("a", "b", attachments={"x": {"text/plain": lines, "image/png": lines, "application/json": lines}})
+
+    (kept,) = export_notebook(import_notebook(a_notebook(cell)))["cells"]
+
+    assert kept["attachments"] == {"x": {"text/plain": "a\nb", "image/png": "a\nb", "application/json": lines}}
+
+
 def test_what_is_too_large_for_a_property_is_a_block():
     metadata = {"widgets": "x" * BLOCK_PROPERTY_BYTES}
     source = a_notebook(a_cell("a", "b", metadata=metadata), metadata=metadata)
@@ -162,6 +171,15 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
+
+
+def has_no_lines(attachments: Any) -> bool:
+    """Whether no attachment is a list of lines, which come back joined."""
+    bundles = attachments.values() if isinstance(attachments, dict) else ()
+    values = [value for bundle in bundles if isinstance(bundle, dict) for value in bundle.values()]
+    return not any(isinstance(value, list) and all(isinstance(line, str) for line in value) for value in values)
+
+
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 cells = st.builds(
     lambda known, more: {**more, **known},
@@ -172,7 +190,7 @@ cells = st.builds(
             "id": words,
             "metadata": st.dictionaries(words, json_values, max_size=2),
             "source": words,
-            "attachments": json_values,
+            "attachments": json_values.filter(has_no_lines),
             "execution_count": json_values,
             "outputs": st.lists(st.dictionaries(words, json_values, max_size=3), max_size=2),
         },

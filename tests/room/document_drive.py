@@ -153,11 +153,19 @@ class DocumentDriver:
         self.rows.append(_row(len(self.rows) + 1, 55, len(self.rows) + 1, actor, update))
         return self.rows[-1]
 
-    def enter(self, actor: str = "ann", role: Role = Role.WRITER, identity: dict[str, Any] | None = None) -> int:
+    def enter(
+        self,
+        actor: str = "ann",
+        role: Role = Role.WRITER,
+        identity: dict[str, Any] | None = None,
+        *,
+        is_service: bool = False,
+    ) -> int:
         """Open a socket that has said nothing yet."""
         self._sessions += 1
         self.page_by_session[self._sessions] = Page(100 + self._sessions)
-        self.feed(SessionOpened(self._sessions, Principal(actor, actor.title(), "", role, identity or {})))
+        principal = Principal(actor, actor.title(), "", role, identity or {}, is_service)
+        self.feed(SessionOpened(self._sessions, principal))
         return self._sessions
 
     def join(self, actor: str = "ann", role: Role = Role.WRITER, identity: dict[str, Any] | None = None) -> int:

@@ -13,6 +13,7 @@ from collabkernel.wire.y_protocol import SyncStep1, SyncUpdate
 pytestmark = pytest.mark.core
 
 ANN = DocumentSession(1, Principal("ann", "Ann", "", Role.WRITER))
+SERVER = DocumentSession(3, Principal("server", "Server", "", Role.WRITER, is_service=True))
 BOB = DocumentSession(2, Principal("bob", "Bob", "", Role.WRITER))
 
 
@@ -26,10 +27,14 @@ def test_a_message_waits_for_the_next_reading_to_end():
     doubts.add(ANN, SyncStep1(b"\0"))
     doubts.reading_begins()
 
-    assert doubts.holds(ANN)
-    assert not doubts.holds(BOB)
+    assert doubts.holds(ANN, edit(b"b"))
+    assert not doubts.holds(BOB, edit(b"b"))
+    assert not doubts.holds(BOB, SyncStep1(b"\0"))
+    assert doubts.holds(SERVER, SyncStep1(b"\0"))
+    assert not doubts.holds(SERVER, edit(b"b"))
     assert [doubt.message for doubt in doubts.reading_ended()] == [edit(b"a"), SyncStep1(b"\0")]
-    assert not doubts.holds(ANN)
+    assert not doubts.holds(ANN, edit(b"b"))
+    assert not doubts.holds(SERVER, SyncStep1(b"\0"))
 
 
 def test_what_comes_during_a_reading_waits_for_another():

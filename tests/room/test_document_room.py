@@ -390,6 +390,22 @@ def test_a_step_1_behind_an_edit_that_waits_to_be_judged_is_answered_with_it():
     assert driver.room.head == 1
 
 
+def test_who_saves_for_all_is_answered_with_what_anybodys_edit_says_that_waits_to_be_judged():
+    driver = DocumentDriver(has_peers=True, answers_reads=False)
+    ann, bob = driver.join("ann"), driver.join("bob")
+    server = driver.enter("server", is_service=True)
+    driver.type(ann, "typed before the save")
+
+    driver.step_1(bob)
+    driver.step_1(server)
+    assert (driver.page(bob).step_2s, driver.page(server).step_2s) == (2, 0)
+
+    driver.answer_reads()
+    driver.pass_ms(100)
+    assert driver.page(server).step_2s == 1
+    assert driver.page(server).text == "typed before the save"
+
+
 def test_an_edit_that_waits_to_be_judged_is_taken_also_when_its_author_has_left():
     driver = DocumentDriver(has_peers=True, answers_reads=False)
     ann = driver.join("ann")

@@ -170,14 +170,34 @@ def test_what_sessions_sent_is_held_and_what_is_posted_is_not() -> None:
     asyncio.run(main())
 
 
+def test_who_asks_is_told_when_nothing_of_a_session_is_here_any_more() -> None:
+    async def main() -> None:
+        inbox = Inbox(Limits())
+        await inbox.handed_on(1)
+        for session in (1, 2, 1):
+            await inbox.put(FrameReceived(session, b"x"), 1)
+        waiting = [asyncio.create_task(inbox.handed_on(1)) for _ in range(2)]
+        next(inbox.turn(clock(1)))
+        assert await is_waiting(waiting[0])
+
+        assert next(inbox.turn(clock(1))) == FrameReceived(1, b"x")
+
+        await asyncio.gather(*waiting)
+        assert inbox.has_events, "another's is still here"
+
+    asyncio.run(main())
+
+
 def test_nobody_waits_for_a_closed_inbox() -> None:
     async def main() -> None:
         inbox = Inbox(Limits(room_inbox_events=1))
         await inbox.put(FrameReceived(1, b"x"), 1)
         late = asyncio.create_task(inbox.put(FrameReceived(2, b"x"), 1))
+        asking = asyncio.create_task(inbox.handed_on(1))
         assert await is_waiting(late)
+        assert await is_waiting(asking)
         inbox.close()
-        await late
+        await asyncio.gather(late, asking)
         inbox.post(Ticked())
         await inbox.wait()
         assert list(inbox.turn(clock(0))) == []

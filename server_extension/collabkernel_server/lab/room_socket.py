@@ -143,12 +143,13 @@ class DocumentSocket(SocketHandler):
         if len(self._saves) >= SAVES_AT_ONCE or self._principal.role is not Role.WRITER:
             self._answer_save(save_id, "failed")
             return
-        task = asyncio.create_task(self._save(save_id))
+        task = asyncio.create_task(self._save(connection, save_id))
         self._saves.add(task)
         task.add_done_callback(self._saves.discard)
 
-    async def _save(self, save_id: int) -> None:
+    async def _save(self, connection: Connection, save_id: int) -> None:
         try:
+            await connection.handed_on()  # the file shall have what was typed before
             status = await self._room.save()
         except Exception:
             # The edge of this task. Without an answer JupyterLab would wait for ever.

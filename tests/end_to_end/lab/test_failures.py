@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 PROMPT_S = 25.0
 """Before Yjs would forget somebody who says nothing."""
 MIB = 1 << 20
-QUEUE_BYTES = 16 * MIB
+QUEUE_BYTES = 20 * MIB
 """What one session's queue may hold, and what an allocator makes of it."""
 
 
@@ -187,7 +187,7 @@ async def test_anonymous_requests_leave_no_memory_behind(server: PeerServer) -> 
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("megabytes", [20, pytest.param(80, marks=pytest.mark.long)])
+@pytest.mark.parametrize("megabytes", [25, pytest.param(80, marks=pytest.mark.long)])
 async def test_a_client_that_stops_reading_costs_at_most_its_queue(server: PeerServer, megabytes: int) -> None:
     room = new_file(server, "a.txt")
     process = psutil.Process(server.process.pid)

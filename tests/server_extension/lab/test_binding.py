@@ -411,8 +411,9 @@ async def test_a_program_that_read_the_file_before_a_save_deletes_nothing(server
 
     file.write_text(f"zero\n{read}")
 
-    await until(lambda: file.read_text() == "zero\none\ntyped\nand more\n")
-    assert text_of(ann) == "zero\none\ntyped\nand more\n"
+    merged = "zero\none\ntyped\nand more\n"
+    await until(lambda: file.read_text() == merged)
+    await until(lambda: text_of(ann) == merged)
 
 
 @pytest.fixture
