@@ -12,8 +12,8 @@ PORT ?= 8888
 DATABASE ?= sqlite:///$(CURDIR)/rooms.sqlite
 BENCH ?=
 ARGS ?=
-# Processes for `make test`; ARGS=-n0 runs all in one, as --pdb wants it.
-WORKERS ?= 2
+# Processes for `make test`, which wait for a third of their time; ARGS=-n0 runs all in one, as --pdb wants it.
+WORKERS ?= 3
 
 # A Python that may keep no bytecode compiles the same modules at each start of a server, and tests start many.
 export PYTHONDONTWRITEBYTECODE :=

@@ -56,8 +56,9 @@ class LabArea:
 
     def _on_text(self, delta: list[dict[str, Any]]) -> None:
         name, text = self.outputs[-1]
-        for step in delta:
-            text = text[: len(text) - step.get("delete", 0)] + step.get("insert", "")
+        for step in delta:  # lengths are of bytes here, of UTF-16 units there
+            kept = text.encode()
+            text = kept[: len(kept) - step.get("delete", 0)].decode() + step.get("insert", "")
         self.outputs[-1] = (name, text)
 
     def _on_outputs(self, delta: list[dict[str, Any]]) -> None:
@@ -132,6 +133,16 @@ def test_cell_and_stock_front_end_show_what_the_run_shows(steps: list[tuple[str,
         for output in cell["outputs"]
     ]
     assert written == shown(run)
+
+
+def test_letters_of_several_bytes_are_overwritten() -> None:
+    made, run, writer = make()
+    area = LabArea(made)
+    for text in ("a\u00e9\u4e16\ra", "a"):
+        run.print("stdout", text)
+        writer.sync(run)
+
+    assert area.outputs == [("stdout", "aa\u4e16")] == shown(run)
 
 
 def test_run_goes_from_running_to_idle_with_its_count_at_the_end() -> None:
