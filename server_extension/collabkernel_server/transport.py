@@ -36,6 +36,13 @@ class Pushes:
 
     def __init__(self) -> None:
         self._waiting: list[SocketTransport] = []
+        self._frame = self._wire = b""
+
+    def wire(self, frame: bytes) -> bytes:
+        """A frame behind its header. The last one is kept: a room gives the same frame to all of its sessions."""
+        if frame is not self._frame:
+            self._frame, self._wire = frame, _frame_header(len(frame)) + frame
+        return self._wire
 
     def add(self, transport: SocketTransport) -> None:
         """Push this one when the turn is over."""
@@ -97,15 +104,21 @@ class SocketTransport:
         ``write_message`` would make a task of each frame, the stream makes a future and a callback of each write.
         """
         frames, self._waiting = self._waiting, []
-        size_bytes = sum(map(len, frames))
         connection = self._socket.ws_connection
         stream = None if connection is None or connection.is_closing() else connection.stream
         if stream is None or not frames:
-            self._taken(size_bytes, is_told=False)
+            self._taken(sum(map(len, frames)), is_told=False)
             return
-        buffers = [buffer for frame in frames for buffer in (_frame_header(len(frame)), frame)]
         is_direct = type(stream) is IOStream and not stream.writing() and hasattr(stream.socket, "sendmsg")
+        if len(frames) == 1 and len(frames[0]) < SHARED_FROM_BYTES:
+            buffers = [self._pushes.wire(frames[0])]
+        else:
+            buffers = [buffer for frame in frames for buffer in (_frame_header(len(frame)), frame)]
         rest = _rest_of(stream.socket, buffers) if is_direct else _joined(buffers)
+        size_bytes = sum(map(len, frames))
+        if not rest:
+            self._taken(size_bytes)
+            return
         left_bytes = min(size_bytes, sum(map(len, rest)))  # headers are not counted
         self._taken(size_bytes - left_bytes)
         taken: asyncio.Future[None] | None = None
@@ -158,7 +171,7 @@ def _frame_header(size_bytes: int) -> bytes:
 def _rest_of(to: socket.socket, buffers: list[bytes]) -> list[bytes | memoryview]:
     """Give the socket what it takes now of some bytes, and return the rest; a broken one takes nothing."""
     try:
-        sent = to.sendmsg(buffers[:BUFFERS_MAX])
+        sent = to.send(buffers[0]) if len(buffers) == 1 else to.sendmsg(buffers[:BUFFERS_MAX])
     except OSError:
         return list(buffers)
     for at, buffer in enumerate(buffers):
