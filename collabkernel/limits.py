@@ -183,6 +183,9 @@ class Limits:
     """... and no less often than this: one question of a server, however many rooms wait. It doubles in between."""
     commit_tick_ms: int = 20
     """Commits of a busy server are this far apart at most; others follow each other at once."""
+    log_read_pause_ms: int = 10
+    """A room reads what others stored at most so often, once for all that waits for it, as the first edit of an author
+    in a JupyterLab document does where several servers may share the database."""
     flush_tick_min_ms: int = 0
     flush_tick_max_ms: int = 100
     """The flush tick is at once when idle and at most this under load."""

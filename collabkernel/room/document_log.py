@@ -14,6 +14,7 @@ from collabkernel.crdt.clock import hlc_from_ms
 from collabkernel.crdt.yjs.parse import Reader
 from collabkernel.errors import InvalidYjsUpdateError, MalformedFrameError, RoomResetError
 from collabkernel.room.effects import Append, Effect, GrantSite, Publish
+from collabkernel.room.snapshots import log_bytes_of
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended, OpRow, SiteRow
 from collabkernel.wire.messages import SessionKind
 from collabkernel.wire.writer import varint
@@ -91,7 +92,7 @@ class DocumentLog:
         """Have an update stored."""
         self._waiting.append(_Waiting(actor, hlc_from_ms(now_ms), update))
 
-    def take_append(self) -> list[Effect]:
+    def take_append(self) -> list[Append]:
         """Ask for all that waits, once there is a site."""
         if not self._waiting or not self._site:
             return []
@@ -167,6 +168,11 @@ class DocumentLog:
 def seed_request(room_id: str, update: bytes, actor: str, now_ms: int) -> AppendRequest:
     """What stores a document's first content: the same operation, whoever asks, so it is stored once."""
     return AppendRequest(room_id, SEED_SITE, 1, 1, 0, hlc_from_ms(now_ms), actor, ((YDOC_UPDATE, update),))
+
+
+def bytes_of(stored: Sequence[StoredUpdate]) -> int:
+    """What the log is counted to have grown by."""
+    return sum([log_bytes_of(len(item.update)) for item in stored])
 
 
 def publications(stored: Sequence[StoredUpdate]) -> list[Effect]:

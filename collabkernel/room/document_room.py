@@ -29,21 +29,12 @@ from collabkernel.limits import Limits
 from collabkernel.room.alarm import Alarm
 from collabkernel.room.audience import Audience
 from collabkernel.room.degraded import Degraded, PutOffQuestions
-from collabkernel.room.document_doubts import Doubts
-from collabkernel.room.document_fanout import DocumentFanOut
+from collabkernel.room.document_doubts import Doubt, Doubts
+from collabkernel.room.document_fanout import FLUSH_MS_PER_SESSION, DocumentFanOut
 from collabkernel.room.document_intake import UNACCEPTABLE, DocumentIntake
-from collabkernel.room.document_log import DocumentLog, StoredUpdate, decode_published, publications
+from collabkernel.room.document_log import DocumentLog, StoredUpdate, bytes_of, decode_published, publications
 from collabkernel.room.document_session import DocumentSession
-from collabkernel.room.effects import (
-    Ban,
-    CountReject,
-    Effect,
-    Publish,
-    Send,
-    TellState,
-    Unload,
-    WriteSnapshot,
-)
+from collabkernel.room.effects import Ban, CountReject, Effect, Publish, Send, TellState, Unload, WriteSnapshot
 from collabkernel.room.events import (
     AppendFailed,
     AskFailed,
@@ -71,7 +62,7 @@ from collabkernel.room.fanout import flush_tick_ms
 from collabkernel.room.leaving import Leaving
 from collabkernel.room.log_reading import LogReading
 from collabkernel.room.quota import TokenBucket
-from collabkernel.room.snapshots import SnapshotClock, log_bytes_of
+from collabkernel.room.snapshots import SnapshotClock
 from collabkernel.room.stale_pages import CLOSE_CODE, StalePages, is_hostile, reason_of
 from collabkernel.wire import y_protocol
 from collabkernel.wire.y_protocol import Awareness, QueryAwareness, SyncStep1, SyncUpdate, YMessage
@@ -167,7 +158,7 @@ class DocumentRoom:
                 if not self._is_ended:
                     self._on_event(event, now_ms)
             if not self._is_ended:
-                self._effects += self._log.take_append()
+                self._append()
                 self._run_due(now_ms)
         except RoomResetError as error:
             self._end("room-deleted" if error.code == "room-not-found" else error.code, str(error))
@@ -317,22 +308,24 @@ class DocumentRoom:
             self._tell(session, ReadOnlyError("a reader's edit"), now_ms)
 
     def _judge(self, session: DocumentSession, message: SyncUpdate, now_ms: int, is_sure: bool) -> None:
-        update = message.update
+        if not (is_sure or session.has_edited):  # its client id has no owner here yet: the judgement would not hold
+            self._doubt(session, message, now_ms)
+            return
         try:
-            is_new = self._intake.admit(session, update, now_ms, is_sure)
+            is_new = self._intake.admit(session, message.update, now_ms, is_sure)
         except UNACCEPTABLE as error:
             if not is_sure:
                 self._doubt(session, message, now_ms)
-                self._read_missing()
             elif isinstance(error, YjsGapError):
                 self._on_gap(session, error, now_ms)
             else:
                 raise
         else:
+            session.has_edited = True
             if is_new:
                 self._fanout.admit()
             else:  # he waits for his echo
-                self._effects += self._fanout.send_when_stored(session, y_protocol.encode_update(update))
+                self._effects += self._fanout.send_when_stored(session, y_protocol.encode_update(message.update))
 
     def _doubt(self, session: DocumentSession, message: SyncUpdate | SyncStep1, now_ms: int) -> None:
         """Let a message wait for a reading of the log; when too much waits already, its sender comes back later."""
@@ -367,12 +360,21 @@ class DocumentRoom:
 
     # -- the log
 
+    def _append(self) -> None:
+        for append in self._log.take_append():
+            self._doubts.append_begins(len(append.requests))
+            self._effects.append(append)
+        if self._doubts.need_reading:
+            self._read_missing()
+
     def _on_stored(self, event: OpsStored, now_ms: int) -> None:
         stored = self._log.stored(event.outcomes)
-        self._snapshots.grew(_log_bytes(stored))
+        self._snapshots.grew(bytes_of(stored))
         if self._has_peers:
             self._effects += publications(stored)
         self._effects += self._fanout.stored([item.update for item in stored], self._tick_ms, now_ms)
+        for doubt in self._doubts.append_ended(len(stored), is_whole=self.lag_ops <= 0):
+            self._settle(doubt, now_ms)
         if self.lag_ops > 0:
             self._read_missing()
 
@@ -395,11 +397,10 @@ class DocumentRoom:
         settled = [] if event.is_cut else self._doubts.reading_ended()
         self._take_foreign(self._log.take_rows(event.rows), now_ms)
         for doubt in settled:
-            self._settle(doubt.session, doubt.message, now_ms)
-        if self._doubts:
-            self._read_missing()
+            self._settle(doubt, now_ms)
 
-    def _settle(self, session: DocumentSession, message: SyncUpdate | SyncStep1, now_ms: int) -> None:
+    def _settle(self, doubt: Doubt, now_ms: int) -> None:
+        session, message, _ = doubt
         try:
             if isinstance(message, SyncUpdate):
                 if not session.is_receive_only:
@@ -411,7 +412,7 @@ class DocumentRoom:
 
     def _take_foreign(self, stored: Sequence[StoredUpdate], now_ms: int) -> None:
         if stored:
-            self._snapshots.grew(_log_bytes(stored))
+            self._snapshots.grew(bytes_of(stored))
             self._intake.take_foreign(stored)
             self._fanout.show([item.update for item in stored], self._tick_ms, now_ms)
         if self.lag_ops > 0 or self._reading.is_log_longer:
@@ -424,7 +425,7 @@ class DocumentRoom:
 
     @property
     def _tick_ms(self) -> int:
-        return max(flush_tick_ms(len(self._sessions), self.limits), self._flush_ms)
+        return max(flush_tick_ms(len(self._sessions), self.limits, FLUSH_MS_PER_SESSION), self._flush_ms)
 
     # -- time
 
@@ -489,7 +490,3 @@ class DocumentRoom:
         self._is_ended = True
         self._effects += self._sessions.close_all(code, reason)
         self._effects.append(Unload(f"{code}: {reason}"))
-
-
-def _log_bytes(stored: Sequence[StoredUpdate]) -> int:
-    return sum([log_bytes_of(len(item.update)) for item in stored])

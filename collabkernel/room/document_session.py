@@ -22,6 +22,7 @@ class DocumentSession:
         "answers",
         "blocked_since_ms",
         "cursor",
+        "has_edited",
         "id",
         "is_receive_only",
         "is_synced",
@@ -33,6 +34,8 @@ class DocumentSession:
     def __init__(self, session_id: int, principal: Principal) -> None:
         self.id = session_id
         self.principal = principal
+        self.has_edited = False
+        """An edit of it was admitted: the client ids it writes under are known here, as a rule."""
         self.is_receive_only = False
         """It sent what may not be in the document: nothing more is taken from it."""
         self.is_synced = False

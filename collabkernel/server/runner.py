@@ -104,6 +104,8 @@ class Runner:
         self._state_futures: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._request_id = 0
+        self._may_read_s = 0.0
+        """When the log may be read again, by the loop's clock."""
         self._under_way: set[asyncio.Task[None]] = set()
         self._keeping: Keeping | None = None
         self._is_ended = False
@@ -356,6 +358,10 @@ class Runner:
         self.post(CatchUpRead(session_id, *found))
 
     async def _read_missing(self, effect: ReadMissing) -> None:
+        loop = asyncio.get_running_loop()
+        if (pause_s := self._may_read_s - loop.time()) > 0:
+            await asyncio.sleep(pause_s)
+        self._may_read_s = loop.time() + self._limits.log_read_pause_ms / 1000
         try:
             rows, row = await self._read(lambda: self._rows_after(effect.after_seq))
         except LogDroppedError as error:  # another server compacts it, and this one has missed much

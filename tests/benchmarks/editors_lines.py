@@ -73,7 +73,8 @@ class Lines:
         self._epoll = select.epoll()
         self._line_by_fd: dict[int, _Line] = {}
         self._line_by_number: dict[int, _Line] = {}
-        self._waste = bytearray(READ_BYTES)
+        self._into = bytearray(READ_BYTES)
+        self._buffer = memoryview(self._into)
         self.stood_still_s = 0.0
         """The longest time in which this process did nothing at all: the machine, or somebody, had stopped it."""
         self.ended = 0
@@ -157,7 +158,8 @@ class Lines:
             if line.left_bytes:
                 self._skip(line)
                 return
-            data = line.socket.recv(READ_BYTES)
+            # Into one buffer: a new one of this size is mapped and unmapped by the kernel each time.
+            data = self._buffer[: line.socket.recv_into(self._into)].tobytes()
         except BlockingIOError:
             return
         except OSError:
@@ -219,7 +221,7 @@ class Lines:
             raise LineError(f"client {line.number} was sent a frame that begins with {first:#x}")
 
     def _skip(self, line: _Line) -> None:
-        taken = line.socket.recv_into(self._waste, min(READ_BYTES, line.left_bytes))
+        taken = line.socket.recv_into(self._into, min(READ_BYTES, line.left_bytes))
         if not taken:
             self._end(line, 1006)
             return

@@ -52,6 +52,26 @@ def test_what_comes_during_a_reading_waits_for_another():
     assert [doubt.message for doubt in doubts.reading_ended()] == [edit(b"b")]
 
 
+def test_a_row_that_is_asked_to_be_stored_later_settles_what_came_before():
+    doubts = Doubts()
+    doubts.append_begins(1)
+    doubts.add(ANN, edit(b"a"))
+    assert doubts.need_reading
+    doubts.append_begins(2)
+    assert not doubts.need_reading
+    doubts.add(BOB, edit(b"b"))
+    assert doubts.need_reading
+
+    assert doubts.append_ended(1, is_whole=True) == []
+    assert doubts.append_ended(1, is_whole=False) == []
+    assert [doubt.message for doubt in doubts.append_ended(1, is_whole=True)] == [edit(b"a")]
+    assert doubts.append_ended(0, is_whole=True) == []
+    assert not doubts.holds(ANN, edit(b"c"))
+    doubts.reading_begins()
+    assert not doubts.need_reading
+    assert [doubt.message for doubt in doubts.reading_ended()] == [edit(b"b")]
+
+
 def test_what_waits_is_bounded_in_messages_and_bytes():
     """3,000 frames of 100 KB waited for one reading of the log."""
     doubts = Doubts()
@@ -146,3 +166,40 @@ def test_who_makes_too_much_wait_for_the_log_comes_back_later(monkeypatch: pytes
         driver.say(eve, y_protocol.encode_update(elsewhere.type(f"{n}")))
 
     assert driver.closed == {eve: "quota-exceeded"}
+
+
+def waiting_behind_a_row(driver: DocumentDriver) -> None:
+    """Ann's first edit waits, and one of somebody who has edited before is asked to be stored behind it."""
+    cyd = driver.join("cyd")
+    driver.type(cyd, "one ")
+    driver.answers_reads = driver.answers_log = False
+    driver.type(driver.join("ann"), "two ")
+    driver.type(cyd, "three ")
+
+
+def test_a_busy_document_reads_nothing_for_a_first_edit():
+    driver = DocumentDriver(has_peers=True)
+    waiting_behind_a_row(driver)
+    reads = len(driver.reads)
+
+    driver.answer_log()
+
+    assert [row.actor for row in driver.rows] == ["cyd", "cyd", "ann"]
+    driver.type(driver.join("bob"), "four ")
+    driver.type(1, "five ")
+    driver.answer_log()
+    assert [row.actor for row in driver.rows][3:] == ["cyd", "bob"]
+    assert len(driver.reads) == reads
+
+
+def test_a_row_behind_those_of_others_settles_nothing():
+    driver = DocumentDriver(has_peers=True)
+    waiting_behind_a_row(driver)
+    driver.store_elsewhere(Page(500).type("between "))
+
+    driver.answer_log()
+    assert [row.actor for row in driver.rows if row.actor == "ann"] == []
+
+    driver.answer_reads()
+    driver.answer_log()
+    assert [row.actor for row in driver.rows][-1] == "ann"
