@@ -26,7 +26,9 @@ async def make_late(pace: Pace) -> None:
     async with asyncio.timeout(HANG_S):
         while pace.flush_ms < 100:
             pace.work()
-            time.sleep(BLOCK_S)  # noqa: ASYNC251  # that is what makes it late
+            until_s = time.perf_counter() + BLOCK_S
+            while time.perf_counter() < until_s:
+                pass
             await asyncio.sleep(0)
 
 
@@ -39,8 +41,21 @@ def test_a_late_loop_makes_larger_steps_up_to_the_limits() -> None:
 
         assert (pace.flush_ms, pace.commit_ms) == (100, 20)
         narrow = Pace(replace(Limits(), flush_tick_max_ms=7, commit_tick_ms=3))
-        narrow._late_ms = pace._late_ms
+        narrow._late_ms, narrow._wanted = pace._late_ms, pace._wanted
         assert (narrow.flush_ms, narrow.commit_ms) == (7, 3)
+
+    asyncio.run(main())
+
+
+def test_a_loop_that_is_late_and_has_time_shows_at_once() -> None:
+    async def main() -> None:
+        pace = Pace(Limits())
+        for _ in range(20):
+            pace.work()
+            time.sleep(BLOCK_S)  # noqa: ASYNC251  # late, and nothing is done
+            await asyncio.sleep(0)
+        assert pace._late_ms > module.CALM_MS
+        assert pace.flush_ms == 0
 
     asyncio.run(main())
 
@@ -117,7 +132,7 @@ async def batches_at(pace: Pace) -> list[int]:
 def test_a_busy_server_stores_together_what_comes_within_a_step() -> None:
     async def main() -> None:
         busy = Pace(replace(Limits(), commit_tick_ms=500))
-        busy._late_ms = 1000
+        busy._late_ms, busy._wanted = 1000, 1
         assert await batches_at(Pace(Limits())) == [1, 1, 1]
         assert await batches_at(busy) == [1, 2]
 
