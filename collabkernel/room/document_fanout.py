@@ -20,8 +20,10 @@ from collabkernel.room.ring import Ring, RingEntry
 from collabkernel.wire.y_protocol import EMPTY_VECTOR, encode_step_2, encode_update
 
 FLUSH_MS_PER_SESSION = 0.05
-"""The flush tick grows by this with each session: the same frame for one more costs about 12 us, a quarter of a core.
+"""The flush tick grows by this with each session: the same frame for one more costs about 12 us, a quarter of a core ...
 """
+FLUSH_TICK_MS = 40
+"""... up to this, by which each keystroke may be late. A server for which that is too much widens it (``pace.py``)."""
 DIFFS_KEPT = 32
 """Answers to step 1 kept until the next edit: who comes back after an outage asks with the same state vector."""
 DIFFS_BYTES = 16 << 20
@@ -44,6 +46,12 @@ class _State(NamedTuple):
     frame: bytes
     cursor: int
     admitted: int
+
+
+def flush_tick_ms(sessions_count: int, limits: Limits) -> int:
+    """How far apart flushes are while the server has time: at once when idle, wider with more sessions."""
+    wanted_ms = min(int(sessions_count * FLUSH_MS_PER_SESSION), FLUSH_TICK_MS)
+    return max(min(wanted_ms, limits.flush_tick_max_ms), limits.flush_tick_min_ms)
 
 
 class DocumentFanOut:

@@ -30,7 +30,7 @@ from collabkernel.room.alarm import Alarm
 from collabkernel.room.audience import Audience
 from collabkernel.room.degraded import Degraded, PutOffQuestions
 from collabkernel.room.document_doubts import Doubt, Doubts
-from collabkernel.room.document_fanout import FLUSH_MS_PER_SESSION, DocumentFanOut
+from collabkernel.room.document_fanout import DocumentFanOut, flush_tick_ms
 from collabkernel.room.document_intake import UNACCEPTABLE, DocumentIntake
 from collabkernel.room.document_log import DocumentLog, StoredUpdate, bytes_of, decode_published, publications
 from collabkernel.room.document_session import DocumentSession
@@ -58,7 +58,6 @@ from collabkernel.room.events import (
     StopAsked,
     Ticked,
 )
-from collabkernel.room.fanout import flush_tick_ms
 from collabkernel.room.leaving import Leaving
 from collabkernel.room.log_reading import LogReading
 from collabkernel.room.quota import TokenBucket
@@ -425,7 +424,7 @@ class DocumentRoom:
 
     @property
     def _tick_ms(self) -> int:
-        return max(flush_tick_ms(len(self._sessions), self.limits, FLUSH_MS_PER_SESSION), self._flush_ms)
+        return max(flush_tick_ms(len(self._sessions), self.limits), self._flush_ms)
 
     # -- time
 

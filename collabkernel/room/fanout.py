@@ -25,9 +25,9 @@ FLUSH_BYTES = 1 << 20
 """Contents of one frame of a flush, but for one envelope more: far under what a client takes (32 MiB)."""
 
 
-def flush_tick_ms(sessions_count: int, limits: Limits, ms_per_session: float = FLUSH_MS_PER_SESSION) -> int:
+def flush_tick_ms(sessions_count: int, limits: Limits) -> int:
     """How far apart flushes are: at once when idle, wider with more sessions."""
-    return max(min(int(sessions_count * ms_per_session), limits.flush_tick_max_ms), limits.flush_tick_min_ms)
+    return max(min(int(sessions_count * FLUSH_MS_PER_SESSION), limits.flush_tick_max_ms), limits.flush_tick_min_ms)
 
 
 class FanOut:

@@ -9,7 +9,7 @@ import pytest
 from collabkernel.crdt.yjs.document import YDocument
 from collabkernel.crdt.yjs.policy import FILE_POLICY
 from collabkernel.limits import Limits
-from collabkernel.room.document_fanout import DocumentFanOut
+from collabkernel.room.document_fanout import DocumentFanOut, flush_tick_ms
 from collabkernel.room.document_session import DocumentSession, DocumentSessions
 from collabkernel.room.effects import Effect, Send
 from collabkernel.room.session import Principal
@@ -90,3 +90,9 @@ def test_the_flush_is_planned_by_the_tick_and_only_when_there_is_something():
     world.fanout.stored([world.admit("a")], 50, 1010)
 
     assert world.fanout.due_ms() == 1050
+
+
+@pytest.mark.parametrize(("sessions", "tick_ms"), [(1, 0), (100, 5), (1000, 40), (10_000, 40)])
+def test_the_flush_tick_widens_with_sessions_up_to_what_a_keystroke_may_be_late(sessions: int, tick_ms: int):
+    assert flush_tick_ms(sessions, Limits()) == tick_ms
+    assert flush_tick_ms(sessions, replace(Limits(), flush_tick_max_ms=3, flush_tick_min_ms=2)) in (2, 3)
