@@ -160,7 +160,7 @@ class Room:
 
     def handle_all(self, events: Iterable[Event], now_ms: int, flush_ms: int = 0) -> list[Effect]:
         """Take events that came together: what they store becomes one ``Append``."""
-        self._busy.note(flush_ms)
+        self._busy.note(flush_ms, len(self._joins.by_site))
         try:
             for event in events:
                 if not self._is_ended:

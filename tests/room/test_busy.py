@@ -22,10 +22,19 @@ def with_agent() -> tuple[Driver, int, int]:
 def test_it_begins_at_the_widest_step_and_ends_at_half_of_it() -> None:
     busy, seen = Busy(Limits()), []
     for flush_ms in (0, WIDEST_MS - 1, WIDEST_MS, WIDEST_MS // 2, WIDEST_MS // 2 - 1, WIDEST_MS // 2, WIDEST_MS):
-        busy.note(flush_ms)
+        busy.note(flush_ms, 1)
         seen.append(busy.is_on)
 
     assert seen == [False, False, True, True, False, False, True]
+
+
+def test_a_presence_tick_grows_with_sessions_from_a_thousand_on() -> None:
+    busy, seen = Busy(Limits()), []
+    for sessions in (1, 1000, 3000, 10_000):
+        busy.note(0, sessions)
+        seen.append(busy.presence_tick_ms)
+
+    assert seen == [100, 100, 300, 1000]
 
 
 def test_an_agent_is_told_to_send_again_until_the_server_has_time_and_nothing_is_lost() -> None:
