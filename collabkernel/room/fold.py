@@ -88,8 +88,8 @@ class Fold:
     def _purge(self, seq: int, op: Purge) -> None:
         """Purge, and pass over what was typed where that has gone."""
         self.state.purge(seq, op)
-        rope = self.state.find_rope
-        self._waiting = {each: typed for each, typed in self._waiting.items() if rope(TextEdit(each, b"")) is not None}
+        for target in [each for each in self._waiting if self.state.find_rope(TextEdit(each, b"")) is None]:
+            del self._waiting[target]
 
     def settle(self) -> None:
         """Bring texts and lists up to ``seq``."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collabkernel.crdt.ids import ROOT, OpId, Slot
+from collabkernel.crdt.ids import ROOT, OpId, Slot, Stamp
 from collabkernel.crdt.order_key import key_between
 from collabkernel.crdt.text import TextRope
 from collabkernel.document.live_tree import LiveTree, TextNode
@@ -16,10 +16,12 @@ from collabkernel.document.operations import (
     BlockInsert,
     ContainerKind,
     Envelope,
+    MapDelete,
     MapSet,
     NewContainer,
     NewDocument,
     Op,
+    Purge,
     StoredEnvelope,
     TextEdit,
     document_id,
@@ -82,6 +84,27 @@ def test_a_fold_in_chunks_is_what_one_operation_after_the_other_makes(seed: int,
     typed = sum([len(op.update) for _, _, op in log if isinstance(op, TextEdit)])
     assert fold.state.tree.size_bytes == one_by_one.size_bytes + encoded - typed
     assert list(fold.state.tree.nodes) == list(one_by_one.nodes)
+
+
+def test_what_is_typed_before_and_behind_a_purge_in_one_chunk_is_there() -> None:
+    ops: list[Op] = [
+        MapSet(ROOT, "t", NewContainer(ContainerKind.TEXT)),
+        MapSet(ROOT, "u", NewContainer(ContainerKind.TEXT)),
+        MapSet(ROOT, "x", NewContainer(ContainerKind.TEXT)),
+        TextEdit(OpId(1, 1), TextRope(1).insert(0, "one")),
+        TextEdit(OpId(1, 3), TextRope(1).insert(0, "gone")),
+        MapDelete(ROOT, "x"),
+        Purge(ROOT, (), Stamp(HLC + 6, 1)),
+        TextEdit(OpId(1, 2), TextRope(1).insert(0, "two")),
+    ]
+    log = [OpRow(seq, 1, seq, seq, 0, HLC + seq, "ann", op_kind(op), encode_op(op)) for seq, op in enumerate(ops, 1)]
+    fold = Fold()
+
+    fold.apply_rows(log)
+    fold.settle()
+
+    assert not fold.skipped
+    assert fold.state.tree.to_json() == {"t": "one", "u": "two"}
 
 
 def test_rows_of_one_envelope_come_back_together() -> None:
