@@ -159,6 +159,11 @@ class ScratchTexts:
         rope = self._state.find_rope(op)
         return rope is not None and rope.covers(op.update, site)
 
+    def lacks(self, op: Op, site: int) -> bool:
+        """Whether this is an update that the new state has not, though it has the text."""
+        rope = self._state.find_rope(op) if isinstance(op, TextEdit) else None
+        return rope is not None and isinstance(op, TextEdit) and not rope.covers(op.update, site)
+
     def delta_of(self, op: TextEdit, site: int, target: OpId) -> Delta:
         """What an update does to the text as it is now."""
         rope = self._rope_by_id.get(op.target)
@@ -176,11 +181,19 @@ class ScratchTexts:
 def reissue(orphans: Orphans, state: RoomState) -> Iterator[Plan]:
     """What of the orphans ``state`` does not have, one plan an envelope.
 
-    A site's envelopes are stored in order, so what stands before one that shows was judged, though it may not show.
+    A site's envelopes are stored in order, so what stands before one that shows was judged, though it may not show. And
+    nothing is stored from one on whose text is not there: a block may stand where it was moved to and have been there
+    before, but a clock of a text is one edit's.
     """
     scratch = ScratchTexts(state)
     pairs = tuple(zip(orphans.entries, orphans.sites, strict=True))
-    judged = {site: i for i, (entry, site) in enumerate(pairs) if _is_stored(entry, site, state, scratch)}
+    judged: dict[int, int] = {}
+    lost: set[int] = set()
+    for i, (entry, site) in enumerate(pairs):
+        if any(scratch.lacks(op, site) for op in entry.envelope.ops):
+            lost.add(site)
+        elif site not in lost and _is_stored(entry, site, state, scratch):
+            judged[site] = i
     for i, (entry, site) in enumerate(pairs):
         if i > judged.get(site, -1):
             yield Plan(entry, site, scratch, state)
@@ -207,7 +220,7 @@ def _shows(op: Op, op_id: OpId, stamp: Stamp, state: RoomState) -> bool:
             return register is not None and register[0] == stamp
         case BlockMove() if blocks is not None:
             place = blocks.tree.place_of(op.target)
-            return place is not None and place.key == op.key
+            return place is not None and place == (op.parent, op.slot, op.key)
         case MapSet() | MapDelete() if isinstance(node, MapNode):
             register = node.entries.register(op.key)
             return register is not None and register[0] == stamp

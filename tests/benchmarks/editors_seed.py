@@ -46,7 +46,7 @@ SCALES = (1.0, 0.5, 0.35, 0.25, 0.15)
 """Until one is held."""
 WARM_UP_S = 4.0
 LIMITS = ("--CollabKernelServer.sessions_per_room=20000",)
-LONGEST_S = 600.0
+LONGEST_S = 1000.0
 """A run's joins and last answers included."""
 ACK_MS, VISIBLE_MS, CURSOR_MS, CPU_PERCENT = 50.0, 150.0, 300.0, 100.0
 """What is wanted of scale 1, p95."""
@@ -130,9 +130,14 @@ def flat_rows(is_quick: bool) -> list[Row]:
 
 def idle_rows(is_quick: bool) -> list[Row]:
     """Many who are connected, of whom a part works at a time, until each has edited."""
-    people, active, seconds = (1_000, 100, 20.0) if is_quick else (8_000, 500, 64.0)
+    people, active, seconds, edits_per_s = (1_000, 100, 20.0, 0.5) if is_quick else (10_000, 1_000, 220.0, 0.05)
     plan = dataclasses.replace(
-        _plan(0.0, seconds, 0), people=people, active=active, edits_per_s=0.5, cursors_per_s=0.1, views_per_s=0.05
+        _plan(0.0, seconds, 0),
+        people=people,
+        active=active,
+        edits_per_s=edits_per_s,
+        cursors_per_s=edits_per_s / 2.5,
+        views_per_s=edits_per_s / 2.5,
     )
     run = run_once(plan)
     name = f"idle/{people}_sessions_{active}_active"

@@ -53,6 +53,30 @@ def test_an_old_edit_made_again_does_not_beat_a_newer_one():
     assert_converged(world)
 
 
+@pytest.mark.parametrize("is_there_again", [False, True])
+def test_a_move_that_only_looks_stored_hides_nothing_that_was_made_before_it(is_there_again: bool):
+    world = World(2)
+    ann, bob = world.rooms
+    doc = ann.doc("d")
+    first, second, third = doc.append("one\n\ntwo\n\nthree")
+    first.move(into=third)
+    world.settle()
+    tree = ann.replica.state.blocks.tree
+    key = tree.place_of(first._id).key
+    world.lines[0].cut()
+
+    second.insert(3, "!")
+    first.move(into=second)
+    if is_there_again:
+        first.move(into=third)
+    assert tree.place_of(first._id).key == key, "a site's keys for the first place below a block are alike"
+    world.lines[0].lose_site(201)
+    world.settle()
+
+    assert "two!" in bob.doc("d").text
+    assert_converged(world)
+
+
 def test_a_site_lost_twice_still_loses_nothing():
     world = World(2)
     ann = world.rooms[0]

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from random import Random
 from typing import NamedTuple
-from unittest import mock
 
 from collabkernel.client.async_room import AsyncRoom
 from collabkernel.client.replica import Replica
 from collabkernel.client.servers import Servers
-from collabkernel.errors import ClosedError, CollabKernelError, DetachedError, DiscardedError, InvalidValueError
-from collabkernel.limits import Limits
-from collabkernel.room.events import Keeping
+from collabkernel.crdt.ids import Stamp
+from collabkernel.document.operations import Envelope
+from collabkernel.document.purge_plan import plan_purges
+from collabkernel.errors import (
+    ClosedError,
+    CollabKernelError,
+    DetachedError,
+    DiscardedError,
+    InvalidValueError,
+    PurgedError,
+)
+from collabkernel.limits import HLC_MAX, SITE_MAX, Limits
 from collabkernel.room.session import Principal
-from collabkernel.server import hub as hub_module
 from collabkernel.server.hub import Hub
-from collabkernel.server.keeper_leases import KeeperLeases
+from collabkernel.server.reader import Reader
 from collabkernel.server.transport import Transport
 from collabkernel.storage.base import OpRow
 from collabkernel.wire.codec import decode_client_message, decode_server_message
@@ -72,7 +77,7 @@ FRAMES_READ = 1000
 """Frames that are on their way to many."""
 FINE_BYES = frozenset({
     "server-stopping", "server-draining", "room-reset", "storage-error", "superseded", "idle", "slow-consumer",
-    "degraded", "fenced", "hello-timeout",
+    "degraded", "fenced", "hello-timeout", "purged",
 })  # fmt: skip
 
 
@@ -84,6 +89,8 @@ class Size(NamedTuple):
     raw_sites: int = 1
     think_s: float = 0.3
     """Between two edits of a client."""
+    purges: float = 0
+    """How often what is deleted is purged, among other troubles."""
 
 
 class Server:
@@ -149,6 +156,18 @@ class Server:
             self.hub.drain(1000)
             self._loop.call_later(2, self.stop, context=self.process.context)
 
+    def purge(self) -> None:
+        """Have the room's keeper let go of all that is deleted in it."""
+        if self.is_serving and self.hub is not None:
+            self.process.spawn(self._purge(self.hub))
+
+    async def _purge(self, hub: Hub) -> None:
+        with suppress(CollabKernelError):  # the database may be away; a room that is not made yet has nothing
+            fold, _ = await Reader(self.database).load(ROOM)
+            ops = plan_purges(fold.state, fold.state, Stamp(HLC_MAX, SITE_MAX), least=1)
+            if ops and self.is_serving:
+                hub.ask_purge(ROOM, tuple(ops))
+
     def _come_down(self) -> None:
         self.is_serving, self.hub = False, None
         lines, self.lines = self.lines, []
@@ -190,6 +209,8 @@ class Site:
         self.rng = cluster.rng
         self.ledger = cluster.ledger
         self.typed = Typed("", "")
+        self.sites: set[int] = set()
+        """Under which it has written: it comes as another one when it had not seen a purge."""
         self.skew_s = self.rng.uniform(-SKEW_S, SKEW_S)
         self.process = Process(cluster.loop, name)
         self.line: Line | None = None
@@ -197,7 +218,7 @@ class Site:
         replica = Replica(SessionKind.SCRIPT, "simulated 1", cluster.limits)
         self.room = _SiteRoom(ROOM, replica, connector, cluster.limits, self.rng, self.now_ms)
         self.room.on_made = self._note
-        self.room.on_reject(self._rejected)
+        self.room.on_reject(lambda error: self._rejected(error))
         self.process.spawn(self._live())
 
     def now_ms(self) -> int:
@@ -211,17 +232,31 @@ class Site:
 
     def _open_line(self, server_name: str) -> Line:
         self.line = self.cluster.open_line(self, server_name)
+        if self.cluster.size.purges:
+            self.line.on_sent = self._sent
         return self.line
+
+    def _sent(self, frame: bytes) -> None:
+        """Note what it makes again, as another site."""
+        submit = decode_client_message(frame, self.cluster.limits)
+        for envelope in submit.envelopes if isinstance(submit, Submit) else ():
+            if (self.replica.site, envelope.counter) not in self.ledger.made:
+                assert self.sites - {self.replica.site}, "sent and not made"
+                self._made(envelope)
 
     def _note(self, payload: bytes) -> None:
         submit = decode_client_message(field_bytes(2, field_bytes(1, payload)), self.cluster.limits)
         assert isinstance(submit, Submit)
         (envelope,) = submit.envelopes
+        self._made(envelope)
+
+    def _made(self, envelope: Envelope) -> None:
         self.typed = self.ledger.note(self.replica.site, envelope)
+        self.sites.add(self.replica.site)
         self.cluster.ops_made += len(envelope.ops)
 
     def _rejected(self, error: Exception) -> None:
-        if not isinstance(error, DiscardedError):
+        if not isinstance(error, DiscardedError | PurgedError):
             self.cluster.loop.fail(AssertionError(f"an honest edit of {self.name} was refused: {error}"))
 
     async def _live(self) -> None:
@@ -285,16 +320,6 @@ class Site:
         """It has all, and all that it made is saved."""
         replica = self.replica
         return replica.is_caught_up and replica.is_saved and replica.through == head
-
-
-class _WatchedLeases(KeeperLeases):
-    """Tells who believes to be the keeper, and for how long."""
-
-    async def take(self, room_id: str) -> Keeping | None:
-        keeping = await super().take(room_id)
-        if keeping is not None:
-            self._storage.believes(keeping.until_ms - self._now_ms())
-        return keeping
 
 
 class Cluster:
@@ -453,15 +478,3 @@ class Cluster:
         head = self.head
         sites = [f"{each.name} at {each.through} of {head}" for each in self.sites if not each.is_settled(head)]
         return sites + [server.name for server in self.servers if not server.is_settled(head)]
-
-
-@contextmanager
-def watched(rng: Random) -> Iterator[None]:
-    """Secrets that are none: the same for the same seed. And hubs tell who believes to be the keeper."""
-    with (
-        mock.patch.object(secrets, "token_bytes", rng.randbytes),
-        mock.patch.object(secrets, "token_hex", lambda size: rng.randbytes(size).hex()),
-        mock.patch.object(secrets, "randbelow", rng.randrange),
-        mock.patch.object(hub_module, "KeeperLeases", _WatchedLeases),
-    ):
-        yield

@@ -119,6 +119,8 @@ class Line:
         self._low_bytes = low_bytes
         self.site = 0
         """Of its session, once it is welcomed."""
+        self.on_sent: Callable[[bytes], None] = lambda _: None
+        """Told of each frame that the client sends."""
         self.is_cut = False
         self._is_up_lost = False
         self._is_closed = False
@@ -173,6 +175,7 @@ class Line:
 
     def put(self, frame: bytes) -> None:
         """Send a frame, as far as this end knows."""
+        self.on_sent(frame)
         if not self.is_cut:
             self._up.put(frame)
 

@@ -20,18 +20,23 @@ from dataclasses import replace
 
 import pytest
 
+from collabkernel.document.operations import Purge
 from collabkernel.room.keeper import KEEPER_SITE
 from collabkernel.server.hub import to_jsonable
 from collabkernel.server.reader import Reader
+from collabkernel.wire.ops import decode_op
 from tests.simulation.chronicle import Chronicle
-from tests.simulation.cluster import LIMITS, ROOM, Cluster, Site, Size, watched
+from tests.simulation.cluster import LIMITS, ROOM, Cluster, Site, Size
+from tests.simulation.ledger import FIRST, surviving
 from tests.simulation.loop import START_S, SimulatedLoop
 from tests.simulation.random_world import seeds
 from tests.simulation.raw_site import RawSite
 from tests.simulation.troubles import Troubles
 from tests.simulation.verdict import check_text, encoded, folded
+from tests.simulation.watched import watched
 
 SMALL = Size()
+PURGED = Size(raw_sites=0, purges=30)
 LARGE = Size(sites=3, raw_sites=10_000, think_s=15.0)
 LARGE_LIMITS = replace(
     LIMITS,
@@ -44,13 +49,14 @@ LARGE_LIMITS = replace(
 OPS = 80
 """Made in a history, about."""
 SEEDS = 30
+PURGED_SEEDS = 10
 REGRESSIONS = {
     "7": "who resumed at a server that was behind had honest edits refused for good",
     "30": "the same, by the base of the envelope",
     "120": "an own envelope that the log was read in the middle of was applied twice",
 }
 """Seeds, and what they found."""
-SHARDS, SHARD_SEEDS = 20, 500
+SHARDS, SHARD_SEEDS, PURGED_SHARD_SEEDS = 20, 500, 50
 TROUBLE_S = 0.4
 LARGE_TROUBLE_S = 4.0
 LIFE_S_MAX = 3600.0
@@ -60,7 +66,7 @@ Told = Callable[[str, object], None]
 
 def live_through(seed: str, size: Size = SMALL) -> Cluster:
     """Live one history, and check what must hold at its end."""
-    is_small = size is SMALL
+    is_small = size is not LARGE
     chronicle = Chronicle(seed)
     loop = SimulatedLoop(chronicle.rng)
 
@@ -90,9 +96,12 @@ async def check(cluster: Cluster) -> None:
     assert rows == cluster.log(), "the log is not what it was"
     assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
     gone = [site.site for site in cluster.dead_sites]
+    gone += [number for site in cluster.sites if isinstance(site, Site) for number in site.sites - {site.site}]
     cluster.ledger.check_log([row for row in rows if row.site != KEEPER_SITE], gone)
     fold = folded(rows)
     check_text(fold.state, rows)
+    typed = Counter(char for each in surviving(rows).values() for char in each.elements() if char >= chr(FIRST))
+    assert [char for char, count in typed.items() if count > 1] == [], "typed once and there twice"
     expected = encoded(fold.state, fold)
     for site in cluster.sites:
         if isinstance(site, RawSite):
@@ -124,6 +133,19 @@ def _quiet() -> Iterator[None]:
 @pytest.mark.parametrize("seed", dict.fromkeys([*seeds(SEEDS), *(REGRESSIONS if len(seeds(SEEDS)) == SEEDS else ())]))
 def test_whatever_fails_all_agree_on_the_log(seed: str, record_property: Told) -> None:
     record_property("simulated", dict(live_through(seed).chronicle.faults))
+
+
+@pytest.mark.parametrize("seed", seeds(PURGED_SEEDS))
+def test_whatever_fails_all_agree_on_what_is_left_of_what_is_purged(seed: str, record_property: Told) -> None:
+    cluster = live_through(seed, PURGED)
+    faults = cluster.chronicle.faults
+    record_property("simulated", {**faults, "purge": len(purges(cluster))})
+
+
+def purges(cluster: Cluster) -> list[Purge]:
+    """Of the whole log."""
+    found = [decode_op(row.payload) for row in cluster.log() if row.site == KEEPER_SITE]
+    return [op for op in found if isinstance(op, Purge)]
 
 
 def test_the_same_seed_is_the_same_history() -> None:
@@ -163,6 +185,19 @@ def test_ten_thousand_histories(shard: int, record_property: Told) -> None:
     faults: Counter[str] = Counter()
     for seed in range(shard * SHARD_SEEDS, (shard + 1) * SHARD_SEEDS):
         faults += live_through(str(seed)).chronicle.faults
+        gc.collect()
+    record_property("simulated", dict(faults))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_a_thousand_histories_with_purges(shard: int, record_property: Told) -> None:
+    faults: Counter[str] = Counter()
+    for seed in range(shard * PURGED_SHARD_SEEDS, (shard + 1) * PURGED_SHARD_SEEDS):
+        cluster = live_through(str(seed), PURGED)
+        faults += cluster.chronicle.faults
+        faults["purge"] += len(purges(cluster))
         gc.collect()
     record_property("simulated", dict(faults))
 

@@ -39,6 +39,7 @@ class Troubles:
             self._split_bus: 2,
             self._spoil_bus: 5,
             self._split_client: 3,
+            self._purge: cluster.size.purges,
         }
 
     async def go_on(self) -> None:
@@ -148,6 +149,9 @@ class Troubles:
     def _spoil_bus(self) -> None:
         wires, rng = self._cluster.wires, self._rng
         wires.loss_odds, wires.double_odds, wires.late_odds = (rng.choice((0.0, 0.1, 0.5)) for _ in range(3))
+
+    def _purge(self) -> None:
+        self._rng.choice(self._cluster.servers).purge()
 
     # -- lines
 
