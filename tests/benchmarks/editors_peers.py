@@ -9,22 +9,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from pycrdt import Array, Doc, Map, Text
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.benchmarks.editors_dialects import dialect
 from tests.benchmarks.editors_peers_load import LoadResult, Plan
+from tests.benchmarks.in_turn import cell_sources, in_turn, notebook_json, notebook_update, run_clients
 from tests.benchmarks.report import Row, percentile, row
 from tests.benchmarks.server_process import LIFTED
-from tests.peers.install import PeerError
 from tests.peers.node_servers import HOCUSPOCUS, LIVEBLOCKS, TLDRAW, Y_WEBSOCKET
 from tests.peers.servers import DOCUMENTS, OURS, PYCRDT, PYCRDT_STORED, YDOC, PeerServer, persons_headers
 
@@ -49,10 +46,6 @@ STOOD_STILL_S_MAX = 3.0
 ATTEMPTS = 3
 
 Put = Callable[[str, Sequence[float], str], Row]
-
-
-class LoadFailedError(Exception):
-    """The clients gave up: the server did not serve them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,44 +79,27 @@ def part_rows(part: str, console: Console, *, is_quick: bool, only: str = "") ->
     found: list[Row] = []
     too_much: dict[str, float] = {}
     """By system, the load that it did not come through: it is not asked for more."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=sum(len(case.systems) for case in cases) * runs)
-        for case in cases:
-            systems = [system for system in case.systems if only in f"{case.name}/{system}"]
-            systems = [system for system in systems if case.load < too_much.get(system, math.inf)]
-            results: dict[str, list[LoadResult]] = {system: [] for system in systems}
-            for run in range(runs):
-                turn = run % max(1, len(systems))
-                for system in (*systems[turn:], *systems[:turn]):
-                    progress.update(task, description=f"{case.name}, {run + 1} of {runs}: {system}")
-                    # Who did not finish is not asked again: the whole benchmark has an end too.
-                    if not any(each["unfinished"] for each in results[system]):
-                        results[system] += _measured(case, system, is_quick, console)
-                    progress.advance(task)
-            for system, each in results.items():
-                found += rows_of_case(case, system, each)
-                if any(result["unfinished"] for result in each):
-                    too_much[system] = min(case.load, too_much.get(system, math.inf))
+
+    def systems_of(case: Case) -> list[str]:
+        systems = [system for system in case.systems if only in f"{case.name}/{system}"]
+        return [system for system in systems if case.load < too_much.get(system, math.inf)]
+
+    measure = partial(_measured, is_quick=is_quick, console=console)
+    for case, results in in_turn(cases, systems_of, runs, measure, console):
+        for system, each in results.items():
+            found += rows_of_case(case, system, each)
+            if any(result["unfinished"] for result in each):
+                too_much[system] = min(case.load, too_much.get(system, math.inf))
     return found
 
 
-def _measured(case: Case, system: str, is_quick: bool, console: Console) -> list[LoadResult]:
-    try:
-        for _ in range(ATTEMPTS):
-            result = _measure(case, system, is_quick)
-            if result["stood_still_s"] <= STOOD_STILL_S_MAX:
-                break
-            console.print(f"the machine stood still for {result['stood_still_s']:.0f} s; {system} again", markup=False)
-    except (LoadFailedError, PeerError, AssertionError) as error:
-        if system == OURS:
-            raise
-        # A peer that fails is a result too; its rows are missing.
-        console.print(f"{system} failed in {case.name}: {str(error)[-600:]}", markup=False)
-        return []
-    if result["unfinished"]:
-        console.print(f"{system} did not finish {case.name} in {BOUND_S:g} s: {result['unfinished']}", markup=False)
-    return [result]
+def _measured(case: Case, system: str, *, is_quick: bool, console: Console) -> LoadResult:
+    for attempt in range(1, ATTEMPTS + 1):
+        result = _measure(case, system, is_quick)
+        if result["stood_still_s"] <= STOOD_STILL_S_MAX or attempt == ATTEMPTS:
+            break
+        console.print(f"the machine stood still for {result['stood_still_s']:.0f} s; {system} again", markup=False)
+    return result
 
 
 def _measure(case: Case, system: str, is_quick: bool) -> LoadResult:
@@ -147,21 +123,7 @@ def _plan(server: PeerServer, case: Case, url: str, *, part: str, duration_s: fl
 
 
 def _loaded(plan: Plan, server: PeerServer) -> LoadResult:
-    command = [sys.executable, "-m", "tests.benchmarks.editors_peers_load"]
-    try:
-        done = subprocess.run(
-            command,
-            input=json.dumps(asdict(plan)),
-            capture_output=True,
-            text=True,
-            timeout=plan.bound_s + END_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise LoadFailedError(f"its clients did not end\n{server.log[-300:]}") from error
-    if done.returncode:
-        raise LoadFailedError(f"{done.stderr[-300:]}\n{server.log[-300:]}")
-    result: LoadResult = json.loads(done.stdout)
+    result: LoadResult = run_clients("tests.benchmarks.editors_peers_load", plan, server, plan.bound_s + END_S)
     return result
 
 
@@ -202,34 +164,18 @@ def _seen_rows(results: list[LoadResult], put: Put) -> list[Row]:
 
 
 def _join_plan(server: PeerServer, case: Case) -> Plan:
-    sources = [f"cell_{number} = '{'x' * (CELL_BYTES - 20)}'" for number in range(CELLS)]
+    sources = cell_sources(CELLS, CELL_BYTES)
     large = ""
     if server.is_jupyter:
-        _write_notebook(server.files / "large.ipynb", sources)
+        (server.files / "large.ipynb").write_text(notebook_json(sources))
         url = server.socket_url(server.room_of("large.ipynb", type="notebook"))
     else:
         url = server.socket_url(server.room_of("shared"))
         path = server.folder / "large"
-        path.write_bytes(json.dumps(sources).encode() if server.kind == TLDRAW else _notebook_update(sources))
+        path.write_bytes(json.dumps(sources).encode() if server.kind == TLDRAW else notebook_update(sources))
         large = str(path)
     plan = _plan(server, case, url, part="join")
     return dataclasses.replace(plan, large=large, state_bytes=CELLS * CELL_BYTES * 9 // 10)
-
-
-def _write_notebook(path: Path, sources: list[str]) -> None:
-    cells = [
-        {"id": f"c{i}", "cell_type": "code", "source": text, "metadata": {}, "outputs": [], "execution_count": None}
-        for i, text in enumerate(sources)
-    ]
-    path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}))
-
-
-def _notebook_update(sources: list[str]) -> bytes:
-    """The same cells as an update, for servers that read no notebooks."""
-    doc: Doc[Array[Map[object]]] = Doc()
-    cells = [Map({"id": f"c{i}", "cell_type": "code", "source": Text(text)}) for i, text in enumerate(sources)]
-    doc["cells"] = Array(cells)
-    return doc.get_update()
 
 
 def _join_rows(results: list[LoadResult], put: Put) -> list[Row]:

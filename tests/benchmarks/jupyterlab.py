@@ -5,18 +5,14 @@ Each case starts a server of its own, in turn for every system, so that what the
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pycrdt import Array, Doc, Map, Text
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tests.benchmarks.in_turn import cell_sources, in_turn, notebook_json, notebook_update, run_clients
 from tests.benchmarks.jupyterlab_load import LoadResult, Plan
 from tests.benchmarks.report import Row, row
 from tests.benchmarks.server_process import LIFTED
@@ -39,10 +35,6 @@ END_S = 30.0
 Put = Callable[[str, list[float], str], Row]
 
 
-class LoadFailedError(Exception):
-    """The clients gave up: the server did not serve them."""
-
-
 @dataclass(frozen=True, slots=True)
 class Case:
     """One thing that is measured of every system."""
@@ -57,35 +49,11 @@ def rows(console: Console, *, is_quick: bool = False, only: str = "") -> list[Ro
     cases = [case for case in _cases() if only in case.name]
     runs = 1 if is_quick else 3
     found: list[Row] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=len(cases) * len(SYSTEMS) * runs)
-        for case in cases:
-            results: dict[str, list[LoadResult]] = {system: [] for system in SYSTEMS}
-            for run in range(runs):
-                for system in (*SYSTEMS[run % len(SYSTEMS) :], *SYSTEMS[: run % len(SYSTEMS)]):
-                    progress.update(task, description=f"{case.name}, {run + 1} of {runs}: {system}")
-                    # Who did not finish is not asked again: the whole benchmark has an end too.
-                    if not any(each["unfinished"] for each in results[system]):
-                        results[system] += _measured(case, system, is_quick, console)
-                    progress.advance(task)
-            for system, each in results.items():
-                found += _rows_of(case, system, each)
+    measure = lambda case, system: _measure(case, system, is_quick)  # noqa: E731  # a run of this benchmark
+    for case, results in in_turn(cases, lambda _: SYSTEMS, runs, measure, console):
+        for system, each in results.items():
+            found += _rows_of(case, system, each)
     return found
-
-
-def _measured(case: Case, system: str, is_quick: bool, console: Console) -> list[LoadResult]:
-    try:
-        result = _measure(case, system, is_quick)
-    except (LoadFailedError, AssertionError) as error:
-        if system == OURS:
-            raise
-        # A peer that fails is a result too; its rows are missing.
-        console.print(f"{system} failed in {case.name}: {str(error)[-600:]}", markup=False)
-        return []
-    if result["unfinished"]:
-        console.print(f"{system} did not finish {case.name} in {BOUND_S:g} s: {result['unfinished']}", markup=False)
-    return [result]
 
 
 def _rows_of(case: Case, system: str, results: list[LoadResult]) -> list[Row]:
@@ -114,17 +82,8 @@ def _cases() -> Iterator[Case]:
 def _measure(case: Case, system: str, is_quick: bool) -> LoadResult:
     options = [f"--CollabKernelServer.{name}={value}" for name, value in LIFTED.items()] if system == OURS else []
     with tempfile.TemporaryDirectory() as folder, PeerServer(system, Path(folder), options=options) as server:
-        command = [sys.executable, "-m", "tests.benchmarks.jupyterlab_load"]
-        plan = json.dumps(asdict(case.plan(server, is_quick)))
-        try:
-            done = subprocess.run(
-                command, input=plan, capture_output=True, text=True, timeout=BOUND_S + END_S, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise LoadFailedError(f"its clients did not end\n{server.log[-300:]}") from error
-        if done.returncode:
-            raise LoadFailedError(f"{done.stderr[-300:]}\n{server.log[-300:]}")
-        result: LoadResult = json.loads(done.stdout)
+        plan = case.plan(server, is_quick)
+        result: LoadResult = run_clients("tests.benchmarks.jupyterlab_load", plan, server, BOUND_S + END_S)
         return result
 
 
@@ -175,27 +134,17 @@ def _idle_rows(results: list[LoadResult], put: Put) -> list[Row]:
 
 
 def _join_plan(server: PeerServer, is_quick: bool) -> Plan:
-    sources = [f"cell_{number} = '{'x' * (CELL_BYTES - 20)}'" for number in range(CELLS)]
-    cells = [
-        {"id": f"c{i}", "cell_type": "code", "source": text, "metadata": {}, "outputs": [], "execution_count": None}
-        for i, text in enumerate(sources)
-    ]
-    (server.files / "large.ipynb").write_text(
-        json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells})
-    )
+    sources = cell_sources(CELLS, CELL_BYTES)
+    (server.files / "large.ipynb").write_text(notebook_json(sources))
     url = server.socket_url(server.room_of("large.ipynb", type="notebook"))
-    push = _notebook_update(server.folder, sources) if server.kind == PYCRDT else ""
+    push = _file_of_update(server.folder, sources) if server.kind == PYCRDT else ""
     return _plan(server, [url] * (JOINING + 1), is_quick, join_bytes=CELLS * CELL_BYTES * 9 // 10, push=push)
 
 
-def _notebook_update(folder: Path, sources: list[str]) -> str:
-    """A file with the same cells as an update, for a server that reads no notebooks."""
-    doc: Doc[Array[Map[object]]] = Doc()
-    doc["cells"] = Array(
-        [Map({"id": f"c{i}", "cell_type": "code", "source": Text(text)}) for i, text in enumerate(sources)]
-    )
+def _file_of_update(folder: Path, sources: list[str]) -> str:
+    """A file with the same cells, for a server that reads no notebooks."""
     path = folder / "large.update"
-    path.write_bytes(doc.get_update())
+    path.write_bytes(notebook_update(sources))
     return str(path)
 
 
