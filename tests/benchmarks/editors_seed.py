@@ -111,7 +111,7 @@ def flat_rows(is_quick: bool) -> list[Row]:
     found: list[Row] = []
     for people in (50, 100, 200) if is_quick else (100, 300, 1000):
         plan = dataclasses.replace(
-            _plan(0.0, 10.0 if is_quick else 30.0, 0, blocks=10 * people),
+            _plan(0.0, 10.0 if is_quick else 30.0, 0, blocks=5 * people),
             people=people,
             edits_per_s=0.1,
             cursors_per_s=0.2,
