@@ -255,8 +255,9 @@ class Site:
         self.sites.add(self.replica.site)
         self.cluster.ops_made += len(envelope.ops)
 
-    def _rejected(self, error: Exception) -> None:
-        if not isinstance(error, DiscardedError | PurgedError):
+    def _rejected(self, error: CollabKernelError) -> None:
+        # A write to a key that may have been deleted and purged since comes to nothing, and its author is told.
+        if not isinstance(error, DiscardedError) and error.code != PurgedError.code:
             self.cluster.loop.fail(AssertionError(f"an honest edit of {self.name} was refused: {error}"))
 
     async def _live(self) -> None:
