@@ -105,7 +105,7 @@ class ValkeyCluster:
         """Have another node take a room's slot."""
         slot, source = key_slot(f"collabkernel:{room_id}".encode()), self.owner(room_id)
         name = self.ask(target, "CLUSTER", "MYID")
-        # As resharding does it: who was importing takes the slot with a new epoch. Otherwise what the old owner had said
+        # As resharding does it: who was importing takes the slot with a new epoch. Otherwise what its owner had said
         # a moment before may win with the others, and then nobody has it.
         self.ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", self.ask(source, "CLUSTER", "MYID"))
         self.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", name)
