@@ -154,15 +154,10 @@ class ScratchTexts:
         self._state = state
         self._rope_by_id: dict[OpId, TextRope] = {}
 
-    def is_known(self, op: TextEdit, site: int) -> bool:
-        """Whether the new state has this update."""
+    def has(self, op: TextEdit, site: int) -> bool | None:
+        """Whether the new state has this update; None where it has not even the text."""
         rope = self._state.find_rope(op)
-        return rope is not None and rope.covers(op.update, site)
-
-    def lacks(self, op: Op, site: int) -> bool:
-        """Whether this is an update that the new state has not, though it has the text."""
-        rope = self._state.find_rope(op) if isinstance(op, TextEdit) else None
-        return rope is not None and isinstance(op, TextEdit) and not rope.covers(op.update, site)
+        return None if rope is None else rope.covers(op.update, site)
 
     def delta_of(self, op: TextEdit, site: int, target: OpId) -> Delta:
         """What an update does to the text as it is now."""
@@ -190,7 +185,7 @@ def reissue(orphans: Orphans, state: RoomState) -> Iterator[Plan]:
     judged: dict[int, int] = {}
     lost: set[int] = set()
     for i, (entry, site) in enumerate(pairs):
-        if any(scratch.lacks(op, site) for op in entry.envelope.ops):
+        if any(isinstance(op, TextEdit) and scratch.has(op, site) is False for op in entry.envelope.ops):
             lost.add(site)
         elif site not in lost and _is_stored(entry, site, state, scratch):
             judged[site] = i
@@ -202,7 +197,7 @@ def reissue(orphans: Orphans, state: RoomState) -> Iterator[Plan]:
 def _is_stored(entry: PendingEnvelope, site: int, state: RoomState, scratch: ScratchTexts) -> bool:
     """An envelope is stored whole or not at all, so one operation that shows is enough."""
     return any(
-        scratch.is_known(op, site)
+        scratch.has(op, site)
         if isinstance(op, TextEdit)
         else _shows(op, entry.op_id(site, i), entry.stamp(site, i), state)
         for i, op in enumerate(entry.envelope.ops)
@@ -219,8 +214,7 @@ def _shows(op: Op, op_id: OpId, stamp: Stamp, state: RoomState) -> bool:
             register = blocks.block(op.target).properties.register(op.key)
             return register is not None and register[0] == stamp
         case BlockMove() if blocks is not None:
-            place = blocks.tree.place_of(op.target)
-            return place is not None and place == (op.parent, op.slot, op.key)
+            return blocks.tree.place_of(op.target) == (op.parent, op.slot, op.key)
         case MapSet() | MapDelete() if isinstance(node, MapNode):
             register = node.entries.register(op.key)
             return register is not None and register[0] == stamp

@@ -16,6 +16,7 @@ from collabkernel.crdt.yjs.merge import merged
 from collabkernel.limits import Limits
 from collabkernel.room.document_session import DocumentSession, DocumentSessions
 from collabkernel.room.effects import Effect, Send
+from collabkernel.room.fanout import bounded_tick_ms
 from collabkernel.room.ring import Ring, RingEntry
 from collabkernel.wire.y_protocol import EMPTY_VECTOR, encode_step_2, encode_update
 
@@ -50,8 +51,7 @@ class _State(NamedTuple):
 
 def flush_tick_ms(sessions_count: int, limits: Limits) -> int:
     """How far apart flushes are while the server has time: at once when idle, wider with more sessions."""
-    wanted_ms = min(int(sessions_count * FLUSH_MS_PER_SESSION), FLUSH_TICK_MS)
-    return max(min(wanted_ms, limits.flush_tick_max_ms), limits.flush_tick_min_ms)
+    return bounded_tick_ms(min(sessions_count * FLUSH_MS_PER_SESSION, FLUSH_TICK_MS), limits)
 
 
 class DocumentFanOut:

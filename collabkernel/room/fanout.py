@@ -25,9 +25,9 @@ FLUSH_BYTES = 1 << 20
 """Contents of one frame of a flush, but for one envelope more: far under what a client takes (32 MiB)."""
 
 
-def flush_tick_ms(sessions_count: int, limits: Limits) -> int:
-    """How far apart flushes are: at once when idle, wider with more sessions."""
-    return max(min(int(sessions_count * FLUSH_MS_PER_SESSION), limits.flush_tick_max_ms), limits.flush_tick_min_ms)
+def bounded_tick_ms(wanted_ms: float, limits: Limits) -> int:
+    """A flush tick within its limits."""
+    return max(min(int(wanted_ms), limits.flush_tick_max_ms), limits.flush_tick_min_ms)
 
 
 class FanOut:
@@ -64,7 +64,7 @@ class FanOut:
 
     def tick_ms(self, sessions_count: int) -> int:
         """How far apart flushes are: at once when idle, wider with more sessions."""
-        return flush_tick_ms(sessions_count, self._limits)
+        return bounded_tick_ms(sessions_count * FLUSH_MS_PER_SESSION, self._limits)
 
     def plan(self, tick_ms: int, now_ms: int) -> None:
         """Plan the flush of what was added."""

@@ -34,8 +34,7 @@ class Pace:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._late_ms = self._wanted = 0.0
-        self._wanted_s = wanted_s()
+        self._late_ms = self._wanted = self._wanted_s = 0.0
         self._due_s: float | None = None
         """When the timer that is looked at should come."""
         self._sampled_s = 0.0

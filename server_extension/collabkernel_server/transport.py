@@ -104,10 +104,11 @@ class SocketTransport:
         ``write_message`` would make a task of each frame, the stream makes a future and a callback of each write.
         """
         frames, self._waiting = self._waiting, []
+        size_bytes = sum(map(len, frames))
         connection = self._socket.ws_connection
         stream = None if connection is None or connection.is_closing() else connection.stream
         if stream is None or not frames:
-            self._taken(sum(map(len, frames)), is_told=False)
+            self._taken(size_bytes, is_told=False)
             return
         is_direct = type(stream) is IOStream and not stream.writing() and hasattr(stream.socket, "sendmsg")
         if len(frames) == 1 and len(frames[0]) < SHARED_FROM_BYTES:
@@ -115,10 +116,6 @@ class SocketTransport:
         else:
             buffers = [buffer for frame in frames for buffer in (_frame_header(len(frame)), frame)]
         rest = _rest_of(stream.socket, buffers) if is_direct else _joined(buffers)
-        size_bytes = sum(map(len, frames))
-        if not rest:
-            self._taken(size_bytes)
-            return
         left_bytes = min(size_bytes, sum(map(len, rest)))  # headers are not counted
         self._taken(size_bytes - left_bytes)
         taken: asyncio.Future[None] | None = None

@@ -218,7 +218,7 @@ class Site:
         replica = Replica(SessionKind.SCRIPT, "simulated 1", cluster.limits)
         self.room = _SiteRoom(ROOM, replica, connector, cluster.limits, self.rng, self.now_ms)
         self.room.on_made = self._note
-        self.room.on_reject(lambda error: self._rejected(error))
+        self.room.on_reject(self._rejected)
         self.process.spawn(self._live())
 
     def now_ms(self) -> int:

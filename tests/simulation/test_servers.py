@@ -66,14 +66,14 @@ Told = Callable[[str, object], None]
 
 def live_through(seed: str, size: Size = SMALL) -> Cluster:
     """Live one history, and check what must hold at its end."""
-    is_small = size is not LARGE
+    is_large = size is LARGE
     chronicle = Chronicle(seed)
     loop = SimulatedLoop(chronicle.rng)
 
     async def main() -> Cluster:
-        cluster = Cluster(loop, chronicle, size, LIMITS if is_small else LARGE_LIMITS)
-        troubles = asyncio.create_task(Troubles(cluster, TROUBLE_S if is_small else LARGE_TROUBLE_S).go_on())
-        while cluster.ops_made < OPS or not (is_small or all(site.has_edited for site in cluster.sites)):
+        cluster = Cluster(loop, chronicle, size, LARGE_LIMITS if is_large else LIMITS)
+        troubles = asyncio.create_task(Troubles(cluster, LARGE_TROUBLE_S if is_large else TROUBLE_S).go_on())
+        while cluster.ops_made < OPS or (is_large and not all(site.has_edited for site in cluster.sites)):
             assert loop.time() < START_S + LIFE_S_MAX, "nothing is made any more"
             await asyncio.sleep(0.5)
         await cluster.heal()
@@ -138,15 +138,22 @@ def test_whatever_fails_all_agree_on_the_log(seed: str, record_property: Told) -
 
 @pytest.mark.parametrize("seed", seeds(PURGED_SEEDS))
 def test_whatever_fails_all_agree_on_what_is_left_of_what_is_purged(seed: str, record_property: Told) -> None:
-    cluster = live_through(seed, PURGED)
-    faults = cluster.chronicle.faults
-    record_property("simulated", {**faults, "purge": len(purges(cluster))})
+    record_property("simulated", dict(happened(live_through(seed, PURGED))))
 
 
-def purges(cluster: Cluster) -> list[Purge]:
-    """Of the whole log."""
-    found = [decode_op(row.payload) for row in cluster.log() if row.site == KEEPER_SITE]
-    return [op for op in found if isinstance(op, Purge)]
+def happened(cluster: Cluster) -> Counter[str]:
+    """What went wrong, by kind, and how often something was purged."""
+    kept = [decode_op(row.payload) for row in cluster.log() if row.site == KEEPER_SITE]
+    return cluster.chronicle.faults + Counter({"purge": sum(isinstance(op, Purge) for op in kept)})
+
+
+def happened_in_all(seeds: range, size: Size = SMALL) -> dict[str, int]:
+    """The same of many histories."""
+    found: Counter[str] = Counter()
+    for seed in seeds:
+        found += happened(live_through(str(seed), size))
+        gc.collect()
+    return dict(found)
 
 
 def test_the_same_seed_is_the_same_history() -> None:
@@ -183,24 +190,15 @@ def test_what_is_wrong_is_seen() -> None:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_ten_thousand_histories(shard: int, record_property: Told) -> None:
-    faults: Counter[str] = Counter()
-    for seed in range(shard * SHARD_SEEDS, (shard + 1) * SHARD_SEEDS):
-        faults += live_through(str(seed)).chronicle.faults
-        gc.collect()
-    record_property("simulated", dict(faults))
+    record_property("simulated", happened_in_all(range(shard * SHARD_SEEDS, (shard + 1) * SHARD_SEEDS)))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_a_thousand_histories_with_purges(shard: int, record_property: Told) -> None:
-    faults: Counter[str] = Counter()
-    for seed in range(shard * PURGED_SHARD_SEEDS, (shard + 1) * PURGED_SHARD_SEEDS):
-        cluster = live_through(str(seed), PURGED)
-        faults += cluster.chronicle.faults
-        faults["purge"] += len(purges(cluster))
-        gc.collect()
-    record_property("simulated", dict(faults))
+    seeds_of_shard = range(shard * PURGED_SHARD_SEEDS, (shard + 1) * PURGED_SHARD_SEEDS)
+    record_property("simulated", happened_in_all(seeds_of_shard, PURGED))
 
 
 @pytest.mark.long
