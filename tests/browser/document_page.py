@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -46,12 +47,15 @@ editors => editors.map(editor => [...editor.querySelectorAll('.cm-line')].map(li
 """
 SLOW = "The document is taking some time to load."
 """What JupyterLab says after five seconds; on a busy machine that tells nothing of us."""
-OWN_WORKSPACE = "lab/workspaces/{person}-together"
+OWN_WORKSPACE = "lab/workspaces/{workspace}"
 CLOSED_EARLY = {
     "Cannot read properties of null (reading 'observe')",
     "Error: Canceled future for create_subshell_request message before replies were done",
 }
 """What JupyterLab says when a notebook is closed before its cells have their sizes, or its kernel has answered."""
+
+KEPT_LAYOUT = "layout-restorer:data"
+_numbers = itertools.count(1)
 
 INSERT_LOOKS = 40
 """Looks for what was inserted, in two seconds: an editor shows it in a few milliseconds."""
@@ -62,7 +66,8 @@ class DocumentPage:
 
     def __init__(self, profiles: Profiles, lab: Lab, person: str, address: str = OWN_WORKSPACE) -> None:
         self.person = person
-        self._url = lab.url
+        self._lab = lab
+        self._workspace = f"{person}-{next(_numbers)}"  # its own: a page shows again what its workspace had open
         self._sockets = 0
         self.errors: list[str] = []
         self.dialogs: list[str] = []
@@ -73,7 +78,7 @@ class DocumentPage:
         slow = self.page.locator("dialog.jp-Dialog").filter(has_text=SLOW)
         self.page.add_locator_handler(slow, lambda dialog: dialog.get_by_text("Continue waiting").click())
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.goto(lab.url + address.format(person=person), wait_until="commit")
+        self.page.goto(lab.url + address.format(workspace=self._workspace), wait_until="commit")
 
     def _on_dialog(self, text: str) -> None:
         if SLOW not in text:
@@ -81,7 +86,7 @@ class DocumentPage:
 
     def change_login(self, person: str) -> None:
         """Log in as somebody else, as in another tab, and let the document's socket be lost and found again."""
-        self.page.context.add_cookies([{"name": PERSON_COOKIE, "value": person, "url": self._url}])
+        self.page.context.add_cookies([{"name": PERSON_COOKIE, "value": person, "url": self._lab.url}])
         lost = "window.documentSockets.splice(0).map(socket => socket.close()).length"
         self._sockets = self.page.evaluate(lost)
         self.page.wait_for_function(
@@ -172,6 +177,7 @@ class DocumentPage:
 
     def load_again(self) -> None:
         """Agree to load the page again, as a dialog proposes."""
+        self._wait_until_it_comes_back()
         with self.page.expect_navigation():
             self.dialog().get_by_role("button", name="Reload").click()
         expect(self.editor(0)).to_be_visible()
@@ -242,8 +248,19 @@ class DocumentPage:
 
     def reload(self) -> None:
         """Load the page anew; the tabs that were open come back."""
+        self._wait_until_it_comes_back()
         self.page.reload()
         expect(self.editor(0)).to_be_visible()
+
+    def _wait_until_it_comes_back(self) -> None:
+        """Wait until JupyterLab has kept which document is in front: that takes it 0.75 s after the last change."""
+        path = self.page.evaluate("jupyterapp.shell.currentWidget.context.path")
+        wait_until_equal(self._kept_in_front, path, lambda: self.page.wait_for_timeout(50))
+
+    def _kept_in_front(self) -> str:
+        workspace = self._lab.get(f"lab/api/workspaces/{self._workspace}")
+        widget = workspace["data"].get(KEPT_LAYOUT, {}).get("main", {}).get("current") or ""
+        return str(widget).partition(":")[2]
 
     def screenshot(self, name: str) -> None:
         """Keep a picture for people to look at."""
