@@ -54,7 +54,6 @@ CLOSED_EARLY = {
 }
 """What JupyterLab says when a notebook is closed before its cells have their sizes, or its kernel has answered."""
 
-KEPT_LAYOUT = "layout-restorer:data"
 _numbers = itertools.count(1)
 
 INSERT_LOOKS = 40
@@ -253,14 +252,13 @@ class DocumentPage:
         expect(self.editor(0)).to_be_visible()
 
     def _wait_until_it_comes_back(self) -> None:
-        """Wait until JupyterLab has kept which document is in front: that takes it 0.75 s after the last change."""
+        """Wait until JupyterLab has kept that the document in front is open: 0.75 s after the last change it does."""
         path = self.page.evaluate("jupyterapp.shell.currentWidget.context.path")
-        wait_until_equal(self._kept_in_front, path, lambda: self.page.wait_for_timeout(50))
+        wait_until_equal(lambda: path in self._kept_open(), True, lambda: self.page.wait_for_timeout(50))
 
-    def _kept_in_front(self) -> str:
+    def _kept_open(self) -> set[str]:
         workspace = self._lab.get(f"lab/api/workspaces/{self._workspace}")
-        widget = workspace["data"].get(KEPT_LAYOUT, {}).get("main", {}).get("current") or ""
-        return str(widget).partition(":")[2]
+        return {name.partition(":")[2] for name in workspace["data"]}
 
     def screenshot(self, name: str) -> None:
         """Keep a picture for people to look at."""
