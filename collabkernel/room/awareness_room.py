@@ -54,13 +54,13 @@ class AwarenessRoom:
         """Who is here."""
         return self._audience.described()
 
-    def handle_all(self, events: Iterable[Event], now_ms: int, flush_ms: int = 0) -> list[Effect]:  # noqa: ARG002  # it stores nothing
+    def handle_all(self, events: Iterable[Event], now_ms: int, flush_ms: int = 0, shows: bool = True) -> list[Effect]:  # noqa: ARG002  # it stores nothing
         """Take events that came together, and say what follows from them, in order."""
         effects: list[Effect] = []
         for event in events:
             if not self._is_ended:
                 effects += self._on_event(event, now_ms)
-        if not self._is_ended:
+        if shows and not self._is_ended:
             effects += self._audience.run_due(now_ms)
             effects += self._end_if_idle(now_ms)
         return effects

@@ -149,7 +149,7 @@ class DocumentRoom:
         """Take one event and say what follows from it, in order."""
         return self.handle_all((event,), now_ms)
 
-    def handle_all(self, events: Iterable[Event], now_ms: int, flush_ms: int = 0) -> list[Effect]:
+    def handle_all(self, events: Iterable[Event], now_ms: int, flush_ms: int = 0, shows: bool = True) -> list[Effect]:
         """Take events that came together: what they store becomes one ``Append``."""
         self._flush_ms = flush_ms
         try:
@@ -158,7 +158,8 @@ class DocumentRoom:
                     self._on_event(event, now_ms)
             if not self._is_ended:
                 self._append()
-                self._run_due(now_ms)
+                if shows:
+                    self._run_due(now_ms)
         except RoomResetError as error:
             self._end("room-deleted" if error.code == "room-not-found" else error.code, str(error))
         effects, self._effects = self._effects, []

@@ -35,6 +35,7 @@ class Joins:
 
     __slots__ = (
         "_ahead",
+        "_blocked",
         "_degraded",
         "_fanout",
         "_intake",
@@ -63,6 +64,8 @@ class Joins:
         self.by_id: dict[int, Session] = {}
         self.by_site: dict[int, Session] = {}
         """Those that are live."""
+        self._blocked: dict[int, Session] = {}
+        """By id: those whose sockets take nothing, who waits longest first."""
         self._resumes: dict[int, int] = {}
         """By session: the site that it has asked the log for, and not been answered yet."""
         self._ahead: list[SiteGranted] = []
@@ -185,6 +188,28 @@ class Joins:
         session = self.by_id.get(session_id)
         if session is not None and session.blocked_since_ms is None:
             session.blocked_since_ms = now_ms
+            self._blocked[session_id] = session
+
+    def drained(self, session: Session) -> None:
+        """The socket of a session has taken what it held."""
+        session.blocked_since_ms = None
+        self._blocked.pop(session.id, None)
+
+    def end_laggards(self, now_ms: int) -> list[Effect]:
+        """Send away who has been blocked for too long."""
+        max_ms = self._limits.lagging_max_ms
+        bye = Bye("slow-consumer", f"this connection took nothing for {max_ms} ms; it may resume")
+        effects: list[Effect] = []
+        while (due_ms := self.laggard_due_ms()) is not None and due_ms <= now_ms:
+            effects += self.end(next(iter(self._blocked.values())), bye, now_ms)
+        return effects
+
+    def laggard_due_ms(self) -> int | None:
+        """When to ``end_laggards``."""
+        first = next(iter(self._blocked.values()), None)
+        if first is None or first.blocked_since_ms is None:
+            return None
+        return first.blocked_since_ms + self._limits.lagging_max_ms
 
     def end(self, session: Session, bye: Bye, now_ms: int) -> list[Effect]:
         """Send a session away."""
@@ -194,6 +219,7 @@ class Joins:
     def drop(self, session_id: int, now_ms: int) -> None:
         """A session is gone."""
         session = self.by_id.pop(session_id, None)
+        self._blocked.pop(session_id, None)
         if session is None:
             return
         if self.by_site.get(session.site) is session:
@@ -207,6 +233,7 @@ class Joins:
         ids = tuple(self.by_id)
         self.by_id = {}
         self.by_site = {}
+        self._blocked = {}
         if not ids:
             return []
         closes = [Close(session_id, bye.code, bye.reason) for session_id in ids]

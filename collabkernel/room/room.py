@@ -158,7 +158,7 @@ class Room:
         """Take one event and say what follows from it, in order."""
         return self.handle_all((event,), now_ms)
 
-    def handle_all(self, events: Iterable[Event], now_ms: int, flush_ms: int = 0) -> list[Effect]:
+    def handle_all(self, events: Iterable[Event], now_ms: int, flush_ms: int = 0, shows: bool = True) -> list[Effect]:
         """Take events that came together: what they store becomes one ``Append``."""
         self._busy.note(flush_ms, len(self._joins.by_site))
         try:
@@ -168,7 +168,7 @@ class Room:
             while not self._reading.is_under_way and (early := self._news.next(self.head)) is not None:
                 self._on_published(early, now_ms)
             self._effects += self._intake.take_append()
-            if not self._is_ended:
+            if shows and not self._is_ended:
                 self._run_due(now_ms)
         except RoomResetError as error:
             code = "room-deleted" if error.code == "room-not-found" else error.code
@@ -275,7 +275,7 @@ class Room:
             case CatchUpRead():
                 self._effects += self._fanout.on_read(session, event.parts, event.through)
             case SessionDrained():
-                session.blocked_since_ms = None
+                self._joins.drained(session)
                 if session.is_live:
                     self._effects += self._fanout.catch_up(session)
                     self._effects += self._presence.make_up(session)
@@ -414,13 +414,13 @@ class Room:
             self._tell_state()
         self._let_leave(now_ms)
         news_due_ms = self._look_for_news(now_ms)
-        laggard_due_ms = self._close_laggards(now_ms)
+        self._effects += self._joins.end_laggards(now_ms)
         if self._snapshots.is_due(self.head, now_ms) and not self._degraded.is_on:
             self._write_snapshot(now_ms)
         keeper_due_ms = self._keep(now_ms)
         idle_due_ms = self._end_if_due(now_ms)
         if not self._is_ended:
-            times_ms = (self._boards.due_ms(), laggard_due_ms, idle_due_ms, keeper_due_ms, news_due_ms)
+            times_ms = (self._boards.due_ms(), self._joins.laggard_due_ms(), idle_due_ms, keeper_due_ms, news_due_ms)
             self._effects += self._alarm.set(*times_ms)
 
     def _keep(self, now_ms: int) -> int | None:
@@ -440,16 +440,6 @@ class Room:
         state = {"room": self.room_id, "seq": self.head, "state": self._state.tree.to_json(), "sessions": sessions}
         self._effects += [TellState(request_id, state) for request_id in self._state_requests]
         self._state_requests = []
-
-    def _close_laggards(self, now_ms: int) -> int | None:
-        """Close who has been blocked for too long; return when the next one is due."""
-        max_ms, sessions = self.limits.lagging_max_ms, self._joins.by_id.values()
-        bye = Bye("slow-consumer", f"this connection took nothing for {max_ms} ms; it may resume")
-        blocked = [(session.blocked_since_ms, session) for session in sessions if session.blocked_since_ms is not None]
-        for since_ms, session in blocked:
-            if since_ms + max_ms <= now_ms:
-                self._effects += self._joins.end(session, bye, now_ms)
-        return min([since_ms + max_ms for since_ms, _ in blocked if since_ms + max_ms > now_ms], default=None)
 
     def _look_for_news(self, now_ms: int) -> int | None:
         """Read what was waited for and has not been told; return until when the rest is waited for."""

@@ -47,10 +47,11 @@ class LoadedRoom(Protocol):
     def described_sessions(self) -> list[dict[str, str | int]]:
         """Who is here."""
 
-    def handle_all(self, events: Iterable[Event], now_ms: int, flush_ms: int = 0) -> list[Effect]:
+    def handle_all(self, events: Iterable[Event], now_ms: int, flush_ms: int = 0, shows: bool = True) -> list[Effect]:
         """Take events that came together, and say what follows from them.
 
-        What is stored is shown in frames that are ``flush_ms`` apart at least: a busy server's.
+        What is stored is shown in frames that are ``flush_ms`` apart at least: a busy server's. Without ``shows`` all
+        that is due by the clock waits for the next call, which follows at once.
         """
 
 

@@ -254,7 +254,13 @@ class Runner:
         while not self._is_ended:
             await self._inbox.wait()
             large = self._inbox.take_large()
-            effects = self._turn(self._room) if large is None else await self._handle_apart(self._room, *large)
+            if large is None:
+                for effect in self._turn(self._room):
+                    self._carry_out(effect, tasks)
+                await asyncio.sleep(0)  # what is to be stored, or is, goes before what is shown to all: that takes long
+                effects = self._room.handle_all((), self._now_ms(), self._pace.flush_ms)
+            else:
+                effects = await self._handle_apart(self._room, *large)
             for effect in effects:
                 self._carry_out(effect, tasks)
             if self._inbox.has_events:  # then others have their turn first
@@ -262,7 +268,8 @@ class Runner:
 
     def _turn(self, room: LoadedRoom) -> list[Effect]:
         self._pace.work()
-        return room.handle_all(self._inbox.turn(asyncio.get_running_loop().time), self._now_ms(), self._pace.flush_ms)
+        events = self._inbox.turn(asyncio.get_running_loop().time)
+        return room.handle_all(events, self._now_ms(), self._pace.flush_ms, shows=False)
 
     async def _handle_apart(self, room: LoadedRoom, event: Event, on_worked: Worked | None) -> list[Effect]:
         """Handle one event in a thread: seconds of judging a hostile update, and other rooms go on meanwhile."""

@@ -42,7 +42,7 @@ from tests.simulation.verdict import encoded
 
 BLOCKS = 2_000
 PEOPLE, AGENTS, REPLICAS = 1_000, 150, 8
-SCALES = (1.0, 0.5, 0.35, 0.25, 0.15)
+SCALES = (1.0, 0.7, 0.6, 0.5, 0.35, 0.25)
 """Until one is held."""
 WARM_UP_S = 4.0
 LIMITS = ("--CollabKernelServer.sessions_per_room=20000",)

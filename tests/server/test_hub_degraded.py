@@ -221,6 +221,7 @@ def test_a_refusal_and_a_look_up_that_were_not_answered_are_when_the_database_is
         ann = await join(hub)
         assert ann.welcome is not None
         await ann.store(1)
+        await ann.until(lambda: ann.envelopes)
         storage.is_cut = True
         await ann.submit(1)
         await ann.submit(2, MapSet(ann.envelopes[0].op_id(0), "no such target", 1))

@@ -62,6 +62,16 @@ def test_a_full_inbox_slows_its_senders_and_loses_nothing() -> None:
     run(scenario, Hub(open_storage("memory://"), replace(Limits(), room_inbox_events=2)))
 
 
+def test_an_edit_is_acknowledged_a_turn_before_it_is_shown() -> None:
+    async def scenario(hub: Hub) -> None:
+        ann = await join(hub)
+        assert await ann.store(1) == 1
+        assert not ann.envelopes, "a frame to each of a thousand takes a while"
+        await ann.until(lambda: [e.seq for e in ann.envelopes] == [1])
+
+    run(scenario, Hub(open_storage("memory://")))
+
+
 def test_a_closed_connection_may_be_closed_again() -> None:
     async def scenario(hub: Hub) -> None:
         client = RawClient(hub, "board", "ann", Role.WRITER)

@@ -6,11 +6,11 @@ import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import ClassVar
 
 import pytest
-from collabkernel_server.transport import Pushes, SocketTransport
+from collabkernel_server.transport import FEW, Pushes, SocketTransport
 from tornado.iostream import IOStream
 
 from tests.bounds import HANG_S
@@ -102,6 +102,31 @@ def test_what_is_sent_in_one_turn_of_the_loop_is_one_write() -> None:
             await asyncio.sleep(0)
             assert transport.buffered_bytes == 0
             assert far.recv(1 << 20) == b"\x82\x03one\x82\x7e\x13\x88" + b"x" * 5000 + b"\x82\x05three"
+
+    run(scenario)
+
+
+def test_many_are_written_to_in_pieces_and_who_is_answered_meanwhile_does_not_wait_for_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("collabkernel_server.transport.PIECE_S", 0.0)
+    pushes = Pushes()
+
+    async def scenario() -> None:
+        async with AsyncExitStack() as stack:
+            *readers, author = [(await stack.enter_async_context(sockets(pushes)))[2] for _ in range(FEW + 3)]
+            for reader in readers:
+                reader.send(b"shown")
+            written: list[int] = []
+            for _ in readers:
+                await asyncio.sleep(0)
+                written.append(sum([reader.buffered_bytes == 0 for reader in readers]))
+                author.send(b"stored")
+                await asyncio.sleep(0)
+                written.append(sum([reader.buffered_bytes == 0 for reader in readers]))
+                assert author.buffered_bytes == 0
+            assert written[:4] == [1, 2, 3, 4]
+            assert written[-1] == len(readers)
 
     run(scenario)
 
