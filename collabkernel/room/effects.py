@@ -72,6 +72,8 @@ class ReadCatchUp:
     """Start from a snapshot: the session knows nothing, or has asked to start again."""
     is_partial: bool = False
     """A snapshot goes without the contents of blocks: the session asks for those that it looks at."""
+    enough: int | None = None
+    """A snapshot at this seq is enough: the room has what follows. All who ask for the same get the same bytes."""
 
 
 @dataclass(frozen=True, slots=True)

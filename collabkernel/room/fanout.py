@@ -43,11 +43,14 @@ class FanOut:
         "_stored",
         "_viewports",
         "flushed",
+        "snapshot_seq",
     )
 
     def __init__(self, flushed: int, limits: Limits, intake: Intake, viewports: Viewports) -> None:
         self.flushed = flushed
         """The last seq that was shown."""
+        self.snapshot_seq = 0
+        """Of the newest snapshot that is known to be stored."""
         self._limits = limits
         self._intake = intake
         self._viewports = viewports
@@ -178,9 +181,12 @@ class FanOut:
         return [*owed, Send((session.id,), b"".join(parts) + through_part(session.cursor))]
 
     def read(self, session: Session, with_snapshot: bool) -> Effect:
-        """Ask the log for what follows the session's cursor."""
+        """Ask the log for what follows the session's cursor, and is not in the ring."""
         session.is_reading = True
-        return ReadCatchUp(session.id, session.cursor, self.flushed, with_snapshot, session.view is not None)
+        cursor, newest = session.cursor, self.snapshot_seq
+        enough = newest if with_snapshot and newest >= cursor and self._ring.reaches(newest) else None
+        head = self._ring.end_of(cursor) or self.flushed
+        return ReadCatchUp(session.id, cursor, head, with_snapshot, session.view is not None, enough)
 
     def _plan_look(self, session: Session) -> None:
         """Plan a flush for a session that may lack what it looks at."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from itertools import islice
 from typing import NamedTuple
@@ -37,6 +38,16 @@ class Ring:
         while self.size_bytes > self.bytes_max and len(entries) > 1:
             self.size_bytes -= len(entries.popleft().part)
 
+    def reaches(self, seq: int) -> bool:
+        """Whether all that follows ``seq`` is here, and something does."""
+        return bool(self._entries) and self._entries[0].first_seq <= seq + 1 <= self._entries[-1].last_seq
+
+    def end_of(self, seq: int) -> int | None:
+        """The last seq of the entry that ``seq`` is inside of, with some of it behind; None when it is in none."""
+        entries = self._entries or ()
+        at = bisect_right(entries, seq, key=lambda entry: entry.first_seq) - 1
+        return entries[at].last_seq if at >= 0 and entries[at].last_seq > seq else None
+
     def since(self, seq: int, bytes_max: int) -> tuple[list[bytes], int] | None:
         """Parts that follow ``seq``, about ``bytes_max`` of them, and the seq that they reach.
 
@@ -45,13 +56,7 @@ class Ring:
         entries = self._entries
         if not entries or seq + 1 < entries[0].first_seq:
             return None
-        low, high = 0, len(entries)
-        while low < high:
-            middle = (low + high) // 2
-            if entries[middle].first_seq <= seq:
-                low = middle + 1
-            else:
-                high = middle
+        low = bisect_right(entries, seq, key=lambda entry: entry.first_seq)
         if low == len(entries) or entries[low].first_seq != seq + 1:
             return None
         parts: list[bytes] = []

@@ -127,6 +127,7 @@ class Room:
         self._degraded = Degraded()
         self._joins = Joins(self._intake, self._fanout, self._presence, self._degraded, limits, now_ms)
         self._snapshots = SnapshotClock(snapshot_seq, limits, now_ms)
+        self._fanout.snapshot_seq = snapshot_seq
         self._keeper = Keeper(state, seq, hlc, limits, now_ms)
         self._state_requests: list[int] = []
         self._alarm = Alarm()
@@ -221,6 +222,7 @@ class Room:
                 self._degraded.back()
             case SnapshotSaved():
                 self._snapshots.saved(event.seq)
+                self._fanout.snapshot_seq = max(event.seq, self._fanout.snapshot_seq)
             case KeepingAnswered():
                 self._keeper.answered(event.keeping, now_ms)
             case PurgeAsked():

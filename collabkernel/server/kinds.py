@@ -135,7 +135,7 @@ class LiveKind:
     async def catch_up(self, room_id: str, effect: ReadCatchUp) -> tuple[tuple[bytes, ...], int]:
         """Parts that bring a session on, and the seq they reach."""
         return await self._reader.catch_up(
-            room_id, effect.after_seq, effect.head, effect.with_snapshot, effect.is_partial
+            room_id, effect.after_seq, effect.head, effect.with_snapshot, effect.is_partial, effect.enough
         )
 
     async def rows_after(self, room_id: str, after_seq: int) -> Sequence[OpRow]:

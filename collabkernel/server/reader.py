@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from collabkernel.crdt.ids import OpId
 from collabkernel.errors import (
@@ -103,6 +104,16 @@ def lost_with(error: BlobLostError | BlobsAwayError, row: RoomRow) -> BlobLostEr
     )
 
 
+class _CatchUp(NamedTuple):
+    room_id: str
+    after_seq: int
+    head: int
+    with_snapshot: bool
+    is_partial: bool
+    has_enough: bool = False
+    """A snapshot may go beyond ``head``."""
+
+
 class Reader:
     """Reads rooms from the storage."""
 
@@ -110,9 +121,7 @@ class Reader:
         self._storage = storage
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
         self._mending = asyncio.Lock()
-        self._parts: OrderedDict[tuple[str, int, int, bool, bool], asyncio.Task[tuple[tuple[bytes, ...], int]]] = (
-            OrderedDict()
-        )
+        self._parts: OrderedDict[_CatchUp, asyncio.Task[tuple[tuple[bytes, ...], int]]] = OrderedDict()
 
     @property
     def is_durable(self) -> bool:
@@ -257,18 +266,30 @@ class Reader:
             await asyncio.to_thread(fold.settle)
 
     async def catch_up(
-        self, room_id: str, after_seq: int, head: int, with_snapshot: bool, is_partial: bool = False
+        self,
+        room_id: str,
+        after_seq: int,
+        head: int,
+        with_snapshot: bool,
+        is_partial: bool = False,
+        enough: int | None = None,
     ) -> tuple[tuple[bytes, ...], int]:
         """Encoded parts that bring a session from ``after_seq`` on, and the seq they reach, at most ``head``.
 
         One chunk of the log at a time: the rest is asked for when the session has taken it. Sessions that ask for the
         same get the same bytes. A snapshot that is partial has live values and the places of blocks, not what is in
-        them.
+        them. Nothing is read behind a snapshot at ``enough``, or a later one.
         """
-        key = (room_id, after_seq, head, with_snapshot, is_partial)
+        if enough is not None:
+            found = await self._shared(_CatchUp(room_id, after_seq, enough, True, is_partial, has_enough=True))
+            if found[1] <= head:  # else another server wrote a snapshot that goes further
+                return found
+        return await self._shared(_CatchUp(room_id, after_seq, head, with_snapshot, is_partial))
+
+    async def _shared(self, key: _CatchUp) -> tuple[tuple[bytes, ...], int]:
         task = self._parts.get(key)
         if task is None:
-            task = asyncio.create_task(self._in_turn(*key))
+            task = asyncio.create_task(self._in_turn(key))
             self._parts[key] = task
             while len(self._parts) > CATCH_UPS_MAX:
                 self._parts.popitem(last=False)
@@ -278,29 +299,26 @@ class Reader:
             self._parts.pop(key, None)
             raise
 
-    async def _in_turn(
-        self, room_id: str, after_seq: int, head: int, with_snapshot: bool, is_partial: bool
-    ) -> tuple[tuple[bytes, ...], int]:
+    async def _in_turn(self, asked: _CatchUp) -> tuple[tuple[bytes, ...], int]:
         async with self._turns:
             with suppress(LogDroppedError):  # the log does not go back as far any more, but its snapshot goes further
-                return await self._catch_up(room_id, after_seq, head, with_snapshot, is_partial)
-            return await self._catch_up(room_id, after_seq, head, True, is_partial)
+                return await self._catch_up(asked)
+            return await self._catch_up(asked._replace(with_snapshot=True))
 
-    async def _catch_up(
-        self, room_id: str, after_seq: int, head: int, with_snapshot: bool, is_partial: bool
-    ) -> tuple[tuple[bytes, ...], int]:
+    async def _catch_up(self, asked: _CatchUp) -> tuple[tuple[bytes, ...], int]:
+        room_id, after_seq, head, with_snapshot, is_partial, has_enough = asked
         parts: list[bytes] = []
         through = after_seq
         if with_snapshot:
             snapshot = await self.snapshot(room_id, PLACES if is_partial else None)
-            if snapshot is not None and after_seq < snapshot.seq <= head:
+            if snapshot is not None and after_seq < snapshot.seq and (has_enough or snapshot.seq <= head):
                 op = await self._op_id_at(room_id, snapshot.seq)
                 state = join_parts(snapshot.parts)
                 parts.append(await asyncio.to_thread(snapshot_part, snapshot.seq, state, op))
                 through = snapshot.seq
             elif after_seq == 0:
                 parts.append(snapshot_part(0, join_parts(Fold().to_parts()), None))
-        rows = await self._chunk(room_id, through, head)
+        rows = await self._chunk(room_id, through, head) if through < head else ()
         if rows:
             parts.append(part_of_rows(rows))
             through = rows[-1].seq

@@ -99,6 +99,24 @@ def test_a_read_that_falls_short_goes_on() -> None:
     assert again == ReadCatchUp(1, 20, 50, with_snapshot=False)
 
 
+def test_who_joins_is_read_a_snapshot_and_gets_from_the_ring_what_it_reaches_back_to() -> None:
+    fanout, ann, late = fan_out(4, Limits()), session(1, cursor=4), session(2)
+    for first in (5, 7):
+        for seq in (first, first + 1):
+            fanout.add(*stored(seq))
+        fanout.send([ann], first)
+
+    fanout.snapshot_seq = 3
+    assert fanout.read(late, with_snapshot=True) == ReadCatchUp(2, 0, 8, with_snapshot=True)
+    fanout.snapshot_seq = 5
+    assert fanout.read(late, with_snapshot=True) == ReadCatchUp(2, 0, 8, with_snapshot=True, enough=5)
+
+    sent, rest = fanout.on_read(late, (), 5)
+    assert seqs(sent) == ((2,), [], 5)
+    assert rest == ReadCatchUp(2, 5, 6, with_snapshot=False), "the flush that the snapshot ends in"
+    assert [seqs(effect) for effect in fanout.on_read(late, (), 6)] == [((2,), [], 6), ((2,), [7, 8], 8)]
+
+
 @pytest.mark.parametrize(("sessions_count", "tick_ms"), [(1, 0), (100, 20), (400, 80), (5000, 100)])
 def test_the_flush_tick_widens_with_sessions_up_to_its_limit(sessions_count: int, tick_ms: int) -> None:
     fanout = fan_out(0, Limits())

@@ -31,6 +31,14 @@ def test_it_knows_what_it_cannot_give(seq: int) -> None:
     assert ring(2, 1, 3).since(seq, 100) is None
 
 
+def test_it_knows_what_it_reaches_back_to_and_where_an_entry_ends() -> None:
+    made = ring(2, 1, 3, bytes_max=2)
+    assert [seq for seq in range(9) if made.reaches(seq)] == [2, 3, 4, 5]
+    assert [made.end_of(seq) for seq in range(2, 8)] == [None, None, 6, 6, None, None]
+    assert not Ring(10).reaches(0)
+    assert Ring(10).end_of(0) is None
+
+
 def test_the_oldest_go_first_over_its_size() -> None:
     made = ring(1, 1, 1, bytes_max=2)
 

@@ -16,7 +16,17 @@ from collabkernel.document.operations import MapSet
 from collabkernel.errors import DegradedError
 from collabkernel.limits import Limits
 from collabkernel.server.hub import Hub
-from collabkernel.storage.base import Appended, AppendRequest, Lease, NotAppended, OpRow, Refusal, RoomRow, SiteRow
+from collabkernel.storage.base import (
+    Appended,
+    AppendRequest,
+    Lease,
+    NotAppended,
+    OpRow,
+    Refusal,
+    RoomRow,
+    SiteRow,
+    SnapshotRow,
+)
 from collabkernel.storage.memory import MemoryStorage
 from collabkernel.wire import y_protocol
 from collabkernel.wire.messages import Presence, Resync
@@ -63,6 +73,12 @@ class CutStorage(MemoryStorage):
     async def head(self, room_id: str) -> RoomRow | None:
         self._check()
         return await super().head(room_id)
+
+    async def latest_snapshot(
+        self, room_id: str, wanted: Sequence[str] | None = None, before_seq: int | None = None
+    ) -> SnapshotRow | None:
+        self._check()
+        return await super().latest_snapshot(room_id, wanted, before_seq)
 
     async def new_site(self, room_id: str, site: int, actor: str, kind: int, secret_hash: bytes, now_ms: int) -> bool:
         self._check()

@@ -146,6 +146,39 @@ def test_joiners_who_come_together_get_the_same_bytes() -> None:
     asyncio.run(main())
 
 
+def test_a_snapshot_that_is_enough_is_read_alone_and_shared_whatever_the_head() -> None:
+    async def main() -> None:
+        reader = Reader(await filled(9))
+        none, through = await reader.catch_up("board", 0, 9, with_snapshot=True, enough=0)
+        assert (len(none), through) == (1, 0)
+
+        await reader.write_snapshot("board", 5, 0)
+        first, second = [await reader.catch_up("board", 0, head, with_snapshot=True, enough=5) for head in (7, 9)]
+        assert first[1] == second[1] == 5
+        assert first[0] is second[0]
+        assert decode_server_message(b"".join(first[0]), Limits()).ops == ()
+
+        await reader.write_snapshot("board", 8, 0)
+        reader.forget("board")
+        newer, through = await reader.catch_up("board", 0, 9, with_snapshot=True, enough=5)
+        assert decode_server_message(b"".join(newer), Limits()).snapshot.seq == through == 8
+
+    asyncio.run(main())
+
+
+def test_a_snapshot_of_another_server_that_goes_further_than_what_was_shown_is_not_taken() -> None:
+    async def main() -> None:
+        reader = Reader(await filled(9))
+        for seq in (3, 8):
+            await reader.write_snapshot("board", seq, 0)
+        parts, through = await reader.catch_up("board", 0, 6, with_snapshot=True, enough=3)
+        message = decode_server_message(b"".join(parts), Limits())
+        assert [item.seq for item in message.ops] == [1, 2, 3, 4, 5, 6]
+        assert through == 6
+
+    asyncio.run(main())
+
+
 def test_a_catch_up_stops_at_the_head_that_was_asked_for() -> None:
     async def main() -> None:
         reader = Reader(await filled(9))
