@@ -18,9 +18,11 @@ from collabkernel.room.session import Session
 from collabkernel.room.viewport import THROUGH_MS, Run, Viewports
 from collabkernel.wire.frames import is_snapshot, ops_part, through_part
 
-FLUSH_MS_PER_SESSION = 0.2
-"""The flush tick grows by this with each session: a frame of its own costs about 40 us, so they take a fifth of a core.
-"""
+SHOWN_MS_PER_SESSION = 0.2
+"""The flush tick grows by this with each session that the last one showed something: a frame of its own costs about 40
+us, so they take a fifth of a core ..."""
+LOOKED_AT_MS_PER_SESSION = 0.015
+"""... and by this with each that it looked at, at 3 us."""
 FLUSH_BYTES = 1 << 20
 """Contents of one frame of a flush, but for one envelope more: far under what a client takes (32 MiB)."""
 
@@ -40,6 +42,7 @@ class FanOut:
         "_limits",
         "_payloads",
         "_ring",
+        "_shown_to",
         "_stored",
         "_viewports",
         "flushed",
@@ -58,6 +61,8 @@ class FanOut:
         self._payloads: list[list[bytes]] = []
         self._ring = Ring(limits.ring_bytes)
         self._flushed_at_ms = 0
+        self._shown_to = 0
+        """Frames of the last flush."""
         self._due_ms: int | None = None
 
     def add(self, envelope: StoredEnvelope, payloads: list[bytes]) -> None:
@@ -65,9 +70,16 @@ class FanOut:
         self._stored.append(envelope)
         self._payloads.append(payloads)
 
-    def tick_ms(self, sessions_count: int) -> int:
-        """How far apart flushes are: at once when idle, wider with more sessions."""
-        return bounded_tick_ms(sessions_count * FLUSH_MS_PER_SESSION, self._limits)
+    def tick_ms(self, sessions_count: int, told: int | None = None) -> int:
+        """How far apart flushes are: at once when idle, wider with more sessions that are told something.
+
+        Args:
+            sessions_count: All.
+            told: How many of them are; None for as many as by the last flush.
+        """
+        told = self._shown_to if told is None else told
+        wanted_ms = sessions_count * LOOKED_AT_MS_PER_SESSION + told * SHOWN_MS_PER_SESSION
+        return bounded_tick_ms(wanted_ms, self._limits)
 
     def plan(self, tick_ms: int, now_ms: int) -> None:
         """Plan the flush of what was added."""
@@ -113,6 +125,7 @@ class FanOut:
                 effects += self._viewports.show(runs, ready_views, sessions, now_ms)
             effects += self._look(sessions, now_ms)
             effects += self._remind(sessions, now_ms)
+        self._shown_to = sum([len(effect.session_ids) for effect in effects if isinstance(effect, Send)])
         return effects
 
     def _look(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:

@@ -324,7 +324,7 @@ class Room:
         if told is not None:
             self._presence.hear(event.origin, told.presence, event.is_asking, now_ms)
             for broadcast in told.events:
-                self._broadcasts.add(broadcast, self._tick_ms, now_ms)
+                self._broadcasts.add(broadcast, self._broadcast_tick_ms, now_ms)
 
     def _told(self, parts: bytes) -> ServerMessage | None:
         """What another server tells; None, and counted, when it is no message."""
@@ -395,7 +395,7 @@ class Room:
             self._presence.show(session)
         else:
             event = RoomEvent(session.site, session.principal.actor, message.name, message.payload_json)
-            if self._broadcasts.add(event, self._tick_ms, now_ms):
+            if self._broadcasts.add(event, self._broadcast_tick_ms, now_ms):
                 self._effects += [PublishEphemeral(frames.events_part([event]))] if self._has_peers else []
             else:
                 self._effects += notice(session, RateError(self.limits.events_per_s, self.limits.flush_tick_max_ms))
@@ -403,6 +403,11 @@ class Room:
     @property
     def _tick_ms(self) -> int:
         return max(self._fanout.tick_ms(len(self._joins.by_id)), self._busy.flush_ms)
+
+    @property
+    def _broadcast_tick_ms(self) -> int:
+        everybody = len(self._joins.by_id)
+        return max(self._fanout.tick_ms(everybody, told=everybody), self._busy.flush_ms)
 
     # -- time
 

@@ -117,11 +117,16 @@ def test_who_joins_is_read_a_snapshot_and_gets_from_the_ring_what_it_reaches_bac
     assert [seqs(effect) for effect in fanout.on_read(late, (), 6)] == [((2,), [], 6), ((2,), [7, 8], 8)]
 
 
-@pytest.mark.parametrize(("sessions_count", "tick_ms"), [(1, 0), (100, 20), (400, 80), (5000, 100)])
-def test_the_flush_tick_widens_with_sessions_up_to_its_limit(sessions_count: int, tick_ms: int) -> None:
+@pytest.mark.parametrize(
+    ("sessions_count", "shown_to", "tick_ms"),
+    [(1, 1, 0), (100, 100, 21), (400, 400, 86), (400, 20, 10), (600, 500, 100)],
+)
+def test_the_flush_tick_widens_with_who_is_shown_something_up_to_its_limit(
+    sessions_count: int, shown_to: int, tick_ms: int
+) -> None:
     fanout = fan_out(0, Limits())
     fanout.add(*stored(1))
-    fanout.send([], 1000)
+    fanout.send([session(i) for i in range(shown_to)], 1000)
     fanout.add(*stored(2))
 
     fanout.plan(fanout.tick_ms(sessions_count), 1000)
@@ -129,6 +134,7 @@ def test_the_flush_tick_widens_with_sessions_up_to_its_limit(sessions_count: int
     assert fanout.due_ms() == 1000 + tick_ms
     fanout.plan(fanout.tick_ms(sessions_count), 1005)
     assert fanout.due_ms() == 1000 + tick_ms
+    assert fanout.tick_ms(400, told=400) == 86
 
 
 def test_an_idle_room_flushes_at_once() -> None:
