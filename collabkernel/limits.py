@@ -206,6 +206,8 @@ class Limits:
     where that is more: then snapshots at most double what is written."""
     snapshot_log_interval_ms: int = 250
     """... but no more often than this: each takes a few syncs of the disk."""
+    snapshot_cpu_percent: int = 25
+    """Share of one core that a server spends on the snapshots of live rooms, which are folded from their logs."""
     compact_cpu_percent: int = 5
     """Share of one core that a server spends on its documents' snapshots, and on compacting rooms."""
     compact_grace_ms: int = 600

@@ -93,7 +93,14 @@ class Fold:
 
     def settle(self) -> None:
         """Bring texts and lists up to ``seq``."""
-        for target, updates in self._waiting.items():
+        for _ in self.settling():
+            pass
+
+    def settling(self) -> Iterator[None]:
+        """The same in steps, a text each."""
+        while self._waiting:
+            target = next(iter(self._waiting))
+            updates = self._waiting.pop(target)
             op = TextEdit(target, b"")
             try:
                 rope = self.state.rope(op)
@@ -102,7 +109,7 @@ class Fold:
             else:
                 self._type(op, rope, updates)
                 self.state.cool(op)
-        self._waiting = {}
+            yield
         self.state.order()
 
     def make_ready(self) -> None:

@@ -21,6 +21,7 @@ from collabkernel.errors import (
     TooLargeError,
 )
 from collabkernel.room.fold import Fold, part_of_rows
+from collabkernel.server.gently import Gently
 from collabkernel.storage.base import OpRow, RoomRow, SnapshotRow, Storage
 from collabkernel.wire.frames import snapshot_part
 from collabkernel.wire.room_state import PLACES, decode_room, join_parts
@@ -117,8 +118,9 @@ class _CatchUp(NamedTuple):
 class Reader:
     """Reads rooms from the storage."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, snapshot_cpu_percent: int = 100) -> None:
         self._storage = storage
+        self._gently = Gently(snapshot_cpu_percent)
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
         self._mending = asyncio.Lock()
         self._parts: OrderedDict[_CatchUp, asyncio.Task[tuple[tuple[bytes, ...], int]]] = OrderedDict()
@@ -145,11 +147,13 @@ class Reader:
             snapshot_seq = fold.seq
         return fold, snapshot_seq
 
-    async def _folded(self, room_id: str, upto_seq: int | None = None) -> tuple[Fold, int]:
+    async def _folded(
+        self, room_id: str, upto_seq: int | None = None, gently: Gently | None = None
+    ) -> tuple[Fold, int]:
         """The newest snapshot and the log since, up to ``upto_seq``; and the snapshot's seq."""
         with suppress(LogDroppedError):  # another server compacts it: there is a newer snapshot
-            return await self._fold_once(room_id, upto_seq)
-        return await self._fold_once(room_id, upto_seq)
+            return await self._fold_once(room_id, upto_seq, gently)
+        return await self._fold_once(room_id, upto_seq, gently)
 
     async def past(self, room_id: str, seq: int, ops_max: int, known: tuple[int, bytes] | None = None) -> bytes:
         """The ``RoomState`` of a room at a seq of its log: the nearest state that is kept, and the log since.
@@ -199,12 +203,15 @@ class Reader:
             later = [each.seq for each in await self._storage.versions(room_id) if each.seq > seq]
             raise NotKeptError(room_id, f"seq {seq}", from_seq or None, min([*later, row.snapshot_seq]))
 
-    async def _fold_once(self, room_id: str, upto_seq: int | None) -> tuple[Fold, int]:
+    async def _fold_once(self, room_id: str, upto_seq: int | None, gently: Gently | None) -> tuple[Fold, int]:
         snapshot = await self.snapshot(room_id)
         fold = Fold()
         if snapshot is not None:
             fold = await asyncio.to_thread(Fold.from_parts, snapshot.parts)
-        await self._follow(room_id, fold, upto_seq)
+        if gently is None:
+            await self._follow(room_id, fold, upto_seq)
+        else:
+            await gently.follow(fold, self._storage.read_ops(room_id, fold.seq, upto_seq))
         return fold, snapshot.seq if snapshot else 0
 
     async def snapshot(self, room_id: str, wanted: Sequence[str] | None = None) -> SnapshotRow | None:
@@ -348,8 +355,12 @@ class Reader:
         return await self._storage.head(room_id)
 
     async def write_snapshot(self, room_id: str, seq: int, now_ms: int) -> None:
-        """Write the room's snapshot at ``seq``: the last one, and the log since, folded and encoded in a thread."""
-        fold, _ = await self._folded(room_id, seq)
+        """Write the room's snapshot at ``seq``: the last one, and the log since, folded and encoded in a thread.
+
+        The room goes on meanwhile: the thread works in short pieces, and rests.
+        """
+        async with self._gently.turn():
+            fold, _ = await self._folded(room_id, seq, self._gently)
         await self.save(room_id, fold, now_ms)
 
     async def save(self, room_id: str, fold: Fold, now_ms: int) -> None:

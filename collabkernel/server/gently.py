@@ -1,0 +1,71 @@
+"""Folding a log beside the rooms that are at work: in short pieces of a thread, and with rests between them.
+
+Python runs one thread at a time. A thread that works through a minute of a busy room's log, some seconds of it, keeps
+the event loop from half of what it does, and everybody's edits are late; a piece of a few milliseconds nobody notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from itertools import islice
+
+from collabkernel.room.fold import Fold
+from collabkernel.server.compaction import Allowance
+from collabkernel.storage.base import OpRow
+
+PIECE_ROWS = 200
+"""Operations that are folded at once: about 5 ms."""
+PIECE_TEXTS = 20
+"""Texts that are brought up to date at once: as much, of a minute of a busy room."""
+WAITING_ROWS = 50_000
+"""Operations after which texts are brought up to date: until then their updates are held, some 300 bytes each."""
+
+
+class Gently:
+    """One server's share of a core for it."""
+
+    def __init__(self, cpu_percent: int) -> None:
+        self._allowance = Allowance(cpu_percent)
+        self._turns = asyncio.Lock()
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """One room at a time: each is a second copy in memory."""
+        return self._turns
+
+    async def follow(self, fold: Fold, chunks: AsyncIterator[Sequence[OpRow]]) -> None:
+        """Fold rows that follow a state, and settle it."""
+        waiting_rows = 0
+        async for rows in chunks:
+            for start in range(0, len(rows), PIECE_ROWS):
+                await self._work(partial(fold.apply_rows, rows[start : start + PIECE_ROWS]))
+            waiting_rows += len(rows)
+            if waiting_rows >= WAITING_ROWS:
+                waiting_rows = 0
+                await self._settle(fold)
+        await self._settle(fold)
+
+    async def _settle(self, fold: Fold) -> None:
+        settling = fold.settling()
+        while await self._work(partial(_step, settling)):
+            pass
+
+    async def _work(self, function: Callable[[], object]) -> object:
+        """Do a piece in a thread, and rest for it."""
+        result, cpu_s = await asyncio.to_thread(_timed, function)
+        self._allowance.spend(cpu_s, time.monotonic())
+        await asyncio.sleep(self._allowance.rest_s(time.monotonic()))
+        return result
+
+
+def _step(settling: Iterator[None]) -> bool:
+    """Whether there is more."""
+    return len(list(islice(settling, PIECE_TEXTS))) == PIECE_TEXTS
+
+
+def _timed(function: Callable[[], object]) -> tuple[object, float]:
+    started_s = time.thread_time()
+    return function(), time.thread_time() - started_s
