@@ -40,7 +40,8 @@ class Ring:
 
     def reaches(self, seq: int) -> bool:
         """Whether all that follows ``seq`` is here, and something does."""
-        return bool(self._entries) and self._entries[0].first_seq <= seq + 1 <= self._entries[-1].last_seq
+        entries = self._entries
+        return bool(entries) and entries[0].first_seq <= seq + 1 <= entries[-1].last_seq
 
     def end_of(self, seq: int) -> int | None:
         """The last seq of the entry that ``seq`` is inside of, with some of it behind; None when it is in none."""
