@@ -41,7 +41,7 @@ class Ring:
     def reaches(self, seq: int) -> bool:
         """Whether all that follows ``seq`` is here, and something does."""
         entries = self._entries
-        return bool(entries) and entries[0].first_seq <= seq + 1 <= entries[-1].last_seq
+        return False if not entries else entries[0].first_seq <= seq + 1 <= entries[-1].last_seq
 
     def end_of(self, seq: int) -> int | None:
         """The last seq of the entry that ``seq`` is inside of, with some of it behind; None when it is in none."""
