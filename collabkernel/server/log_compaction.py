@@ -60,8 +60,8 @@ larger one takes its time: it is kept when the log has paid for it."""
 PIECE_ROWS = 500
 """Operations that are folded at once, in about 10 ms of a thread; then it rests."""
 DROP_WEIGHT = 2
-"""What a transaction that drops counts for: it has the lock that all writers want. With the default share of 5 % that is
-held for 2.5 % of the time, and of others' writes fewer than one in twenty find it taken."""
+"""What a transaction that drops counts for: it has the lock that all writers want. With the default share of 5 % that
+is held for 2.5 % of the time, and of others' writes fewer than one in twenty find it taken."""
 WORTH_SHARE = 8
 """A log is compacted when at least this fraction of it goes: all of it is folded for the check."""
 ROOMS_LISTED = 1000
