@@ -198,7 +198,13 @@ class LogCompaction:
     """Compacts rooms, one after the other."""
 
     def __init__(
-        self, storage: Storage, work: Compaction, *, archive: Archive | None = None, watch: Watch | None = None
+        self,
+        storage: Storage,
+        work: Compaction,
+        *,
+        archive: Archive | None = None,
+        watch: Watch | None = None,
+        weight: int = 1,
     ) -> None:
         """Begin nothing yet.
 
@@ -207,9 +213,11 @@ class LogCompaction:
             work: Whose turns and allowance it takes.
             archive: Where dropped operations go.
             watch: Is told how far it is.
+            weight: How many times its work counts against the allowance.
         """
         self._storage = storage
         self._work = work
+        self._weight = weight
         self._archive = archive
         self._watch = watch or _unwatched
 
@@ -369,7 +377,7 @@ class LogCompaction:
 
     async def _turn(self, work: Callable[[], T]) -> T:
         async with self._work.turn():
-            return await self._work.work(work)
+            return await self._work.work(work, self._weight)
 
 
 def holding(storage: Storage, holder: str, ttl_ms: int = LEASE_MS) -> AbstractAsyncContextManager[Lease | None]:
