@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click import Context
 from collabkernel_server.app import CollabKernelServer
 from jupyter_server.auth import IdentityProvider
 from jupyter_server.serverapp import ServerApp
@@ -15,7 +17,9 @@ from prometheus_client import REGISTRY
 from sqlalchemy.engine import make_url
 from traitlets.config import Configurable
 
-from collabkernel import errors, metrics
+from collabkernel import cli, errors, metrics
+from collabkernel.limits import Limits
+from tests.server_extension.running_server import RunningServer
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -84,6 +88,98 @@ def test_what_the_image_is_made_of_is_there():
     assert all((ROOT / name).exists() for name in copied)
     (extras,) = re.findall(r"\[([\w,]+)\]", recipe)
     assert all(f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text() for extra in extras.split(","))
+
+
+@pytest.fixture
+def kubernetes() -> dict[str, dict[str, Any]]:
+    """The other example, by kind; of claims there are two."""
+    return {each["kind"]: each for each in yaml.safe_load_all((EXAMPLES / "kubernetes.yaml").read_text())}
+
+
+def container(kubernetes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    (server,) = kubernetes["Deployment"]["spec"]["template"]["spec"]["containers"]
+    return dict(server)
+
+
+def test_the_pods_are_the_servers_of_the_compose_file(kubernetes: dict[str, dict[str, Any]]):
+    server, pod = compose()["services"]["server-1"], container(kubernetes)
+    assert (pod["image"], pod["command"]) == (server["image"], server["command"])
+    given = options(server)
+    (port,) = pod["ports"]
+    assert str(port["containerPort"]) == given["port"]
+    (exposed,) = kubernetes["Service"]["spec"]["ports"]
+    probes = [pod[name]["httpGet"]["port"] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
+    assert {exposed["targetPort"], *probes} == {port["name"]}
+    mounted = {each["mountPath"] for each in pod["volumeMounts"]}
+    wanted = ("ServerApp.root_dir", "ServerApp.cookie_secret_file", "CollabKernelServer.outputs_dir")
+    assert mounted == {given[name] for name in wanted}
+    assert set(server["environment"]) <= {each["name"] for each in pod["env"]}
+
+
+def test_the_parts_of_the_kubernetes_file_fit_together(kubernetes: dict[str, dict[str, Any]]):
+    deployment = kubernetes["Deployment"]["spec"]
+    labels, spec = deployment["template"]["metadata"]["labels"], deployment["template"]["spec"]
+    assert kubernetes["Service"]["spec"]["selector"] == labels
+    assert deployment["selector"]["matchLabels"] == labels
+    assert kubernetes["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
+    claims = re.findall(r"kind: PersistentVolumeClaim\nmetadata:\n  name: (\S+)", kubernetes_text())
+    volumes = {each["name"]: each for each in spec["volumes"]}
+    assert {each["name"] for each in container(kubernetes)["volumeMounts"]} == set(volumes)
+    assert [
+        each["persistentVolumeClaim"]["claimName"] for each in spec["volumes"] if each["name"] != "secrets"
+    ] == claims
+    made = set(re.findall(r"--from-literal=(\w+)=", kubernetes_text()))
+    asked = {each["valueFrom"]["secretKeyRef"]["key"] for each in container(kubernetes)["env"]}
+    (file,) = volumes["secrets"]["secret"]["items"]
+    assert asked | {file["key"]} == made
+    names = [each["valueFrom"]["secretKeyRef"]["name"] for each in container(kubernetes)["env"]]
+    assert {*names, volumes["secrets"]["secret"]["secretName"]} == set(
+        re.findall(r"secret generic (\S+)", kubernetes_text())
+    )
+
+
+def kubernetes_text() -> str:
+    return (EXAMPLES / "kubernetes.yaml").read_text()
+
+
+def test_a_pod_ends_behind_its_drain(kubernetes: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch):
+    program, subcommand, *arguments = container(kubernetes)["lifecycle"]["preStop"]["exec"]["command"]
+    assert program in {point.name for point in entry_points(group="console_scripts")}
+    command = cli.main.get_command(Context(cli.main), subcommand)
+    assert command is not None
+    monkeypatch.setenv("COLLABKERNEL_TOKEN", "secret")
+    with command.make_context(subcommand, arguments) as context:
+        given = context.params
+    assert given["token"] == "secret"
+    grace_s = kubernetes["Deployment"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace_s > given["seconds"] + cli.TIMEOUT_S + Limits().shutdown_ms / 1000
+    stop_s = compose()["services"]["server-1"]["stop_grace_period"].removesuffix("s")
+    assert int(stop_s) > Limits().shutdown_ms / 1000
+
+
+def test_what_is_asked_about_health_is_answered_without_a_login(kubernetes: dict[str, dict[str, Any]], tmp_path: Path):
+    health = compose()["services"]["server-1"]["healthcheck"]["test"][-1]
+    paths = set(re.findall(r"http://127\.0\.0\.1:8888(/[\w/]+)", health))
+    assert len(paths) == 1
+    paths |= {
+        container(kubernetes)[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
+    server = RunningServer(tmp_path)
+    try:
+        answers = {path: server.request("GET", path.lstrip("/"), person=None).status for path in paths}
+    finally:
+        server.stop()
+    assert answers == dict.fromkeys(paths, 200)
+
+
+def test_jupyters_token_comes_from_the_environment(
+    kubernetes: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("JUPYTER_TOKEN", "secret")
+    assert IdentityProvider().token == "secret"
+    known = {"JUPYTER_TOKEN", "PGPASSWORD", "COLLABKERNEL_TOKEN"}
+    assert {each["name"] for each in container(kubernetes)["env"]} == known
+    assert set(compose()["services"]["server-1"]["environment"]) <= known
 
 
 def text() -> str:

@@ -94,8 +94,8 @@ class Compaction:
             await _within(self._allowance.rest_s(time.monotonic()), self._stopping)
             yield
 
-    async def work(self, function: Callable[[], T]) -> T:
-        """Do something in a thread, and have what it takes of the processor counted. In a turn."""
+    async def work(self, function: Callable[[], T], weight: int = 1) -> T:
+        """Do something in a thread, and have what it takes of the processor counted so many times. In a turn."""
 
         def run() -> tuple[T, float]:
             started_s = time.thread_time()
@@ -103,7 +103,7 @@ class Compaction:
             return result, time.thread_time() - started_s
 
         result, cpu_s = await asyncio.to_thread(run)
-        self.spend(cpu_s)
+        self.spend(cpu_s * weight)
         return result
 
     def spend(self, cpu_s: float) -> None:

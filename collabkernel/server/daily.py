@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 FIRST_MS = 600_000
 """A server that has just started has more to do than to compact."""
 DAY_MS = 86_400_000
+WEIGHT = 2
+"""What work on rooms' logs counts for: rooms that are open here wait for the interpreter meanwhile. With the default
+share of 5 % it is at work for 2.5 % of the time; with all of it more than one in twenty edits met it, and their p95 was
+a third to a half longer."""
 LOOK_S = 60.0
 """Between two looks at the clock, while it is not time, or another server compacts."""
 
@@ -94,7 +98,7 @@ class DailyCompaction:
     async def _compact(self) -> None:
         """Compact all that is due, and remove what nobody names, if nobody else does."""
         archive = Archive(self._archive_url) if self._archive_url else None
-        compaction = LogCompaction(self._storage, self._work, archive=archive)
+        compaction = LogCompaction(self._storage, self._work, archive=archive, weight=WEIGHT)
         async with holding(self._storage, self._holder) as lease:
             if lease is None:
                 return

@@ -440,7 +440,9 @@ class Storage(Leases, Files, Versions, Tickets, Protocol):
         """
 
     async def save_snapshot(self, snapshot: SnapshotRow, now_ms: int) -> None:
-        """Write a snapshot; parts equal to an earlier one's share its blob; only the newest two are kept.
+        """Write a snapshot; parts equal to an earlier one's share its blob.
+
+        Only the newest two are kept; the second goes when the log no longer goes back to it, for nobody can use it.
 
         Raises:
             RoomNotFoundError: If the room does not exist.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from collabkernel.errors import RoomNotFoundError
+from collabkernel.storage import snapshots
 from collabkernel.storage.base import Lease
 from collabkernel.storage.leases import check_newest
 from collabkernel.storage.log import lock_room
@@ -49,6 +50,8 @@ def drop_chunk(connection: Connection, room_id: str, upto_seq: int, lease: Lease
     _keep_counters(connection, room, end)
     gone = connection.execute(delete(ops).where(ops.c.room == room, ops.c.seq <= end)).rowcount
     connection.execute(update(rooms).where(rooms.c.key == room).values(dropped_seq=end))
+    if end == horizon:
+        snapshots.expire(connection, room)
     return gone, end == horizon
 
 

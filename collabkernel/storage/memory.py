@@ -104,7 +104,14 @@ class _Room:
             last = self.dropped_counter_by_site.get(row.site, 0)
             self.dropped_counter_by_site[row.site] = max(last, row.counter)
         self.row = replace(self.row, dropped_seq=self.row.dropped_seq + len(gone))
+        self.expire()
         return len(gone)
+
+    def expire(self) -> None:
+        """Keep the newest snapshots from which the log leads on."""
+        newest = sorted(self.snapshots)[-_SNAPSHOTS_KEPT:]
+        kept = [seq for seq in newest if seq >= min(self.row.dropped_seq, self.row.snapshot_seq)]
+        self.snapshots = {seq: parts for seq, parts in self.snapshots.items() if seq in kept}
 
     def grow(self, head: RoomHead, rows: list[OpRow], now_ms: int) -> None:
         """Put operations on the end of the log."""
@@ -281,9 +288,8 @@ class MemoryStorage:
                 f"which ends at {room.row.seq}"
             )
         room.snapshots[snapshot.seq] = dict(snapshot.parts)
-        for seq in sorted(room.snapshots)[:-_SNAPSHOTS_KEPT]:
-            del room.snapshots[seq]
         room.row = replace(room.row, snapshot_seq=max(room.snapshots))
+        room.expire()
 
     async def latest_snapshot(
         self, room_id: str, wanted: Sequence[str] | None = None, before_seq: int | None = None

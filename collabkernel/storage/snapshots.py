@@ -22,7 +22,7 @@ from collabkernel.storage.log import lock_room, room_key
 from collabkernel.storage.tables import blob_space, blobs, rooms, snapshots
 
 SNAPSHOTS_KEPT = 2
-"""The newest, and the one before it in case the newest is damaged."""
+"""The newest, and the one before it in case the newest is damaged: while the log goes back to that one."""
 _ZSTD_LEVEL = 3
 """zstd's own default: about 300 MB/s."""
 
@@ -102,8 +102,22 @@ def save(
     connection.execute(
         insert(snapshots), {"room": room, "seq": seq, "manifest": json.dumps(manifest), "created_ms": now_ms}
     )
-    _expire(connection, room)
+    expire(connection, room)
     return True
+
+
+def expire(connection: Connection, room: int) -> None:
+    """Keep the newest snapshots from which the log leads on, and what they refer to."""
+    query = select(snapshots.c.seq, snapshots.c.manifest).where(snapshots.c.room == room)
+    rows = connection.execute(query.order_by(snapshots.c.seq.desc())).all()
+    dropped_seq = connection.execute(select(rooms.c.dropped_seq).where(rooms.c.key == room)).scalar_one()
+    kept = [*rows[:1], *[row for row in rows[1:SNAPSHOTS_KEPT] if row.seq >= dropped_seq]]
+    for row in rows:
+        if row not in kept:
+            connection.execute(delete(snapshots).where(snapshots.c.room == room, snapshots.c.seq == row.seq))
+    referred = {name for row in kept for name in json.loads(row.manifest).values()}
+    _drop_blobs(connection, room, sorted({*_stored_hashes(connection, room)} - referred))
+    connection.execute(update(rooms).where(rooms.c.key == room).values(snapshot_seq=kept[0].seq))
 
 
 def latest(
@@ -156,18 +170,6 @@ def decompress(blob: bytes, name: str) -> bytes:
 
 def _stored_hashes(connection: Connection, room: int) -> Iterable[str]:
     return connection.scalars(select(blobs.c.hash).where(blobs.c.room == room))
-
-
-def _expire(connection: Connection, room: int) -> None:
-    """Keep the newest snapshots and what they refer to."""
-    query = select(snapshots.c.seq, snapshots.c.manifest).where(snapshots.c.room == room)
-    rows = connection.execute(query.order_by(snapshots.c.seq.desc())).all()
-    kept, expired = rows[:SNAPSHOTS_KEPT], rows[SNAPSHOTS_KEPT:]
-    for row in expired:
-        connection.execute(delete(snapshots).where(snapshots.c.room == room, snapshots.c.seq == row.seq))
-    referred = {name for row in kept for name in json.loads(row.manifest).values()}
-    _drop_blobs(connection, room, sorted({*_stored_hashes(connection, room)} - referred))
-    connection.execute(update(rooms).where(rooms.c.key == room).values(snapshot_seq=kept[0].seq))
 
 
 def _drop_blobs(connection: Connection, room: int, names: Iterable[str]) -> None:

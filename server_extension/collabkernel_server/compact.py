@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import click
 from rich.console import Console
@@ -15,17 +15,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from collabkernel.errors import CollabKernelError
+from collabkernel.document.operations import Purge
+from collabkernel.errors import CollabKernelError, StorageError
 from collabkernel.limits import Limits
 from collabkernel.server.compaction import Compaction
+from collabkernel.server.direct_purge import DirectPurge
 from collabkernel.server.hub import wall_clock_ms
+from collabkernel.server.keeper_leases import KeeperLeases
 from collabkernel.server.log_compaction import LEASE_MS, LogCompaction, Outcome, Plan, holding
+from collabkernel.server.purging import Purging
+from collabkernel.server.reader import Reader
+from collabkernel.server.room_history import RoomHistory
 from collabkernel.storage import open_storage
 from collabkernel.storage.archive import Archive
 from collabkernel.storage.base import Lease, Storage
 from collabkernel_server.database import MEMORY_URL, default_db_url
 
-_UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+DAY_MS = 86_400_000
+_UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": DAY_MS}
 LEASE_WAIT_S = 1.5 * LEASE_MS / 1000
 """One that was killed holds the lease for so long."""
 LEASE_LOOK_S = 0.25
@@ -56,6 +63,7 @@ class Wish:
     blob_url: str
     archive: str
     is_dry: bool
+    is_purge: bool
     cpu_percent: int
 
 
@@ -85,7 +93,13 @@ class Wish:
     default="",
     help="Where large parts of snapshots are, as the server's blob_url; what nothing names there any more goes.",
 )
-@click.option("--dry-run", "is_dry", is_flag=True, help="Tell what would go, and change nothing.")
+@click.option(
+    "--purge",
+    "is_purge",
+    is_flag=True,
+    help="Let go of what was deleted as long ago, too, a day at least. A room that a server has at hand is left to it.",
+)
+@click.option("--dry-run", "is_dry", is_flag=True, help="Tell what operations would go, and change nothing.")
 @click.option(
     "--cpu-percent",
     type=click.IntRange(1, 100),
@@ -100,6 +114,7 @@ def compact(
     archive: str,
     blob_url: str,
     is_dry: bool,
+    is_purge: bool,
     cpu_percent: int,
 ) -> None:
     """Make the logs of rooms shorter. Servers may run meanwhile.
@@ -114,9 +129,13 @@ def compact(
       collabkernel compact --older-than 90d --archive /srv/archive
       collabkernel compact --room planning --older-than 0m
     """
-    wish = Wish(db_url or default_db_url(), rooms, older_than, blob_url, archive, is_dry, cpu_percent)
+    wish = Wish(db_url or default_db_url(), rooms, older_than, blob_url, archive, is_dry, is_purge, cpu_percent)
     if wish.db_url == MEMORY_URL:
         raise click.UsageError("rooms in a server's memory have no database that could be compacted from here")
+    if is_purge and older_than < DAY_MS:
+        raise click.UsageError(
+            "--purge wants --older-than 1d or more: whoever was away for longer makes his edits again"
+        )
     console = Console()
     try:
         has_failed = asyncio.run(_run(wish, console))
@@ -142,25 +161,28 @@ async def _run(wish: Wish, console: Console) -> bool:
             compaction = LogCompaction(storage, work, archive=archive, watch=shown.watch)
             before_bytes = await storage.size_bytes()
             await _check_rooms(storage, wish.rooms)
-            plans = await _plans(compaction, wish, shown)
-            if wish.is_dry:
-                outcomes = []
-            else:
+            rooms = list(wish.rooms) or [room_id async for room_id in compaction.rooms()]
+            plans = await _plans(compaction, rooms, wish, shown)
+            outcomes, purges = list[Outcome](), Purges()
+            if not wish.is_dry:
                 async with _lease(storage, shown) as lease:
                     outcomes = [await compaction.carry_out(plan, lease) for plan in plans]
+                    if wish.is_purge:
+                        purges = await _purge(storage, work, rooms, wish.older_than_ms, shown)
                     await storage.sweep_blobs(work.rest)
             after_bytes = await storage.size_bytes()
     finally:
         await storage.close()
+    purges.tell(console)
     if not plans:
         console.print("Nothing to compact: no log has enough that is as old.")
-        return False
+        return bool(purges.failed)
     console.print(_plan_table(plans) if wish.is_dry else _outcome_table(outcomes))
     console.print(f"The database takes {_mib(before_bytes)}" + ("." if wish.is_dry else f" -> {_mib(after_bytes)}."))
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     for outcome in failed:
         console.print(Text(f"{outcome.room_id}: {outcome.error}", "red"), soft_wrap=True)
-    return bool(failed)
+    return bool(failed or purges.failed)
 
 
 class _Shown:
@@ -183,12 +205,55 @@ async def _check_rooms(storage: Storage, room_ids: Sequence[str]) -> None:
             raise click.ClickException(f"there is no room {room_id!r} here; without --room all are compacted")
 
 
-async def _plans(compaction: LogCompaction, wish: Wish, shown: _Shown) -> list[Plan]:
+async def _plans(compaction: LogCompaction, rooms: Sequence[str], wish: Wish, shown: _Shown) -> list[Plan]:
     before_ms = max(0, wall_clock_ms() - wish.older_than_ms)
-    rooms = list(wish.rooms) or [room_id async for room_id in compaction.rooms()]
     shown.say(f"looking at {len(rooms)} rooms")
     plans = [await compaction.plan(room_id, before_ms, ops_min=1) for room_id in rooms]
     return [plan for plan in plans if plan is not None]
+
+
+@dataclass(slots=True)
+class Purges:
+    """What became of what was deleted."""
+
+    count_by_room: dict[str, int] = field(default_factory=dict)
+    """Slots and keys that went."""
+    kept: list[str] = field(default_factory=list)
+    """Rooms that a server has at hand."""
+    failed: dict[str, StorageError] = field(default_factory=dict)
+
+    def tell(self, console: Console) -> None:
+        """Say it, a line a room."""
+        for room_id, count in self.count_by_room.items():
+            console.print(Text(f"{room_id}: {count:,} deleted elements and keys are gone"))
+        for room_id in self.kept:
+            console.print(Text(f"{room_id}: a server has it at hand, and lets go of what was deleted by itself"))
+        for room_id, error in self.failed.items():
+            console.print(Text(f"{room_id}: {error}", "red"), soft_wrap=True)
+
+
+async def _purge(storage: Storage, work: Compaction, rooms: Sequence[str], older_than_ms: int, shown: _Shown) -> Purges:
+    """Let go of what was deleted as long ago."""
+    limits, reader, found = replace(Limits(), history_days=older_than_ms // DAY_MS), Reader(storage), Purges()
+    asked: dict[str, Sequence[Purge]] = {}
+    past = RoomHistory(storage, reader, limits)
+    purging = Purging(reader, past, work, limits, wall_clock_ms, asked.__setitem__)
+    leases = KeeperLeases(storage, secrets.token_hex(8), limits, wall_clock_ms)
+    direct = DirectPurge(storage, reader, leases, work, wall_clock_ms)
+    for room_id in rooms:
+        shown.say(f"{room_id}: what was deleted")
+        if not await purging.purge(room_id):
+            continue
+        try:
+            count = await direct.purge(room_id, asked.pop(room_id))
+        except StorageError as error:
+            found.failed[room_id] = error
+            continue
+        if count is None:
+            found.kept.append(room_id)
+        else:
+            found.count_by_room[room_id] = count
+    return found
 
 
 @asynccontextmanager

@@ -73,6 +73,29 @@ async def test_only_what_a_snapshot_has_may_be_dropped(storage: Storage):
     assert len(await whole_log(storage)) == 6
 
 
+@pytest.mark.parametrize(("older_seq", "is_kept"), [(4, False), (6, False), (7, True)])
+async def test_an_older_snapshot_goes_when_the_log_no_longer_leads_on_from_it(
+    storage: Storage, older_seq: int, is_kept: bool
+):
+    ann = await enter(storage)
+    await storage.append([ann.next(10)])
+    for seq in (older_seq, 9):
+        await snapshot_at(storage, seq)
+    await storage.drop_ops("plan", 3)
+    assert await storage.latest_snapshot("plan", before_seq=9) is not None
+
+    await storage.drop_ops("plan", 7)
+
+    older = await storage.latest_snapshot("plan", before_seq=9)
+    assert older == (SnapshotRow("plan", 7, {"live": b"at 7"}) if is_kept else None)
+    assert await storage.latest_snapshot("plan") == SnapshotRow("plan", 9, {"live": b"at 9"})
+    head = await storage.head("plan")
+    assert head is not None
+    assert (head.snapshot_seq, head.dropped_seq) == (9, 7)
+    await snapshot_at(storage, 10)
+    assert await storage.latest_snapshot("plan", before_seq=10) == SnapshotRow("plan", 9, {"live": b"at 9"})
+
+
 async def test_a_resend_of_what_was_dropped_is_stored_already(storage: Storage):
     ann = await dropped_room(storage)
 

@@ -187,6 +187,18 @@ def test_one_works_at_a_time_and_rests() -> None:
     asyncio.run(main())
 
 
+def test_work_may_count_more_than_once() -> None:
+    async def main() -> None:
+        compaction = Compaction(MemoryStorage(), Limits(), lambda: 0, has_peers=False)
+        spent_s: list[float] = []
+        compaction.spend = spent_s.append  # type: ignore[method-assign]  # what it would rest for
+        async with compaction.turn():
+            assert await compaction.work(lambda: burn(0.01), 3) == 7
+        assert sum(spent_s) >= 0.03
+
+    asyncio.run(main())
+
+
 def test_nobody_rests_when_the_server_stops() -> None:
     async def main() -> None:
         compaction = Compaction(

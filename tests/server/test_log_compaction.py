@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from pyarrow import parquet
 from collabkernel.errors import CompactionError, LeaseLostError, RoomNotFoundError, StorageError
 from collabkernel.limits import Limits
 from collabkernel.room.fold import Fold
+from collabkernel.server.compaction import Compaction
 from collabkernel.server.log_compaction import (
     CHEAP_STATE_BYTES,
     KEPT_STATES,
@@ -37,6 +39,7 @@ from tests.bounds import HANG_S
 from tests.examples import examples
 from tests.server.raw import eventually
 from tests.server.worked_rooms import (
+    AT_ONCE,
     HOUR_MS,
     MADE_EVERY_MS,
     ROOM,
@@ -47,6 +50,8 @@ from tests.server.worked_rooms import (
     store,
     worked_log,
 )
+
+T = TypeVar("T")
 
 END_MS = 2**45
 MINE = "this test"
@@ -95,6 +100,47 @@ def run(scenario: Callable[[World], Awaitable[None]], storage: MemoryStorage | N
         await scenario(world)
 
     asyncio.run(main())
+
+
+class Weighed(Compaction):
+    """Notes what work counts for, and how long transactions do."""
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        super().__init__(storage, AT_ONCE, lambda: 0, has_peers=False)
+        self.weights: list[int] = []
+        self.rests_s: list[float] = []
+
+    async def work(self, function: Callable[[], T], weight: int = 1) -> T:
+        self.weights.append(weight)
+        return await super().work(function, weight)
+
+    async def rest(self, took_s: float) -> None:
+        self.rests_s.append(took_s)
+        await super().rest(took_s)
+
+
+class TimedStorage(MemoryStorage):
+    """Takes a second for a drop."""
+
+    async def drop_ops(self, room_id: str, upto_seq: int, lease: Lease | None = None, rest: Rest | None = None) -> int:
+        assert rest is not None
+        await rest(1.0)
+        return await super().drop_ops(room_id, upto_seq, lease)
+
+
+def test_what_holds_up_others_counts_more_than_once() -> None:
+    async def scenario(world: World) -> None:
+        work = Weighed(world.storage)
+        world.compaction = LogCompaction(world.storage, work, weight=3)
+
+        outcome = await world.compact()
+
+        assert outcome is not None
+        assert outcome.error is None
+        assert set(work.weights) == {3}
+        assert work.rests_s == [2.0], "the lock of all writers, and a core"
+
+    run(scenario, TimedStorage())
 
 
 def test_what_is_old_goes_and_the_room_is_the_same() -> None:

@@ -14,11 +14,20 @@ import pytest
 from click.testing import CliRunner, Result
 from collabkernel_server import compact as command
 
+from collabkernel.crdt.ids import ROOT
+from collabkernel.document.operations import MapDelete, MapSet
+from collabkernel.errors import StorageError
+from collabkernel.limits import PURGED_IDS, Limits
+from collabkernel.room.keeper import KEEPER_ACTOR
+from collabkernel.server.direct_purge import DirectPurge
+from collabkernel.server.hub import wall_clock_ms
+from collabkernel.server.keeper_leases import KeeperLeases
 from collabkernel.server.log_compaction import LEASE
 from collabkernel.server.reader import Reader
 from collabkernel.storage import blobs, open_storage
-from collabkernel.storage.base import RoomRow, Storage
-from tests.server.worked_rooms import ROOM, store, worked_log
+from collabkernel.storage.base import AppendRequest, RoomRow, Storage
+from collabkernel.wire.ops import encode_op, op_kind
+from tests.server.worked_rooms import ROOM, START_MS, store, worked_log
 from tests.server_extension.running_server import RunningServer
 
 T = TypeVar("T")
@@ -119,6 +128,7 @@ def test_what_is_young_stays(url: str) -> None:
     [
         (("--db", "memory://"), "rooms in a server's memory"),
         (("--older-than", "a month"), "is no age: write 30d"),
+        (("--older-than", "23h", "--purge"), "--purge wants --older-than 1d or more"),
         (("--room", "nowhere"), "there is no room 'nowhere' here"),
         (("--archive", "ftp://ann:secret@nowhere"), "ftp://nowhere"),
         (("--db", "mongodb://x"), "mongodb"),
@@ -168,6 +178,75 @@ def test_a_lease_of_one_that_was_killed_is_waited_for(url: str) -> None:
     assert room(url).dropped_seq == room(url).seq - 1
 
 
+DELETED = PURGED_IDS + 100
+
+
+def empty(url: str, at_ms: int = START_MS) -> str:
+    """A database with one room of which most keys were deleted at a time."""
+    keys = [f"k{n}" for n in range(DELETED + 1)]
+    ops = [MapSet(ROOT, key, key) for key in keys] + [MapDelete(ROOT, key) for key in keys[1:]]
+    encoded = tuple([(op_kind(op), encode_op(op)) for op in ops])
+    within(url, lambda storage: store(storage, [AppendRequest(ROOM, 7, 1, 1, 0, at_ms << 16, "ann", encoded)]))
+    return url
+
+
+@pytest.fixture
+def emptied_url(tmp_path: Path) -> str:
+    """Such a database."""
+    return empty(f"sqlite:///{tmp_path}/rooms.sqlite")
+
+
+async def contents(storage: Storage) -> tuple[object, int]:
+    """What shows of a room, and what its snapshot takes."""
+    fold, seq = await Reader(storage).load(ROOM)
+    assert fold.seq == seq
+    snapshot = await storage.latest_snapshot(ROOM)
+    assert snapshot is not None
+    return fold.state.tree.to_json(), len(snapshot.parts["live"])
+
+
+@pytest.mark.usefixtures("later")
+def test_what_was_deleted_goes_when_that_is_asked_for(emptied_url: str) -> None:
+    assert run("--db", emptied_url).exit_code == 0
+    plain, before_bytes = within(emptied_url, contents)
+    assert plain == {"k0": "k0"}
+
+    done = run("--db", emptied_url, "--purge")
+
+    assert done.exit_code == 0, done.output
+    assert f"{ROOM}: {DELETED:,} deleted elements and keys are gone" in done.output
+    after, after_bytes = within(emptied_url, contents)
+    assert after == plain
+    assert after_bytes < before_bytes / 100
+    assert "gone" not in run("--db", emptied_url, "--purge").output.replace("operations gone", "")
+
+
+@pytest.mark.usefixtures("later")
+def test_what_was_deleted_is_left_to_the_server_that_keeps_the_room(emptied_url: str) -> None:
+    async def keep(storage: Storage) -> None:
+        leases = KeeperLeases(storage, "server", Limits(), wall_clock_ms)
+        assert await leases.take(ROOM) is not None
+
+    within(emptied_url, keep)
+    done = run("--db", emptied_url, "--purge")
+    assert done.exit_code == 0, done.output
+    assert f"{ROOM}: a server has it at hand" in done.output
+
+
+@pytest.mark.usefixtures("later")
+def test_a_room_that_cannot_be_purged_is_told_with_the_exit_code(
+    emptied_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_arguments: object) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(DirectPurge, "purge", fail)
+    for _ in range(2):  # the second time there is nothing to compact
+        done = run("--db", emptied_url, "--purge")
+        assert done.exit_code == 1
+        assert f"{ROOM}: the disk is full" in done.output
+
+
 def test_a_running_server_and_who_is_there_notice_nothing(tmp_path: Path) -> None:
     server = RunningServer(tmp_path)
     try:
@@ -196,5 +275,22 @@ def test_a_running_server_and_who_is_there_notice_nothing(tmp_path: Path) -> Non
         refused = server.request("GET", "collabkernel/api/rooms/board/past?seq=2")
         assert (refused.status, refused.json["code"]) == (400, "not-kept")
         assert "The nearest: 4" in refused.json["message"]
+    finally:
+        server.stop()
+
+
+def test_who_is_in_a_room_goes_on_when_it_is_purged_by_hand(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "collabkernel"
+    folder.mkdir(parents=True)
+    url = empty(f"sqlite:///{folder}/rooms.sqlite", wall_clock_ms() - 2 * command.DAY_MS)
+    server = RunningServer(tmp_path)
+    try:
+        with server.join(ROOM) as member:
+            done = run("--db", url, "--older-than", "1d", "--purge")
+            assert f"{DELETED:,} deleted elements and keys are gone" in done.output
+            member.receive(lambda message: any(each.actor == KEEPER_ACTOR for each in message.ops))
+            member.put("k1", "again")
+            member.receive(lambda message: message.acks)
+        assert server.request("GET", f"collabkernel/api/rooms/{ROOM}").json["state"] == {"k0": "k0", "k1": "again"}
     finally:
         server.stop()

@@ -37,6 +37,17 @@ async def test_equal_parts_share_a_blob_and_expire_with_their_last_snapshot(stor
     assert sorted(seqs) == [2, 3]
 
 
+async def test_a_drop_takes_the_blobs_of_the_older_snapshot(storage: SqlStorage, database: Database):
+    ann = await enter(storage)
+    await storage.append([ann.next(4)])
+    await storage.save_snapshot(SnapshotRow("plan", 2, {"live": b"old", "tree": b"same"}), NOW_MS)
+    await storage.save_snapshot(SnapshotRow("plan", 4, {"live": b"new", "tree": b"same"}), NOW_MS)
+
+    await storage.drop_ops("plan", 3)
+
+    assert await blob_hashes(database) == {content_hash(state) for state in (b"new", b"same")}
+
+
 async def test_rooms_share_nothing(storage: SqlStorage, database: Database):
     for room_id in ("plan", "notes"):
         await enter(storage, room_id)
