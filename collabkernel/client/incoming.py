@@ -54,7 +54,7 @@ class Incoming:
         apply_stored(self.state, stored, is_told=False)
         self.own_blocks.log(stored, stored.actor)
         tuple(self.own_blocks.confirm(0, is_late=True))  # of a state that nobody has seen, nobody is told
-        purge(self.state, stored)
+        purge(self.state, self.own_blocks, stored)
         self.through, self.through_op = stored.last_seq, stored.op_id(len(stored.envelope.ops) - 1)
 
 

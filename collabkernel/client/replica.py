@@ -363,7 +363,7 @@ class Replica:
         self.own_blocks.log(stored, stored.actor)
         if is_purge(stored):
             yield from self.own_blocks.confirm(self.clock.now_ms(now_ms), not self.is_caught_up)
-            if not purge(self.state, stored, self.pending):
+            if not purge(self.state, self.own_blocks, stored, self.pending):
                 self._resync.want(purged_at=stored.seq)
         if changes:
             yield Changed(changes, stored.actor, stored.site, is_remote=True)

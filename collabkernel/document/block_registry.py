@@ -155,14 +155,18 @@ class BlockRegistry:
         found = self._held[id]
         return self._of().split_by_row.get(found, id) if isinstance(found, int) else found.rope_id
 
-    def split_ropes(self) -> list[OpId]:
-        """The rope of each block that was split off."""
+    def splits(self) -> list[tuple[OpId, OpId]]:
+        """The blocks that were split off, each with its rope."""
         splits = {} if self._stored is None else self._stored.split_by_row
         return [
-            rope
+            (id, rope)
             for id, found in self._held.items()
             if (rope := splits.get(found, id) if isinstance(found, int) else found.rope_id) != id
         ]
+
+    def split_ropes(self) -> list[OpId]:
+        """The rope of each block that was split off."""
+        return [rope for _, rope in self.splits()]
 
     def _made(self, id: OpId, row: int) -> Block:
         made = self._held[id] = self._of().make(id, row)

@@ -21,9 +21,9 @@ from collabkernel.document.operations import (
     Op,
     TreeOp,
 )
-from collabkernel.document.purge_plan import plan_purges
+from collabkernel.document.purge_plan import Then, plan_purges
 from collabkernel.document.room_state import RoomState
-from collabkernel.limits import HLC_MAX, SITE_MAX
+from collabkernel.limits import COUNTER_MAX, HLC_MAX, SITE_MAX
 from collabkernel.room.fold import Fold
 from tests.benchmarks import open_cost
 from tests.benchmarks.report import Row, row
@@ -53,7 +53,7 @@ def rows(is_quick: bool) -> list[Row]:
 def _purged(name: str, make: Callable[[], RoomState]) -> list[Row]:
     state = make()
     found = _taken(name, state, "before")
-    ops = plan_purges(state, state, ALL, least=1)
+    ops = plan_purges(state, Then(state, COUNTER_MAX, ALL), least=1)
     times_ms = []
     for seq, op in enumerate(ops, 1):
         begun_s = time.process_time()

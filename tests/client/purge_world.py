@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collabkernel.crdt.ids import Stamp
-from collabkernel.document.purge_plan import plan_purges
+from collabkernel.document.purge_plan import Then, plan_purges
 from collabkernel.limits import HLC_MAX, SITE_MAX, Limits
 from collabkernel.room.events import PurgeAsked
 from collabkernel.wire.room_state import encode_parts, join_parts
@@ -21,9 +21,9 @@ class PurgeWorld(RoomWorld):
 
     def ask_purge(self) -> bool:
         """Ask the keeper to purge all that is dead in what is stored; whether there is anything."""
-        state = self.server.fold().state
-        ops = plan_purges(state, state, ALL, least=1)
-        self.server.feed(PurgeAsked(tuple(ops)))
+        fold = self.server.fold()
+        ops = plan_purges(fold.state, Then(fold.state, fold.seq, ALL), least=1)
+        self.server.feed(PurgeAsked(tuple(ops), fold.seq))
         return bool(ops)
 
     def purge(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from collabkernel.bus.polling import PollingBus
 from collabkernel.crdt.ids import Stamp
 from collabkernel.document.operations import Purge
-from collabkernel.document.purge_plan import plan_purges
+from collabkernel.document.purge_plan import Then, plan_purges
 from collabkernel.limits import HLC_MAX, SITE_MAX, Limits
 from collabkernel.room.fold import Fold
 from collabkernel.server.hub import Hub
@@ -49,8 +49,8 @@ async def hubs(storage_url: str, storage: Storage) -> AsyncIterator[list[Hub]]:
 async def ask(hub: Hub) -> None:
     """Have the keeper at a server purge all that is dead."""
     fold, _ = await Reader(hub.storage).load("board")
-    ops = plan_purges(fold.state, fold.state, ALL, least=1)
-    hub.ask_purge("board", tuple(ops))
+    ops = plan_purges(fold.state, Then(fold.state, fold.seq, ALL), least=1)
+    hub.ask_purge("board", tuple(ops), fold.seq)
 
 
 async def purges(storage: Storage) -> list[Purge]:

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from collabkernel.crdt.clock import hlc_from_ms
-from collabkernel.crdt.ids import OpId
+from collabkernel.crdt.ids import KEEPER_SITE, OpId
 from collabkernel.document import block_edits as edits
 from collabkernel.document.block_mending import misordered_splits
 from collabkernel.document.operations import BlockDelete, BlockMove, BlockRekey, StoredEnvelope
 from collabkernel.limits import Limits
 from collabkernel.room.effects import Append, AskKeeping, ReadMissing, WakeAt
 from collabkernel.room.events import Keeping, KeepingAnswered, MissingRead, StopAsked, Ticked
-from collabkernel.room.keeper import KEEPER_ACTOR, KEEPER_SITE
+from collabkernel.room.keeper import KEEPER_ACTOR
 from collabkernel.storage.base import AppendRequest, OpRow
 from collabkernel.wire.ops import decode_op, encode_op, op_kind
 from tests.document.block_world import BODY, Replica, Server

@@ -31,7 +31,7 @@ def test_an_envelope_purges_so_many_ids_and_lists_at_most():
     made.do(*[ListDelete(LIST, id) for id in ids])
     purger = Purger(state(made))
     small, rest = tuple(ids[:10]), tuple(ids[10:])
-    purger.ask([Purge(LIST, (OpId(9, 9),)), Purge(LIST, small), Purge(LIST, rest)])
+    purger.ask([Purge(LIST, (OpId(9, 9),)), Purge(LIST, small), Purge(LIST, rest)], 0)
 
     assert purger.next() == purger.next() == [Purge(LIST, small)]
     purger.written(1)
@@ -40,7 +40,7 @@ def test_an_envelope_purges_so_many_ids_and_lists_at_most():
     assert not purger.is_waiting
     assert purger.next() == []
 
-    purger.ask([Purge(LIST, (id,)) for id in ids[: PURGES_AT_ONCE + 1]])
+    purger.ask([Purge(LIST, (id,)) for id in ids[: PURGES_AT_ONCE + 1]], 0)
     assert len(purger.next()) == PURGES_AT_ONCE
 
 
@@ -55,7 +55,7 @@ class PurgedRoom:
         ops = [ListInsert(self.list, None if n == 2 else self.id(n - 1), Side.RIGHT, n) for n in (2, 3, 4)]
         self.driver.submit(self.ann, envelope(2, *ops), envelope(5, ListDelete(self.list, self.id(3))))
         self.driver.answers_log = False
-        self.driver.feed(PurgeAsked((Purge(self.list, (self.id(3),)),)))
+        self.driver.feed(PurgeAsked((Purge(self.list, (self.id(3),)),), 5))
 
     def id(self, counter: int) -> OpId:
         return OpId(100 + self.ann, counter)

@@ -45,16 +45,18 @@ class World:
         self.now_ms = START_MS
         self.count = 0
         self.asked: list[Purge] = []
+        self.asked_seq = 0
         self.is_full = False
         reader = Reader(self.storage)
         past = RoomHistory(self.storage, reader, limits)
         self.purging = Purging(reader, past, allowance(self.storage), limits, lambda: self.now_ms, self._ask)
 
-    def _ask(self, room_id: str, ops: tuple[Purge, ...]) -> None:
+    def _ask(self, room_id: str, ops: tuple[Purge, ...], seq: int) -> None:
         if self.is_full:
             raise TooManyError("rooms on this server", 1, 1)
         assert room_id == ROOM
         self.asked += ops
+        self.asked_seq = seq
 
     async def do(self, *ops: Op) -> None:
         """Store operations, stamped now."""
@@ -185,7 +187,7 @@ def test_a_hub_loads_a_room_to_purge_it_and_lets_go_of_it() -> None:
         await hub.start()
         await world.fill(10)
         await world.do(*[ListDelete(LIST, world.element(n)) for n in range(9)])
-        hub.ask_purge(ROOM, (Purge(LIST, tuple(sorted(world.element(n) for n in range(9)))),))
+        hub.ask_purge(ROOM, (Purge(LIST, tuple(sorted(world.element(n) for n in range(9)))),), 0)
 
         async def is_purged() -> bool:
             fold, _ = await Reader(world.storage).load(ROOM)

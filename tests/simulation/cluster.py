@@ -14,7 +14,7 @@ from collabkernel.client.replica import Replica
 from collabkernel.client.servers import Servers
 from collabkernel.crdt.ids import Stamp
 from collabkernel.document.operations import Envelope
-from collabkernel.document.purge_plan import plan_purges
+from collabkernel.document.purge_plan import Then, plan_purges
 from collabkernel.errors import (
     ClosedError,
     CollabKernelError,
@@ -164,9 +164,9 @@ class Server:
     async def _purge(self, hub: Hub) -> None:
         with suppress(CollabKernelError):  # the database may be away; a room that is not made yet has nothing
             fold, _ = await Reader(self.database).load(ROOM)
-            ops = plan_purges(fold.state, fold.state, Stamp(HLC_MAX, SITE_MAX), least=1)
+            ops = plan_purges(fold.state, Then(fold.state, fold.seq, Stamp(HLC_MAX, SITE_MAX)), least=1)
             if ops and self.is_serving:
-                hub.ask_purge(ROOM, tuple(ops))
+                hub.ask_purge(ROOM, tuple(ops), fold.seq)
 
     def _come_down(self) -> None:
         self.is_serving, self.hub = False, None

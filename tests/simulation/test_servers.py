@@ -20,8 +20,8 @@ from dataclasses import replace
 
 import pytest
 
+from collabkernel.crdt.ids import KEEPER_SITE
 from collabkernel.document.operations import Purge
-from collabkernel.room.keeper import KEEPER_SITE
 from collabkernel.server.hub import to_jsonable
 from collabkernel.server.reader import Reader
 from collabkernel.wire.ops import decode_op

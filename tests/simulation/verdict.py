@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from hashlib import sha256
 
-from collabkernel.crdt.ids import OpId
+from collabkernel.crdt.ids import KEEPER_SITE, OpId
 from collabkernel.crdt.yjs.parse import Reader
 from collabkernel.crdt.yjs.policy import DELETED, ROPE_POLICY, STRING
 from collabkernel.crdt.yjs.structs import Struct, read_update
@@ -17,7 +17,6 @@ from collabkernel.document.live_tree import LiveTree, TextNode
 from collabkernel.document.operations import TreeOp
 from collabkernel.document.room_state import RoomState
 from collabkernel.room.fold import Fold
-from collabkernel.room.keeper import KEEPER_SITE
 from collabkernel.server.reader import Reader as LogReader
 from collabkernel.storage.base import OpRow
 from collabkernel.wire import collab_pb2 as pb
