@@ -62,7 +62,7 @@ class Orphans:
     @classmethod
     def join(cls, earlier: Orphans | None, state: RoomState, site: int, pending: PendingQueue) -> Orphans | None:
         """Add the unanswered envelopes of one more site; None when there are none at all."""
-        entries = tuple(entry for entry in pending if not entry.is_answered)
+        entries = pending.left()
         for entry in entries:
             entry.stood_in = entry.stood_in or state
         if earlier is not None:
@@ -193,14 +193,15 @@ def reissue(orphans: Orphans, state: RoomState) -> Iterator[Plan]:
 
     A site's envelopes are stored in order, so what stands before one that shows was judged, though it may not show. And
     nothing is stored from one on whose text is not there: a block may stand where it was moved to and have been there
-    before, but a clock of a text is one edit's.
+    before, but a clock of a text is one edit's. What the server has said that it did not store is not looked for.
     """
     scratch = ScratchTexts(state)
     pairs = tuple(zip(orphans.entries, orphans.sites, strict=True))
     judged: dict[int, int] = {}
     lost: set[int] = set()
     for i, (entry, site) in enumerate(pairs):
-        if any(isinstance(op, TextEdit) and scratch.has(op, site) is False for op in entry.envelope.ops):
+        has_lost_text = (isinstance(op, TextEdit) and scratch.has(op, site) is False for op in entry.envelope.ops)
+        if entry.is_untaken or any(has_lost_text):
             lost.add(site)
         elif site not in lost and _is_stored(entry, site, state, scratch):
             judged[site] = i
