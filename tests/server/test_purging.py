@@ -8,16 +8,22 @@ from dataclasses import replace
 
 import pytest
 
-from collabkernel.crdt.ids import ROOT, OpId, Side
+from collabkernel.crdt.ids import ROOT, OpId, Side, Slot
+from collabkernel.crdt.tree.rekeys import fresh_keys
 from collabkernel.document.operations import (
+    BlockDelete,
+    BlockInsert,
+    BlockMove,
     ContainerKind,
     ListDelete,
     ListInsert,
     MapDelete,
     MapSet,
     NewContainer,
+    NewDocument,
     Op,
     Purge,
+    document_id,
 )
 from collabkernel.errors import TooManyError
 from collabkernel.limits import Limits
@@ -246,3 +252,25 @@ def test_a_log_with_purges_is_compacted_and_its_past_is_as_it_was() -> None:
         assert again.state.purged_seq == before.seq + 2
 
     asyncio.run(main())
+
+
+def test_blocks_are_asked_for_that_are_deleted_since_then() -> None:
+    async def scenario(world: World) -> None:
+        body = document_id("body")
+        keys = fresh_keys(9, 7)
+        await world.do(NewDocument(ROOT, "body"))
+        await world.do(*[BlockInsert(body, Slot.CHILD, key, "paragraph") for key in keys])
+        first = [OpId(7, n) for n in range(2, 11)]
+        await world.do(*[BlockDelete(block) for block in first[:5]])
+        row = await world.storage.head(ROOM)
+        assert row is not None
+        world.now_ms += DAY_MS
+        await world.do(BlockMove(first[0], body, Slot.CHILD, keys[0]), BlockDelete(first[0]), BlockDelete(first[5]))
+        world.now_ms += 29 * DAY_MS + 1
+
+        assert await world.look() == [Purge(ROOT, tuple(first[1:5]))]
+        assert world.asked_seq == row.seq
+        world.now_ms += DAY_MS
+        assert await world.look() == [Purge(ROOT, tuple(first[:6]))]
+
+    run(scenario)

@@ -38,7 +38,7 @@ from tests.simulation.database import Database, DatabaseConnection
 from tests.simulation.ledger import Ledger, Typed
 from tests.simulation.lines import Connector, Line, Session
 from tests.simulation.loop import Process, SimulatedLoop
-from tests.simulation.random_world import Author
+from tests.simulation.random_world import BLOCKS, Author
 from tests.simulation.raw_site import RawSite
 from tests.simulation.wires import WiredBus, Wires
 
@@ -91,6 +91,10 @@ class Size(NamedTuple):
     """Between two edits of a client."""
     purges: float = 0
     """How often what is deleted is purged, among other troubles."""
+    blocks: int = BLOCKS
+    """About as many as there are in the document."""
+    ops: int = 80
+    """Made in a history, about."""
 
 
 class Server:
@@ -268,7 +272,7 @@ class Site:
 
     async def _edit_on(self) -> None:
         await self.room.join(HEAL_S * 100)
-        author = Author(self)
+        author = Author(self, self.cluster.size.blocks)
         while not self.cluster.is_over:
             with suppress(InvalidValueError, DetachedError):
                 self._edit(author)
@@ -276,7 +280,7 @@ class Site:
 
     def _edit(self, author: Author) -> None:
         rng, room = self.rng, self.room
-        match rng.randrange(8):
+        match rng.randrange(16 if self.cluster.size.blocks < BLOCKS else 8):
             case 0:
                 room.map("map")[rng.choice("abc")] = rng.randrange(1000)
             case 1:
