@@ -32,7 +32,7 @@ restore cost what they cover (``visited``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import partial
 
 from collabkernel.crdt.ids import OpId, Slot
@@ -40,16 +40,16 @@ from collabkernel.crdt.order_key import key_between
 from collabkernel.crdt.tree.node import (
     Node,
     Place,
-    Trashed,
     Verdict,
+    deleted_out_of,
     depths_shown_below,
+    ids_died_with,
     ids_shown_below,
     inline_below,
     is_too_deep,
     mark_dead,
     obstacle_above,
     trash_root,
-    trashed_among,
     unseen_below,
     way_up,
 )
@@ -263,24 +263,24 @@ class MoveTree:
             tree.rekey_history.add(parent, slot, rekey)
         return tree
 
-    # -- letting go
+    def trashed(self) -> list[tuple[OpId, int]]:
+        """What was deleted itself, and the seq of that; in no order."""
+        return [(node.id, node.seq) for node in self._nodes.values() if node.is_trashed]
 
-    def trashed(self) -> list[Trashed]:
-        """What was deleted itself, in no order."""
-        return trashed_among(self._nodes.values())
+    def trashed_out_of(self, parents: Container[OpId]) -> list[tuple[OpId, OpId]]:
+        """What was deleted itself while it stood below one of these, and that one."""
+        return deleted_out_of(self._nodes.values(), parents)
 
     def died_with(self, top: OpId) -> list[OpId]:
         """A node that was deleted itself, and all below it that died of that; nothing if it was not."""
-        node = self._nodes.get(top)
-        return [row.id for row in rows_below(node)] if node is not None and node.is_trashed else []
+        return ids_died_with(self._nodes.get(top))
 
     def forget(self, tops: Iterable[OpId]) -> None:
         """Let go of deleted nodes for good, with all that died with them; what was deleted there has to go before."""
         assert self._journal is None, "nothing takes this back"
-        for top in tops:
-            for id in self.died_with(top):
-                del self._nodes[id]
-                self.rekey_history.forget(id)
+        for id in [id for top in tops for id in self.died_with(top)]:
+            del self._nodes[id]
+            self.rekey_history.forget(id)
 
     # -- reading
 

@@ -20,7 +20,7 @@ def plan_block_purges(document: BlockDocument, seq: int) -> Iterator[tuple[Purge
 
     What has to go at once is in one operation. Where that would name too many, it stays.
     """
-    trees, needs = trash_needs(document, [each.id for each in document.tree.trashed() if each.seq <= seq])
+    trees, needs = trash_needs(document, [id for id, deleted_seq in document.tree.trashed() if deleted_seq <= seq])
     going_needs = {top: {each for each in needs[top] if each is not None} for top in going(needs)}
     named: list[OpId] = []
     count = 0
@@ -39,8 +39,8 @@ def plan_block_purges(document: BlockDocument, seq: int) -> Iterator[tuple[Purge
 
 def still_purged_blocks(document: BlockDocument, op: Purge, seq: int) -> tuple[Purge, int] | None:
     """As much of a purge as finds something in a document by now that was deleted by then; None when it is nothing."""
-    deleted = {each.id for each in document.tree.trashed() if each.seq <= seq}
-    trees, needs = trash_needs(document, [id for id in op.ids if id in deleted])
+    tree = document.tree
+    trees, needs = trash_needs(document, [id for id in op.ids if id in tree and tree.position_op_of(id)[0] <= seq])
     tops = sorted(going(needs))
     return (Purge(ROOT, tuple(tops)), sum([len(trees[top]) for top in tops])) if tops else None
 

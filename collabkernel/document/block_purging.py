@@ -41,7 +41,7 @@ def purge_blocks(document: BlockDocument, named: Iterable[OpId]) -> None:
         return
     gone = {block for top in tops for block in trees[top]}
     # One whose insert was refused has no place, and nobody is told of it but by the rope.
-    gone |= {block for block, rope in document.blocks.splits() if rope in gone and block not in document.tree}
+    gone |= {block for block, rope in document.blocks.splits().items() if rope in gone and block not in document.tree}
     document.tree.forget(tops)
     for block in gone:
         _forget(document, block)
@@ -55,20 +55,20 @@ def trash_needs(document: BlockDocument, named: Iterable[OpId]) -> tuple[dict[Op
     if not trees:
         return trees, needs
     top_by_block = {block: top for top, blocks in trees.items() for block in blocks}
-    for id, stood_in, _, site in tree.trashed():
-        above = top_by_block.get(stood_in)
-        if above is not None:
-            needs[above].add(id if id in trees else None)
-        if site == KEEPER_SITE and id in trees:
-            needs[id].add(above)
-    for block, rope in document.blocks.splits():
+    for id, stood_in in tree.trashed_out_of(top_by_block):
+        needs[top_by_block[stood_in]].add(id if id in trees else None)
+    for top in trees:
+        if tree.position_op_of(top)[1] == KEEPER_SITE:
+            host = tree.parent_of(top)
+            needs[top].add(None if host is None else top_by_block.get(host))
+    for block, rope in document.blocks.splits().items():
         if block not in tree:
             continue
-        top, first = top_by_block.get(block), top_by_block.get(rope)
-        if top is not None:
-            needs[top].add(first)
+        own, first = top_by_block.get(block), top_by_block.get(rope)
+        if own is not None:
+            needs[own].add(first)
         if first is not None:
-            needs[first].add(top)
+            needs[first].add(own)
     return trees, needs
 
 

@@ -349,10 +349,8 @@ def test_what_was_deleted_is_let_go_of_with_what_died_of_that(hands: Hands):
     hands.delete("b")
     hands.delete("a")
     ids = {name: hands.id(name) for name in "abcd"}
-    assert sorted((each.id, each.stood_in) for each in hands.tree.trashed()) == [
-        (ids["a"], ROOT_ID),
-        (ids["b"], ids["a"]),
-    ]
+    assert sorted(hands.tree.trashed()) == [(ids["a"], hands.seq), (ids["b"], hands.seq - 1)]
+    assert hands.tree.trashed_out_of([ids["a"], ids["b"], ids["d"]]) == [(ids["b"], ids["a"])]
     assert hands.tree.died_with(ids["b"]) == [ids["b"], ids["c"]]
     assert hands.tree.died_with(ids["c"]) == hands.tree.died_with(ids["d"]) == hands.tree.died_with(OpId(7, 7)) == []
 

@@ -237,7 +237,7 @@ class Purged:
 
     def purge(self) -> None:
         before = len(self.document.blocks)
-        purge_blocks(self.document, [each.id for each in self.document.tree.trashed() if self.rng.random() < 0.8])
+        purge_blocks(self.document, [id for id, _ in self.document.tree.trashed() if self.rng.random() < 0.8])
         self.gone += before - len(self.document.blocks)
         assert shown(self.document) == shown(self.world.server.document)
         assert shown(reread(self.document)) == shown(self.document)

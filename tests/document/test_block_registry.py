@@ -91,5 +91,5 @@ def test_what_was_split_off_is_told_with_its_rope_whether_it_is_made_or_not():
     registry[OpId(2, 1)] = Block(OpId(2, 1), OpId(2, 1), [])
     registry[OpId(2, 2)] = Block(OpId(2, 2), OpId(2, 1), [])
 
-    assert registry.splits() == [(OpId(2, 2), OpId(2, 1))]
+    assert registry.splits() == {OpId(2, 2): OpId(2, 1)}
     assert registry.split_ropes() == [OpId(2, 1)]

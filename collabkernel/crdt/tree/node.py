@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -48,17 +48,6 @@ class Place(NamedTuple):
     parent: OpId
     slot: Slot
     key: str
-
-
-class Trashed(NamedTuple):
-    """A node that was deleted itself."""
-
-    id: OpId
-    stood_in: OpId
-    """Its parent when it was deleted."""
-    seq: int
-    """Seq and site of the delete."""
-    site: int
 
 
 class Node:
@@ -121,13 +110,25 @@ class Node:
         return below
 
 
-def trashed_among(nodes: Iterable[Node]) -> list[Trashed]:
-    """Those of some nodes that were deleted themselves."""
-    return [
-        Trashed(node.id, node.parent.id, node.seq, node.site)
-        for node in nodes
-        if node.is_trashed and node.parent is not None
-    ]
+def deleted_out_of(nodes: Iterable[Node], parents: Container[OpId]) -> list[tuple[OpId, OpId]]:
+    """Those of some nodes that were deleted themselves while they stood below some others, and these."""
+    found = []
+    for node in nodes:
+        if node.is_trashed and node.parent is not None and node.parent.id in parents:
+            found.append((node.id, node.parent.id))
+    return found
+
+
+def ids_died_with(top: Node | None) -> list[OpId]:
+    """A node that was deleted itself, and all below it that died of that; nothing if it was not."""
+    found: list[OpId] = []
+    stack = [top] if top is not None and top.is_trashed else []
+    while stack:
+        node = stack.pop()
+        found.append(node.id)
+        if node.children is not None or node.inline is not None:
+            stack += reversed(node.nodes_below())
+    return found
 
 
 def trash_root(node: Node) -> Node | None:
