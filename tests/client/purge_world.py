@@ -48,6 +48,10 @@ class PurgeWorld(RoomWorld):
             if state.is_partial:
                 assert state.blocks is not None
                 assert fold.state.blocks is not None
-                assert list(state.blocks.tree.rows()) == list(fold.state.blocks.tree.rows())
+                whole, part = fold.state.blocks, state.blocks
+                assert list(part.tree.rows()) == list(whole.tree.rows())
+                assert set(part.blocks) == set(whole.blocks)
+                for block in part.blocks:
+                    assert not part.is_loaded(block) or part.text(block) == whole.text(block)
             else:
                 assert encoded(state, fold) == wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
 
@@ -13,7 +14,7 @@ from collabkernel.client.notifications import EditLost
 from collabkernel.client.past import PastRoom, past_room
 from collabkernel.client.room_base import RoomBase
 from collabkernel.document.block_edits import insert_block
-from collabkernel.errors import DetachedError, InvalidValueError, PurgedError
+from collabkernel.errors import DetachedError, InvalidValueError, NotLoadedError, PurgedError
 from collabkernel.wire.room_state import join_parts
 from tests.client.purge_world import PurgeWorld
 from tests.client.room_world import LIMITS
@@ -302,64 +303,79 @@ def test_a_document_is_brought_back_to_what_it_was_with_blocks_that_are_gone():
     assert texts(ann) == texts(bob) == ["fo", "ur"]
 
 
-@pytest.mark.parametrize("seed", seeds(range(60)))
-def test_whoever_edits_whatever_while_blocks_are_purged_all_come_to_the_same(seed: int):
+def edit(world: PurgeWorld, i: int, doc: Doc, rng: random.Random, step: int) -> None:
+    """Something happens to one replica."""
+    here = list(doc)
+    block = rng.choice(here) if here else None
+    match rng.choice(
+        [
+            "insert",
+            "insert",
+            "type",
+            "delete",
+            "delete",
+            "move",
+            "split",
+            "merge",
+            "set",
+            "undo",
+            "look",
+            "purge",
+            "cut",
+        ]
+    ):
+        case "insert":
+            doc.insert(f"s{step}", **({rng.choice(("after", "before")): block} if block else {}))
+        case "type" if block:
+            block.insert(rng.randint(0, len(block.text)), f"t{step}")
+        case "delete" if block and len(here) > 1:
+            block.delete()
+        case "move" if block:
+            block.move(**{rng.choice(("after", "before", "into")): rng.choice(here)})
+        case "split" if block:
+            block.split(rng.randint(0, len(block.text)))
+        case "merge" if block:
+            block.merge()
+        case "set" if block:
+            block["level"] = step
+        case "undo":
+            history = world.rooms[i].history
+            history.undo() if rng.random() < 0.6 else history.redo()
+        case "look" if block and world.rooms[i].replica.sight.named is not None:
+            doc.scroll_to(block, around=1)
+        case "purge":
+            world.ask_purge()
+        case "cut":
+            line = world.lines[i]
+            line.cut() if line.is_up else line.connect()
+
+
+def run(world: PurgeWorld, rng: random.Random) -> None:
+    """Something of what is under way arrives."""
+    world.server.now_ms += 200
+    world.server.feed()
+    for line in rng.sample(world.lines, 3):
+        line.send()
+        for _ in range(rng.randrange(4)):
+            line.serve_one()
+            line.flush()
+        for _ in range(rng.randrange(4)):
+            line.deliver_one()
+
+
+@pytest.mark.parametrize("lazy", [0, 1])
+@pytest.mark.parametrize("seed", seeds(range(40)))
+def test_whoever_edits_whatever_while_blocks_are_purged_all_come_to_the_same(seed: int, lazy: int):
     rng = random.Random(seed)
-    world, docs = written("one\n\ntwo\n\nthree\n\nfour", count=3)
-    kinds = (
-        "insert",
-        "insert",
-        "type",
-        "delete",
-        "delete",
-        "move",
-        "split",
-        "merge",
-        "set",
-        "undo",
-        "purge",
-        "cut",
-        "run",
-    )
+    world, docs = written("one\n\ntwo\n\nthree\n\nfour", count=3 - lazy, lazy=lazy)
     for step in range(rng.randint(30, 80)):
         i = rng.randrange(3)
-        room, line, doc = world.rooms[i], world.lines[i], docs[i]
-        here = list(doc)
-        block = rng.choice(here) if here else None
-        try:
-            match rng.choice(kinds):
-                case "insert":
-                    doc.insert(f"s{step}", **({rng.choice(("after", "before")): block} if block else {}))
-                case "type" if block:
-                    block.insert(rng.randint(0, len(block.text)), f"t{step}")
-                case "delete" if block and len(here) > 1:
-                    block.delete()
-                case "move" if block:
-                    block.move(**{rng.choice(("after", "before", "into")): rng.choice(here)})
-                case "split" if block:
-                    block.split(rng.randint(0, len(block.text)))
-                case "merge" if block:
-                    block.merge()
-                case "set" if block:
-                    block["level"] = step
-                case "undo":
-                    room.history.undo() if rng.random() < 0.6 else room.history.redo()
-                case "purge":
-                    world.ask_purge()
-                case "cut":
-                    line.cut() if line.is_up else line.connect()
-                case "run":
-                    world.server.now_ms += 200
-                    world.server.feed()
-                    for each in rng.sample(world.lines, 3):
-                        each.send()
-                        for _ in range(rng.randrange(4)):
-                            each.serve_one()
-                            each.flush()
-                        for _ in range(rng.randrange(4)):
-                            each.deliver_one()
-        except (InvalidValueError, DetachedError, PurgedError):
-            continue  # below itself, nothing before it, gone
+        with suppress(
+            InvalidValueError, DetachedError, NotLoadedError, PurgedError
+        ):  # below itself, gone, out of sight
+            edit(world, i, docs[i], rng, step)
+        if rng.random() < 0.3:
+            run(world, rng)
     world.settle()
 
     world.assert_converged()
