@@ -86,7 +86,9 @@ class Joining:
         self._held: list[tuple[ServerMessage, int]] = []
         self._goal_seq: int | None = None
         self._seen_by_site: dict[int, int] = {}
-        """Of sites that had not seen a purge, and those in their place: a seq that the log has reached for sure."""
+        """Of sites that had not seen a purge: a seq that the log has reached for sure ..."""
+        self._goal_by_site: dict[int, int] = {}
+        """... and of those that came in their place."""
 
     def note_taken(self, reject: Reject, pending: PendingQueue, site: int, through: int) -> None:
         """With the refusal of what names something purged the server has said all that it will take of this site."""
@@ -97,7 +99,7 @@ class Joining:
 
     def goal(self, welcome: Welcome) -> int:
         """The seq up to which a site has to be shown the log before it is up to date."""
-        return max(welcome.seq, self._seen_by_site.get(welcome.site, 0))
+        return max(welcome.seq, self._goal_by_site.get(welcome.site, 0))
 
     def start_over(self) -> None:
         """The line is gone, and with it what was to come."""
@@ -107,7 +109,7 @@ class Joining:
     def take(self, message: ServerMessage, now_ms: int, site: int) -> list[tuple[ServerMessage, int]]:
         """What may be read now, each with when it came."""
         if message.welcome is not None and site not in (0, message.welcome.site):
-            self._seen_by_site[message.welcome.site] = self._seen_by_site.get(site, 0)
+            self._goal_by_site[message.welcome.site] = self._seen_by_site.get(site, 0)
             self._goal_seq = self.goal(message.welcome)
         if self._goal_seq is None:
             return [(message, now_ms)]

@@ -135,6 +135,7 @@ def test_a_new_site_begins_with_all_that_the_old_one_had_seen_stored():
     told = welcome(9).welcome
     assert told is not None
     assert joining.goal(told) == 6
-    other = welcome(10).welcome
-    assert other is not None
-    assert joining.goal(other) == 2
+    for site in (7, 10):  # what is resumed, the log of a backup may lack
+        other = welcome(site).welcome
+        assert other is not None
+        assert joining.goal(other) == 2
