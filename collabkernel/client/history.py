@@ -313,7 +313,11 @@ class History:
         return self._steps.redo_count > 0
 
     def undo(self) -> bool:
-        """Take back the last step of which something survives; False when there is none."""
+        """Take back the last step of which something survives; False when there is none.
+
+        Raises:
+            PurgedError: What it took away was deleted long ago, and is gone; the step before is the next.
+        """
         return self._step(self._steps.undo)
 
     def redo(self) -> bool:

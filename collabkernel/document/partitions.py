@@ -163,7 +163,7 @@ class Partitions:
         gone = [block for block in self._home_by_block if block not in self.document.tree]
         for block in gone:
             number = self._home_by_block.pop(block)
-            members = self._members[number]
+            members = self._members.get(number, set())  # it may have been cut anew since
             members.discard(block)
             if len(members) <= self._sizes.blocks_max:
                 self._over_full.discard(number)

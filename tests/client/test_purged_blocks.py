@@ -379,3 +379,32 @@ def test_whoever_edits_whatever_while_blocks_are_purged_all_come_to_the_same(see
     world.settle()
 
     world.assert_converged()
+
+
+@pytest.mark.parametrize("seed", seeds(range(40)))
+def test_whatever_is_purged_a_document_comes_back_to_what_it_was(seed: int):
+    rng = random.Random(seed)
+    world, docs = written("one\n\ntwo\n\nthree\n\nfour")
+    past, ann = None, docs[0]
+    for step in range(60):
+        with suppress(InvalidValueError, DetachedError, PurgedError):
+            edit(world, 0, ann, rng, step)
+        if step == 20:
+            world.settle()
+            past = past_of(world)
+    world.settle()
+    world.ask_purge()
+    world.settle()
+    assert past is not None
+    before, shown = [each[1:] for each in story(ann)], sorted(texts(ann))
+
+    ann.restore(past)
+    world.settle()
+
+    told = [each[1:] for each in story(past.doc("body"))]
+    assert [each[1:] for each in story(ann)] == [each[1:] for each in story(docs[1])] == told
+    if told != before:
+        assert world.rooms[0].history.undo()
+        assert sorted(texts(ann)) == shown
+    world.settle()
+    world.assert_converged()

@@ -309,3 +309,18 @@ def test_a_full_partition_that_a_purge_empties_is_not_divided():
     author.homes.take(OpId(1, 1), op)
 
     assert author.homes.divide() == {}
+
+
+def test_what_is_purged_before_it_is_told_is_no_part_of_what_is_cut_anew():
+    author = Author(["paragraph"] * 12)
+    gone = author.blocks[:6]
+    for block in gone:
+        author.do(BlockDelete(block))
+    op = Purge(ROOT, tuple(gone))
+    RoomState(blocks=author.document).purge(99, op)
+
+    assert author.homes.recut(seen=())
+    author.homes.take(OpId(1, 1), op)
+
+    assert {author.homes.home(block) for block in gone} == {None}
+    author.check()
