@@ -62,10 +62,10 @@ READ_ROWS_MAX = 5000
 READ_BYTES_MAX = 4 << 20
 """Payloads in a chunk of the log, but for one that is larger: 5,000 of 256 KiB would be more than a gigabyte."""
 PURGED_IDS = 1000
-"""Slots that one operation purges, and keys about: 30 to 50 ms of a room's task, and of everybody's who is in it,
-of a list that had 100,000."""
+"""Slots that one operation purges, and keys and blocks about: of a list that had 100,000 it is 30 to 50 ms of a room's
+task, and of everybody's who is in it."""
 PURGES_AT_ONCE = 20
-"""Operations in one envelope that purges: each looks at all keys of its map, or all slots of its list."""
+"""Operations in one envelope that purges: each looks at all keys of its map, all slots of its list, or all blocks."""
 FILE_BASE_BYTES = 8 << 20
 """A file's content at its last save is kept up to this, for a three-way merge; above, disk and document are merged by
 two. Notebooks over it are mostly images, and a directory of such files would fill the database."""
@@ -223,8 +223,8 @@ class Limits:
     compact_ops: int = 1000
     """A log is compacted when at least so many of its operations go: all that stays is folded for the check."""
     purge_least: int = 1000
-    """What was deleted for ``history_days`` is purged when it is so many slots and keys: some 30 kB of a snapshot, for
-    which whoever was away must look what is left of what he did."""
+    """What was deleted for ``history_days`` is purged when it is so many slots, keys and blocks: 30 kB of a snapshot
+    or more, for which whoever was away must look what is left of what he did."""
     version_interval_ms: int = 3_600_000
     """A document that is edited gets a version without a name no more often than this."""
     timeline_step_ms: int = 1000

@@ -41,7 +41,7 @@ oplog_lag = Gauge("oplog_lag", "Operations between the log's head and what this 
 sessions = Gauge("collabkernel_sessions", "Sessions connected.")
 rooms = Gauge("collabkernel_rooms", "Rooms loaded.")
 compacted_ops = Counter("collabkernel_compacted_ops", "Operations that compaction dropped from rooms' logs.")
-purged = Counter("collabkernel_purged", "Dead slots of lists and deleted keys that rooms have purged.")
+purged = Counter("collabkernel_purged", "Dead slots of lists, deleted keys and deleted blocks that rooms have purged.")
 degraded = Gauge("collabkernel_degraded", "1 while the database does not answer and edits wait for it, else 0.")
 rejects = Counter("collabkernel_rejects", "Edits and frames refused, by code.", ["code"])
 

@@ -64,7 +64,8 @@ class Block:
     def is_alive(self) -> bool:
         """Whether it is in its document: neither it nor anything above it was deleted."""
         with self._context.lock:
-            return self._blocks.tree.is_alive(self._id)
+            blocks = self._context.replica.state.blocks
+            return blocks is not None and blocks.tree.is_alive(self._id)
 
     @property
     def parent(self) -> Block | None:
@@ -267,7 +268,8 @@ class Block:
     def _blocks(self) -> BlockDocument:
         blocks = self._context.replica.state.blocks
         if blocks is None or self._id not in blocks:
-            raise DetachedError(f"block {self.id} is no longer in its room: its edit was refused or undone")
+            why = "its edit was refused or undone, or it was deleted long ago"
+            raise DetachedError(f"block {self.id} is no longer in its room: {why}")
         return blocks
 
     def _block(self) -> KnownBlock:

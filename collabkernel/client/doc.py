@@ -234,7 +234,8 @@ class Doc:
     def restore(self, past: Context) -> None:
         """Make it what it was in a past state of its room, by new edits; nobody's are lost, and undo takes them back.
 
-        All of it is one envelope, or several where one would be too large.
+        All of it is one envelope, or several where one would be too large. Blocks that were deleted so long ago that
+        they are gone come back under other names.
         """
         with self._context.lock, past.lock:
             restore(self._context, past.replica.state.blocks or BlockDocument(), self._root)

@@ -25,6 +25,7 @@ from collabkernel.document.block import TYPE
 from collabkernel.document.block_document import BlockDocument
 from collabkernel.document.live_tree import Absent, ListNode, LiveTree, MapNode, TextNode
 from collabkernel.document.operations import (
+    BlockDelete,
     ContainerRef,
     ListDelete,
     ListInsert,
@@ -41,6 +42,7 @@ from collabkernel.document.operations import (
 from collabkernel.errors import LocalProtocolError, NotLoadedError, PurgedError
 
 K = TypeVar("K", OpId, Stamp)
+GONE = "what this step took away was deleted long ago, and is gone by now"
 
 
 class Step:
@@ -185,7 +187,10 @@ class StepLog:
 
     def _invert_on_block(self, edit: Edit, blocks: BlockDocument, done: Done) -> None:
         op = done.op
-        if isinstance(op, MapSet | MapDelete):
+        if op.target not in blocks:
+            if isinstance(op, BlockDelete):
+                raise PurgedError(GONE)
+        elif isinstance(op, MapSet | MapDelete):
             self._restore_property(edit, blocks, op, done)
         elif isinstance(op, TextEdit) and done.step is not None:
             edit.undo_block_text(op.target, done.step)
@@ -270,7 +275,7 @@ class StepLog:
     def _put(self, edit: Edit, tree: LiveTree, op_of: Callable[[OpValue], Op], before: Before) -> Done:
         assert not isinstance(before.value, Absent), "there is something to put back"
         if isinstance(before.value, ContainerRef) and before.value.id not in tree.nodes:
-            raise PurgedError("what this step took away was deleted long ago, and is gone by now")
+            raise PurgedError(GONE)
         return put(edit, op_of, sketch_of_tree(tree, before.value), self._on_made, self._on_item)
 
     def _on_made(self, made: Sketch, id: OpId) -> None:
@@ -308,7 +313,11 @@ class History:
         return self._steps.redo_count > 0
 
     def undo(self) -> bool:
-        """Take back the last step of which something survives; False when there is none."""
+        """Take back the last step of which something survives; False when there is none.
+
+        Raises:
+            PurgedError: What it took away was deleted long ago, and is gone; the step before is the next.
+        """
         return self._step(self._steps.undo)
 
     def redo(self) -> bool:

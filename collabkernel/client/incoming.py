@@ -11,14 +11,15 @@ from dataclasses import replace
 
 from collabkernel.client.applying import apply_stored
 from collabkernel.client.own_blocks import OwnBlocks
+from collabkernel.client.pending import PendingQueue
 from collabkernel.client.purges import purge
 from collabkernel.client.sight import Sight
 from collabkernel.crdt.ids import OpId
 from collabkernel.document.block_document import BlockDocument
 from collabkernel.document.operations import StoredEnvelope
 from collabkernel.document.room_state import RoomState
-from collabkernel.errors import RemoteProtocolError
-from collabkernel.wire.messages import ServerMessage, Snapshot
+from collabkernel.errors import PurgedError, RemoteProtocolError
+from collabkernel.wire.messages import Reject, ServerMessage, Snapshot, Welcome
 from collabkernel.wire.room_state import decode_room
 
 
@@ -54,7 +55,7 @@ class Incoming:
         apply_stored(self.state, stored, is_told=False)
         self.own_blocks.log(stored, stored.actor)
         tuple(self.own_blocks.confirm(0, is_late=True))  # of a state that nobody has seen, nobody is told
-        purge(self.state, stored)
+        purge(self.state, self.own_blocks, stored)
         self.through, self.through_op = stored.last_seq, stored.op_id(len(stored.envelope.ops) - 1)
 
 
@@ -77,11 +78,28 @@ class Joining:
     """What a new site begins with, in place of one that is lost: held until all of it is here.
 
     Until then its user goes on with what he has, in place of a room that is empty for as long.
+
+    That is what he had seen stored, too: edits that are made again may name it, and another server may be behind.
     """
 
     def __init__(self) -> None:
         self._held: list[tuple[ServerMessage, int]] = []
         self._goal_seq: int | None = None
+        self._seen_by_site: dict[int, int] = {}
+        """Of sites that had not seen a purge: a seq that the log has reached for sure ..."""
+        self._goal_by_site: dict[int, int] = {}
+        """... and of those that came in their place."""
+
+    def note_taken(self, reject: Reject, pending: PendingQueue, site: int, through: int) -> None:
+        """With the refusal of what names something purged the server has said all that it will take of this site."""
+        if reject.code == PurgedError.code:
+            ends = [each.acked_seq + len(each.envelope.ops) - 1 for each in pending if each.acked_seq is not None]
+            self._seen_by_site[site] = max([through, *ends])
+            pending.note_taken(reject.counter, through)
+
+    def goal(self, welcome: Welcome) -> int:
+        """The seq up to which a site has to be shown the log before it is up to date."""
+        return max(welcome.seq, self._goal_by_site.get(welcome.site, 0))
 
     def start_over(self) -> None:
         """The line is gone, and with it what was to come."""
@@ -91,7 +109,8 @@ class Joining:
     def take(self, message: ServerMessage, now_ms: int, site: int) -> list[tuple[ServerMessage, int]]:
         """What may be read now, each with when it came."""
         if message.welcome is not None and site not in (0, message.welcome.site):
-            self._goal_seq = message.welcome.seq
+            self._goal_by_site[message.welcome.site] = self._seen_by_site.get(site, 0)
+            self._goal_seq = self.goal(message.welcome)
         if self._goal_seq is None:
             return [(message, now_ms)]
         if message.bye is not None:

@@ -9,6 +9,7 @@ from collabkernel.client.live import Context
 from collabkernel.client.notifications import EditLost
 from collabkernel.crdt.ids import OpId
 from collabkernel.document import block_edits
+from collabkernel.errors import PurgedError
 
 
 class LostEdit:
@@ -28,10 +29,13 @@ class LostEdit:
 
         Raises:
             ReadOnlyError: This session may only read by now.
+            PurgedError: It was deleted long ago, and is gone by now.
         """
         context, block = self._context, self.block._id
         with context.lock, context.editing(is_batch=True) as edit:
             tree = edit.blocks.tree
+            if block not in tree:
+                raise PurgedError(f"block {self.block.id} was deleted long ago, and is gone by now")
             # One that was merged into another meanwhile comes back with that, in whose text its own is.
             shown = tree.host_of(block) if tree.place_of(block) is not None else block
             edit.run(block_edits.restore_block(edit.blocks, edit.next_id, shown))

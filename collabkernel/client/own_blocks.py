@@ -7,6 +7,7 @@ and put on again once a message (``document/pending_tree.py``).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from collabkernel.client.notifications import Discarded, Notification, Placed
@@ -54,6 +55,15 @@ class OwnBlocks:
         """Take own operations off that were never sent, or are in the log already; what stands elsewhere by that."""
         known = [op_id for op_id in op_ids if self._op_by_id.pop(op_id, None) is not None]
         return self._made().drop(known) if known else {}
+
+    @contextmanager
+    def without_own(self) -> Iterator[None]:
+        """Meanwhile no own operation is on top of what the log says."""
+        if self._pending is None:
+            yield
+            return
+        with self._pending.without_own():
+            yield
 
     def inserted(self) -> list[OpId]:
         """Own blocks that the log has not judged: all of them is here."""

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from collabkernel.crdt.ids import OpId, Stamp
 from collabkernel.document.operations import Envelope
 from collabkernel.document.room_state import RoomState
-from collabkernel.errors import PurgedError
-from collabkernel.wire.messages import Reject
 from collabkernel.wire.writer import field_bytes
 
 IN_FLIGHT_BYTES = 4 << 20
@@ -38,6 +36,8 @@ class PendingEnvelope:
 
     stood_in: RoomState | None = None
     """The state in which it had a place, if the present one has none for it."""
+    is_untaken: bool = False
+    """The server has said that it has not stored it, and will not."""
 
     @property
     def is_answered(self) -> bool:
@@ -69,6 +69,7 @@ class PendingQueue:
         self._in_flight_bytes = 0
         self._unanswered_count = 0
         self.resume_sending_at_ms = 0
+        self._takes_no_more = False
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -112,11 +113,19 @@ class PendingQueue:
         self._answered(entry)
         return entry
 
-    def note_taken(self, reject: Reject, seq: int) -> None:
-        """With the refusal of what names something purged the server has said all that it will take of this site."""
-        for entry in list(self._entries) if reject.code == PurgedError.code else ():
-            if entry.envelope.counter < reject.counter:
+    def note_taken(self, counter: int, seq: int) -> None:
+        """The server has taken all before a counter, and will take nothing else."""
+        self._takes_no_more = True
+        for entry in list(self._entries):
+            if entry.envelope.counter < counter:
                 self.acknowledge(entry.envelope.counter, seq)
+
+    def left(self) -> tuple[PendingEnvelope, ...]:
+        """What the server has not judged, when it does not let the site go on."""
+        found = tuple(entry for entry in self._entries if not entry.is_answered)
+        for entry in found:
+            entry.is_untaken = self._takes_no_more
+        return found
 
     def refuse(self, counter: int) -> PendingEnvelope | None:
         """Take out an envelope that was refused for good; None when it was answered before."""

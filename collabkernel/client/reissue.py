@@ -12,6 +12,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from collabkernel.client.block_refitting import refitted_block
 from collabkernel.client.edit import Edit
 from collabkernel.client.notifications import Notification, Refused, Renamed, Reset
 from collabkernel.client.pending import PendingEnvelope, PendingQueue
@@ -39,6 +40,7 @@ from collabkernel.document.operations import (
 from collabkernel.document.room_state import RoomState
 from collabkernel.errors import (
     CollabKernelError,
+    PurgedError,
     ReadOnlyError,
     RejectedError,
     UnknownReferenceError,
@@ -60,7 +62,7 @@ class Orphans:
     @classmethod
     def join(cls, earlier: Orphans | None, state: RoomState, site: int, pending: PendingQueue) -> Orphans | None:
         """Add the unanswered envelopes of one more site; None when there are none at all."""
-        entries = tuple(entry for entry in pending if not entry.is_answered)
+        entries = pending.left()
         for entry in entries:
             entry.stood_in = entry.stood_in or state
         if earlier is not None:
@@ -102,6 +104,8 @@ def adopt(replica: Editor, orphans: Orphans, now_ms: int) -> Iterator[Notificati
                 yield Refused(RejectedError(error.code, str(error)), plan.counter, plan.targets)
             else:
                 replica.commit()
+                if plan.purged is not None:
+                    yield Refused(plan.purged, plan.counter, plan.targets)
         if new_id_by_old:
             yield Renamed(new_id_by_old)
     else:
@@ -125,6 +129,8 @@ class Plan:
         self._scratch = scratch
         self._stood_in = entry.stood_in or now
         self._now = now
+        self.purged: RejectedError | None = None
+        """Of what came to nothing, when it was made, and its author has to be told."""
 
     def make(self, edit: Edit, new_id_by_old: dict[OpId, OpId]) -> None:
         """Perform it in ``edit``; note the new names of what it makes.
@@ -135,16 +141,25 @@ class Plan:
         made: dict[OpId, OpId] = {}
         for i, op in enumerate(self._entry.envelope.ops):
             names = {**new_id_by_old, **made}
-            if isinstance(op, TextEdit):
-                target = names.get(op.target, op.target)
-                apply_delta(edit, target, self._scratch.delta_of(op, self._site, target))
-                continue
-            fitted = refitted(op, names, self._stood_in.tree, self._now.tree)
+            fitted = self._fitted(op, names)
             if fitted is None:
+                continue
+            if isinstance(fitted, TextEdit):
+                target = names.get(fitted.target, fitted.target)
+                apply_delta(edit, target, self._scratch.delta_of(fitted, self._site, target))
                 continue
             done = edit.perform(_placed(_renamed(fitted, names), edit))
             made[self._entry.op_id(self._site, i)] = done.op_id
         new_id_by_old.update(made)
+
+    def _fitted(self, op: Op, names: dict[OpId, OpId]) -> Op | None:
+        """The operation as it fits the room as it is; None if there is nothing to do."""
+        try:
+            on_block = refitted_block(op, names, self._stood_in.blocks, self._now.blocks)
+        except PurgedError as error:
+            self.purged = RejectedError(error.code, str(error))
+            return None
+        return None if on_block is None else refitted(on_block, names, self._stood_in.tree, self._now.tree)
 
 
 class ScratchTexts:
@@ -178,14 +193,15 @@ def reissue(orphans: Orphans, state: RoomState) -> Iterator[Plan]:
 
     A site's envelopes are stored in order, so what stands before one that shows was judged, though it may not show. And
     nothing is stored from one on whose text is not there: a block may stand where it was moved to and have been there
-    before, but a clock of a text is one edit's.
+    before, but a clock of a text is one edit's. What the server has said that it did not store is not looked for.
     """
     scratch = ScratchTexts(state)
     pairs = tuple(zip(orphans.entries, orphans.sites, strict=True))
     judged: dict[int, int] = {}
     lost: set[int] = set()
     for i, (entry, site) in enumerate(pairs):
-        if any(isinstance(op, TextEdit) and scratch.has(op, site) is False for op in entry.envelope.ops):
+        has_lost_text = (isinstance(op, TextEdit) and scratch.has(op, site) is False for op in entry.envelope.ops)
+        if entry.is_untaken or any(has_lost_text):
             lost.add(site)
         elif site not in lost and _is_stored(entry, site, state, scratch):
             judged[site] = i

@@ -292,7 +292,7 @@ class Replica:
         self.role, self.limits = welcome.role, welcome.limits
         self.actor, self.name, self.color = welcome.actor, welcome.name, welcome.color
         self.clock.welcomed(welcome.server_time_ms, now_ms)
-        self._goal_seq = welcome.seq
+        self._goal_seq = self._joining.goal(welcome)
         self.is_connected, self.is_degraded = True, False
         self._resync.connected(is_sent=welcome.resync)
         if self.state.is_partial and not self.sight.is_partial:
@@ -363,7 +363,7 @@ class Replica:
         self.own_blocks.log(stored, stored.actor)
         if is_purge(stored):
             yield from self.own_blocks.confirm(self.clock.now_ms(now_ms), not self.is_caught_up)
-            if not purge(self.state, stored, self.pending):
+            if not purge(self.state, self.own_blocks, stored, self.pending):
                 self._resync.want(purged_at=stored.seq)
         if changes:
             yield Changed(changes, stored.actor, stored.site, is_remote=True)
@@ -451,7 +451,7 @@ class Replica:
             if reject.code == CounterGapError.code and first is not None and reject.counter < first.envelope.counter:
                 raise SiteLostError(f"the server wants counter {reject.counter}, which was answered here; joining anew")
             self.pending.go_back(reject.counter, now_ms + reject.retry_after_ms)
-            self.pending.note_taken(reject, self.through)
+            self._joining.note_taken(reject, self.pending, self.site, self.through)
             return
         entry = self.pending.refuse(reject.counter)
         if entry is None:

@@ -47,3 +47,5 @@ class Slot(IntEnum):
 
 ROOT = OpId(0, 0)
 """The root container of a room's live objects."""
+KEEPER_SITE = 1
+"""The site of every room's keeper; no session is given it."""

@@ -32,7 +32,7 @@ restore cost what they cover (``visited``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import partial
 
 from collabkernel.crdt.ids import OpId, Slot
@@ -41,6 +41,9 @@ from collabkernel.crdt.tree.node import (
     Node,
     Place,
     Verdict,
+    deleted_out_of,
+    depths_shown_below,
+    ids_died_with,
     ids_shown_below,
     inline_below,
     is_too_deep,
@@ -48,6 +51,7 @@ from collabkernel.crdt.tree.node import (
     obstacle_above,
     trash_root,
     unseen_below,
+    way_up,
 )
 from collabkernel.crdt.tree.rekeys import Rekey, RekeyHistory, fresh_keys, join_keys
 from collabkernel.crdt.tree.rows import NodeRow, linked, rows_below
@@ -259,6 +263,25 @@ class MoveTree:
             tree.rekey_history.add(parent, slot, rekey)
         return tree
 
+    def trashed(self) -> list[tuple[OpId, int]]:
+        """What was deleted itself, and the seq of that; in no order."""
+        return [(node.id, node.seq) for node in self._nodes.values() if node.is_trashed]
+
+    def trashed_out_of(self, parents: Container[OpId]) -> list[tuple[OpId, OpId]]:
+        """What was deleted itself while it stood below one of these, and that one."""
+        return deleted_out_of(self._nodes.values(), parents)
+
+    def died_with(self, top: OpId) -> list[OpId]:
+        """A node that was deleted itself, and all below it that died of that; nothing if it was not."""
+        return ids_died_with(self._nodes.get(top))
+
+    def forget(self, tops: Iterable[OpId]) -> None:
+        """Let go of deleted nodes for good, with all that died with them; what was deleted there has to go before."""
+        assert self._journal is None, "nothing takes this back"
+        for id in [id for top in tops for id in self.died_with(top)]:
+            del self._nodes[id]
+            self.rekey_history.forget(id)
+
     # -- reading
 
     def __len__(self) -> int:
@@ -352,14 +375,7 @@ class MoveTree:
 
     def walk(self, root: OpId) -> Iterator[tuple[OpId, int]]:
         """As ``in_order``, with the depth of each: 0 for the blocks shown right below ``root``."""
-        stack = [(node, 0) for node in reversed(self._nodes[root].nodes_below())]
-        while stack:
-            node, depth = stack.pop()
-            if node.slot is not INLINE:
-                yield node.id, depth
-            if node.children is not None or node.inline is not None:
-                below = depth + (node.slot is not INLINE)
-                stack += [(each, below) for each in reversed(node.nodes_below())]
+        return depths_shown_below(self._nodes[root])
 
     def index_of(self, node: OpId) -> int:
         """How many siblings stand before it. KeyError: there is no such node, or it is a root or deleted."""
@@ -385,19 +401,9 @@ class MoveTree:
         """
         siblings = self._nodes[parent].siblings_in(slot) or Siblings()
         own = None if leaving_out is None else self._nodes[leaving_out]
-        if own is not None and own.parent is self._nodes[parent] and own.slot is slot and not own.is_trashed:
-            index += index >= siblings.index(own)
-        else:
+        if own is not None and (own.parent is not self._nodes[parent] or own.slot is not slot or own.is_trashed):
             own = None
-        left = siblings.at(index - 1) if index else None
-        if left is not None and left is own:
-            left = siblings.at(index - 2) if index > 1 else None
-        right = siblings.at(index) if index < len(siblings) else None
-        # Nothing fits between two equal keys: behind them is the nearest place.
-        while right is not None and (right is own or (left is not None and right.key == left.key)):
-            left = left if right is own else right
-            right = siblings.after(right)
-        return key_between(None if left is None else left.key, None if right is None else right.key, site)
+        return key_between(*siblings.keys_around(index, own), site)
 
     # -- rebalancing
 
@@ -481,16 +487,11 @@ class MoveTree:
 
     def _live_place(self, dead: Node, slot: Slot, key: str) -> tuple[Node, Slot, str]:
         """Where something below a dead node goes: the nearest live parent on the way up from where the node stood."""
-        keys = [key]
-        above: Node = dead
-        while above.is_dead:
-            parent = above.parent
-            assert parent is not None, "a root does not die"
-            keys.append(self._key_now(above))
-            if above.slot is not INLINE:
-                slot = CHILD
-            above = parent
-        return above, slot, join_keys(keys[::-1])
+        way = way_up(dead)
+        keys = [self._key_now(node) for node in reversed(way)]
+        above = way[-1].parent
+        assert above is not None, "a root does not die"
+        return above, slot if all(node.slot is INLINE for node in way) else CHILD, join_keys([*keys, key])
 
     def _key_now(self, node: Node) -> str:
         """A node's key; of a deleted one, which stood among siblings that may have been rekeyed since, translated."""

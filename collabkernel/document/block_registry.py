@@ -89,17 +89,19 @@ class StoredBlocks:
 class BlockRegistry:
     """Blocks by id, as a dict has them."""
 
-    __slots__ = ("_held", "_stored")
+    __slots__ = ("_held", "_rope_by_split", "_stored")
 
     def __init__(self) -> None:
         self._held: dict[OpId, Block | int] = {}
         """A number is the row of one that nobody has asked for."""
+        self._rope_by_split: dict[OpId, OpId] = {}
         self._stored: StoredBlocks | None = None
 
     def store(self, ids: Sequence[OpId], stored: StoredBlocks) -> None:
         """Begin with the blocks of a snapshot, in the order of its rows."""
         assert not self._held, "a snapshot comes first"
         self._held = dict(zip(ids, range(len(ids)), strict=True))
+        self._rope_by_split = {ids[row]: rope for row, rope in stored.split_by_row.items()}
         self._stored = stored
 
     def __len__(self) -> int:
@@ -126,10 +128,13 @@ class BlockRegistry:
 
     def __setitem__(self, id: OpId, block: Block) -> None:
         self._held[id] = block
+        if block.is_split:
+            self._rope_by_split[id] = block.rope_id
 
     def pop(self, id: OpId) -> None:
         """Forget a block, if it is there."""
         self._held.pop(id, None)
+        self._rope_by_split.pop(id, None)
 
     def values(self) -> Iterator[Block]:
         """All blocks, made where they are not yet; none may come or go meanwhile."""
@@ -155,14 +160,13 @@ class BlockRegistry:
         found = self._held[id]
         return self._of().split_by_row.get(found, id) if isinstance(found, int) else found.rope_id
 
+    def splits(self) -> Mapping[OpId, OpId]:
+        """The blocks that were split off, and the rope of each."""
+        return self._rope_by_split
+
     def split_ropes(self) -> list[OpId]:
         """The rope of each block that was split off."""
-        splits = {} if self._stored is None else self._stored.split_by_row
-        return [
-            rope
-            for id, found in self._held.items()
-            if (rope := splits.get(found, id) if isinstance(found, int) else found.rope_id) != id
-        ]
+        return list(self._rope_by_split.values())
 
     def _made(self, id: OpId, row: int) -> Block:
         made = self._held[id] = self._of().make(id, row)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from collabkernel.crdt.ids import OpId, Side, Slot, Stamp
+from collabkernel.crdt.ids import ROOT, OpId, Side, Slot, Stamp
 
 __all__ = [
     "BlockDelete",
@@ -201,11 +201,16 @@ class Purge:
     """Let go of what was deleted long ago (``purging.py``). Made by the keeper of the room."""
 
     target: OpId
-    """A list, with ``ids``; or an object or map, with a ``floor``."""
+    """A list, with ``ids``; an object or map, with a ``floor``; or the root, with ``ids``, for the room's blocks."""
     ids: tuple[OpId, ...] = ()
-    """Slots, rising."""
+    """Slots, or blocks that were deleted themselves; rising."""
     floor: Stamp | None = None
     """The highest stamp of the deletions of keys that go."""
+
+    @property
+    def is_of_blocks(self) -> bool:
+        """Whether it names blocks."""
+        return self.target == ROOT and bool(self.ids)
 
 
 TreeOp = NewDocument | BlockInsert | BlockMove | BlockDelete | BlockRekey

@@ -31,6 +31,7 @@ from collabkernel.document.operations import (
     MapDelete,
     MapSet,
     Op,
+    Purge,
     TextEdit,
     made_by,
 )
@@ -148,17 +149,32 @@ class Partitions:
         if isinstance(op, BlockMove | BlockDelete):
             self._displaced += 1
             return None
+        if isinstance(op, Purge):
+            self._forget_purged()
+            return None
         made = made_by(op_id, op)
         if made is None or made in self._home_by_block or made not in self.document.tree:
             return None
         self._note_rope(made)
         return self._put(made, self._home_of_neighbour(made))
 
+    def _forget_purged(self) -> None:
+        """Those are gone that have no place any more; a partition stays, though nothing is left of it."""
+        gone = [block for block in self._home_by_block if block not in self.document.tree]
+        for block in gone:
+            number = self._home_by_block.pop(block)
+            members = self._members.get(number, set())  # it may have been cut anew since
+            members.discard(block)
+            if len(members) <= self._sizes.blocks_max:
+                self._over_full.discard(number)
+            self._splits_by_rope.pop(block, None)
+
     def divide(self) -> dict[int, tuple[int, ...]]:
         """Divide the partitions that have too many blocks: by the old name, all that it is now, itself included."""
         divided: dict[int, tuple[int, ...]] = {}
         for number in sorted(self._over_full):
-            first, *others = self._runs(self._in_order(self._members[number]))
+            left = [block for block in self._members[number] if block in self.document.tree]
+            first, *others = self._runs(self._in_order(left)) or [()]
             self._members[number] = set(first)
             made = [self._new_home(run) for run in others]
             divided[number] = (number, *made)

@@ -7,7 +7,8 @@ put on again, judged as if it came next. Own operations know each other, so they
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from collabkernel.crdt.ids import OpId
@@ -100,6 +101,15 @@ class PendingTree:
         self._pending = {op_id: pending for op_id, pending in self._pending.items() if op_id not in op_ids}
         self._put_on()
         return self.tree.changes()
+
+    @contextmanager
+    def without_own(self) -> Iterator[MoveTree]:
+        """The tree as the log says, with no own operation on top; what is done to it stays."""
+        self._take_off()
+        try:
+            yield self.tree
+        finally:
+            self._put_on()
 
     def _take_off(self) -> None:
         self.tree.rewind()

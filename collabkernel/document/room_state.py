@@ -16,6 +16,7 @@ from collabkernel.crdt.text_doc import EMPTY_STATE
 from collabkernel.document.block import BLOCK_TEXT_BYTES
 from collabkernel.document.block_document import BlockDocument
 from collabkernel.document.block_loading import is_passed_over, unload
+from collabkernel.document.block_purging import purge_blocks
 from collabkernel.document.live_tree import TYPED_TEXT_BYTES, Change, LiveTree, TextNode
 from collabkernel.document.operations import (
     BlockDelete,
@@ -223,7 +224,10 @@ class RoomState:
     def purge(self, seq: int, op: Purge) -> None:
         """Let go of what a purge names, that is the next of the log."""
         self.purged_seq = seq
-        purge_live(self.tree, op)
+        if not op.is_of_blocks:
+            purge_live(self.tree, op)
+        elif self.blocks is not None:
+            purge_blocks(self.blocks, op.ids)
 
 
 def _nothing() -> None:

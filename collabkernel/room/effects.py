@@ -138,7 +138,7 @@ class CountReject:
 
 @dataclass(frozen=True, slots=True)
 class CountPurged:
-    """Count for the metrics the slots and keys that the keeper purges."""
+    """Count for the metrics the slots, keys and blocks that the keeper purges."""
 
     count: int
 

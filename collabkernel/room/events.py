@@ -225,6 +225,8 @@ class PurgeAsked:
     """This was found to be deleted long ago: the keeper is to purge what still is."""
 
     ops: tuple[Purge, ...]
+    seq: int
+    """By the operations up to there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,8 +88,10 @@ class Fold:
     def _purge(self, seq: int, op: Purge) -> None:
         """Purge, and pass over what was typed where that has gone."""
         self.state.purge(seq, op)
-        for target in [each for each in self._waiting if self.state.find_rope(TextEdit(each, b"")) is None]:
-            del self._waiting[target]
+        blocks = self.state.blocks
+        for target in [each for each in self._waiting if blocks is None or each not in blocks]:
+            if self.state.find_rope(TextEdit(target, b"")) is None:
+                del self._waiting[target]
 
     def settle(self) -> None:
         """Bring texts and lists up to ``seq``."""

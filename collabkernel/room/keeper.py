@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from collabkernel.crdt.clock import ms_from_hlc
-from collabkernel.crdt.ids import OpId, Slot
+from collabkernel.crdt.ids import KEEPER_SITE, OpId, Slot
 from collabkernel.document.block_document import BlockDocument
 from collabkernel.document.block_mending import (
     empty_parts,
@@ -59,8 +59,6 @@ from collabkernel.room.intake import Intake
 from collabkernel.room.purger import Purger
 from collabkernel.room.quota import TokenBucket
 
-KEEPER_SITE = 1
-"""The site of every room's keeper; no session is given it."""
 KEEPER_ACTOR = "collabkernel"
 """Signs what it writes."""
 WAKING_BLOCKS = 3
@@ -208,6 +206,8 @@ class Keeper:
             self._suspect((op.target,))
 
     def _note_place(self, document: BlockDocument, op: Op, stored: StoredEnvelope, seq: int, now_ms: int) -> None:
+        if isinstance(op, BlockMove | BlockDelete) and op.target not in document:
+            return  # purged, by what came with it
         site, base = stored.site, stored.envelope.base
         ropes: Iterable[OpId] = ()
         if isinstance(op, BlockInsert):
@@ -227,7 +227,7 @@ class Keeper:
             self._last.note(seq, site)
 
     def _note_taken(self, document: BlockDocument, block: OpId, seq: int, now_ms: int) -> None:
-        rope, host = document.blocks[block].rope_id, document.tree.parent_of(block)
+        rope, host = document.blocks.rope_of(block), document.tree.parent_of(block)
         self._taken.add(rope)
         self._suspect((rope,))  # somebody may have typed in it since it was found empty
         if host is not None and document.blocks[host].rope_id in self._merged:

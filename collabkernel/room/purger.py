@@ -1,7 +1,7 @@
 """What a room's keeper lets go of next, of what was found to be deleted long ago.
 
 That is looked for beside the room, in a state of long ago (``server/purging.py``); here it is held against what the
-room is now. One envelope takes ``PURGED_IDS`` slots and keys, unless its first operation takes more.
+room is now. One envelope takes ``PURGED_IDS`` slots, keys and blocks, unless its first operation takes more.
 """
 
 from __future__ import annotations
@@ -18,17 +18,23 @@ from collabkernel.limits import PURGED_IDS, PURGES_AT_ONCE
 class Purger:
     """Of one loaded room."""
 
-    __slots__ = ("_asked", "_state", "count")
+    __slots__ = ("_asked", "_seq", "_state", "count")
 
     def __init__(self, state: RoomState) -> None:
         self._state = state
         self._asked: deque[Purge] = deque()
+        self._seq = 0
         self.count = 0
-        """How many slots and keys those are that ``next`` gave."""
+        """How many slots, keys and blocks those are that ``next`` gave."""
 
-    def ask(self, ops: Iterable[Purge]) -> None:
-        """Purge these, in place of what is left of those that were asked for before."""
-        self._asked = deque(ops)
+    def ask(self, ops: Iterable[Purge], seq: int) -> None:
+        """Purge these, in place of what is left of those that were asked for before.
+
+        Args:
+            ops: What was found.
+            seq: Blocks go that were deleted by the operations up to there.
+        """
+        self._asked, self._seq = deque(ops), seq
 
     @property
     def is_waiting(self) -> bool:
@@ -40,7 +46,7 @@ class Purger:
         found: list[Purge] = []
         self.count = 0
         while self._asked:
-            left = still_purged(self._state, self._asked.popleft())
+            left = still_purged(self._state, self._asked.popleft(), self._seq)
             if left is None:
                 continue
             op, count = left

@@ -226,7 +226,7 @@ class Room:
             case KeepingAnswered():
                 self._keeper.answered(event.keeping, now_ms)
             case PurgeAsked():
-                self._keeper.purger.ask(event.ops)
+                self._keeper.purger.ask(event.ops, event.seq)
             case StateAsked():
                 self._state_requests.append(event.request_id)
             case StopAsked():

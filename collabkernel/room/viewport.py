@@ -22,7 +22,7 @@ from typing import NamedTuple
 from collabkernel.crdt.ids import OpId
 from collabkernel.document.operations import Envelope, Op, StoredEnvelope, made_by
 from collabkernel.document.partitions import Partitions
-from collabkernel.document.room_state import TREE_OPS, RoomState
+from collabkernel.document.room_state import JUDGED_OPS, RoomState
 from collabkernel.limits import CONTENTS_KEPT_BYTES, VIEWPORT_PARTITIONS_KEPT
 from collabkernel.room.effects import Send
 from collabkernel.room.session import Session
@@ -193,8 +193,8 @@ class Viewports:
             of = None if partitions is None else partitions.of(op)
             self._kept_bytes -= len(self._blocks.pop(op.target, b""))
             needed = (EVERYBODY,) if of is None else of
-            if op.__class__ in TREE_OPS:
-                self._encoded.clear()  # partitions may have got other blocks
+            if op.__class__ in JUDGED_OPS:
+                self._encoded.clear()  # partitions may have got other blocks, or lost some
             for number in needed:
                 self._encoded.pop(number, None)
             for number in [number for number in open_at if number not in needed]:

@@ -27,7 +27,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from collabkernel import metrics
-from collabkernel.crdt.ids import OpId
+from collabkernel.crdt.ids import KEEPER_SITE, OpId
 from collabkernel.errors import DegradedError, RoomNotFoundError, StorageError, TooManyError
 from collabkernel.limits import SITE_MAX, Limits
 from collabkernel.room.effects import Append, FindEnvelope, GrantSite, Refuse
@@ -40,7 +40,6 @@ from collabkernel.room.events import (
     RefusalStored,
     SiteGranted,
 )
-from collabkernel.room.keeper import KEEPER_SITE
 from collabkernel.server.flag import Flag
 from collabkernel.server.outage import AWAY, Outage
 from collabkernel.server.pace import Pace

@@ -398,13 +398,13 @@ class Hub:
         sessions = runner.sessions() if runner is not None else []
         return {"room": room_id, "seq": fold.seq, "state": plain, "sessions": sessions}
 
-    def ask_purge(self, room_id: str, ops: tuple[Purge, ...]) -> None:
-        """Have the keeper of a room let go of what is still deleted of this; the room is loaded for it.
+    def ask_purge(self, room_id: str, ops: tuple[Purge, ...], seq: int) -> None:
+        """Have the keeper of a room let go of what is deleted since ``seq`` of this; the room is loaded for it.
 
         Raises:
             TooManyError: This server has too many rooms already.
         """
-        self._runner(room_id, self._live).post(PurgeAsked(ops))
+        self._runner(room_id, self._live).post(PurgeAsked(ops, seq))
 
     async def list_rooms(self, limit: int = 1000, after: str = "") -> list[dict[str, Any]]:
         """Rooms of live values by name after ``after``, at most ``limit``; those in memory without the database."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from collabkernel.crdt.ids import KEEPER_SITE
 from collabkernel.errors import ClosedError, StorageError
 from collabkernel.limits import Limits
 from collabkernel.room.events import Keeping
-from collabkernel.room.keeper import KEEPER_ACTOR, KEEPER_SITE
+from collabkernel.room.keeper import KEEPER_ACTOR
 from collabkernel.storage.base import Lease, Storage
 from collabkernel.wire.messages import SessionKind
 

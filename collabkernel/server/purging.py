@@ -14,7 +14,7 @@ from functools import partial
 from collabkernel.crdt.clock import hlc_from_ms
 from collabkernel.crdt.ids import Stamp
 from collabkernel.document.operations import Purge
-from collabkernel.document.purge_plan import plan_purges
+from collabkernel.document.purge_plan import Then, plan_purges
 from collabkernel.document.room_state import RoomState
 from collabkernel.errors import InvalidValueError, NotKeptError, StorageError, TooLargeError, TooManyError
 from collabkernel.limits import SITE_MAX, Limits
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 DAY_MS = 86_400_000
 DEAD_BYTES = 10
-"""What a dead slot or key takes of a snapshot, at least: one that is too small for enough of them is not read."""
+"""What something deleted takes of a snapshot, at least: one that is too small for enough of it is not read."""
 
 
 class Purging:
@@ -42,7 +42,7 @@ class Purging:
         work: Compaction,
         limits: Limits,
         now_ms: Callable[[], int],
-        ask: Callable[[str, tuple[Purge, ...]], None],
+        ask: Callable[[str, tuple[Purge, ...], int], None],
     ) -> None:
         """Look at nothing yet.
 
@@ -52,7 +52,7 @@ class Purging:
             work: Whose turns and allowance it takes.
             limits: What is purged.
             now_ms: This server's clock.
-            ask: Gives the keeper of a room what to purge.
+            ask: Gives the keeper of a room what to purge, and the seq by which it was deleted.
         """
         self._reader = reader
         self._past = past
@@ -76,29 +76,31 @@ class Purging:
             return 0
         if sum(map(len, snapshot.parts.values())) < self._limits.purge_least * DEAD_BYTES:
             return 0
-        ops = await self._found(snapshot, before_ms)
+        ops, seq = await self._found(snapshot, before_ms)
         if ops:
             log.info("Room %s: what was deleted is purged, by %d operations", room_id, len(ops))
-            self._ask(room_id, tuple(ops))
+            self._ask(room_id, tuple(ops), seq)
         return len(ops)
 
-    async def _found(self, snapshot: SnapshotRow, before_ms: int) -> list[Purge]:
+    async def _found(self, snapshot: SnapshotRow, before_ms: int) -> tuple[list[Purge], int]:
+        """What to purge, and the seq of the state in which it was deleted already."""
         floor, least = Stamp(hlc_from_ms(before_ms), SITE_MAX), self._limits.purge_least
         async with self._work.turn():
-            now = (await self._work.work(partial(Fold.from_parts, snapshot.parts))).state
-            dead = await self._work.work(lambda: plan_purges(now, now, floor, least))
+            fold = await self._work.work(partial(Fold.from_parts, snapshot.parts))
+            now = fold.state
+            dead = await self._work.work(lambda: plan_purges(now, Then(now, fold.seq, floor), least))
         if not dead:  # what was deleted by then is no more than what is deleted by now
-            return []
-        then = await self._as_it_was(snapshot.room_id, before_ms)
+            return [], 0
+        state, seq = await self._as_it_was(snapshot.room_id, before_ms)
         async with self._work.turn():
-            return await self._work.work(lambda: plan_purges(now, then, floor, least))
+            return await self._work.work(lambda: plan_purges(now, Then(state, seq, floor), least)), seq
 
-    async def _as_it_was(self, room_id: str, before_ms: int) -> RoomState:
-        """The room as it was; an empty one where nobody knows: then keys alone are found."""
+    async def _as_it_was(self, room_id: str, before_ms: int) -> tuple[RoomState, int]:
+        """The room as it was, and its seq; an empty one where nobody knows: then keys alone are found."""
         try:
             state = await self._past.state_at(room_id, at_ms=before_ms)
         except (NotKeptError, TooLargeError, TooManyError, InvalidValueError) as error:
-            log.info("Room %s: what was deleted in lists is looked for another day: %s", room_id, error)
-            return RoomState()
+            log.info("Room %s: what was deleted but for keys is looked for another day: %s", room_id, error)
+            return RoomState(), 0
         async with self._work.turn():
-            return await self._work.work(lambda: decode_room(state, client_id=None, is_trusted=True)[0])
+            return (await self._work.work(lambda: decode_room(state, client_id=None, is_trusted=True)))[:2]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collabkernel.crdt.ids import Stamp
-from collabkernel.document.purge_plan import plan_purges
+from collabkernel.document.purge_plan import Then, plan_purges
 from collabkernel.limits import HLC_MAX, SITE_MAX, Limits
 from collabkernel.room.events import PurgeAsked
-from collabkernel.wire.room_state import encode_parts, join_parts
 from tests.client.room_world import LIMITS, RoomWorld
+from tests.simulation.verdict import encoded
 
 ALL = Stamp(HLC_MAX, SITE_MAX)
 """A floor above every stamp."""
@@ -16,14 +16,14 @@ ALL = Stamp(HLC_MAX, SITE_MAX)
 class PurgeWorld(RoomWorld):
     """Everything that is dead is purged when a test says so, however lately it died."""
 
-    def __init__(self, count: int, limits: Limits = LIMITS) -> None:
-        super().__init__(*[False] * count, limits=limits)
+    def __init__(self, count: int, limits: Limits = LIMITS, lazy: int = 0) -> None:
+        super().__init__(*[False] * count, *[True] * lazy, limits=limits)
 
     def ask_purge(self) -> bool:
         """Ask the keeper to purge all that is dead in what is stored; whether there is anything."""
-        state = self.server.fold().state
-        ops = plan_purges(state, state, ALL, least=1)
-        self.server.feed(PurgeAsked(tuple(ops)))
+        fold = self.server.fold()
+        ops = plan_purges(fold.state, Then(fold.state, fold.seq, ALL), least=1)
+        self.server.feed(PurgeAsked(tuple(ops), fold.seq))
         return bool(ops)
 
     def purge(self) -> None:
@@ -40,13 +40,18 @@ class PurgeWorld(RoomWorld):
         self.lines = lines
         assert not any(line.is_up for line in away)
 
-    def encoded(self) -> bytes:
-        """What the log says."""
-        return join_parts(encode_parts(self.server.fold().state, 0, 0))
-
     def assert_converged(self) -> None:
         """Everybody has what the log says, byte by byte, and so has the room."""
-        wanted = self.encoded()
-        for room in self.rooms:
-            assert join_parts(encode_parts(room.replica.state, 0, 0)) == wanted
-        assert join_parts(encode_parts(self.server.state, 0, 0)) == wanted
+        fold = self.server.fold()
+        wanted = encoded(fold.state, fold)
+        for state in (self.server.state, *[room.replica.state for room in self.rooms]):
+            if state.is_partial:
+                assert state.blocks is not None
+                assert fold.state.blocks is not None
+                whole, part = fold.state.blocks, state.blocks
+                assert list(part.tree.rows()) == list(whole.tree.rows())
+                assert set(part.blocks) == set(whole.blocks)
+                for block in part.blocks:
+                    assert not part.is_loaded(block) or part.text(block) == whole.text(block)
+            else:
+                assert encoded(state, fold) == wanted

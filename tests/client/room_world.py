@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from collabkernel.client.replica import Replica
 from collabkernel.client.room_base import RoomBase
-from collabkernel.crdt.ids import OpId
+from collabkernel.crdt.ids import KEEPER_SITE, OpId
 from collabkernel.limits import Limits
 from collabkernel.room.effects import Append, AskKeeping, Effect, FindEnvelope, GrantSite, ReadCatchUp, Refuse
 from collabkernel.room.events import (
@@ -25,7 +25,6 @@ from collabkernel.room.events import (
     SiteGranted,
 )
 from collabkernel.room.fold import Fold, part_of_rows
-from collabkernel.room.keeper import KEEPER_SITE
 from collabkernel.room.room import Room
 from collabkernel.storage.base import Appended, NotAppended, OpRow, Refusal, SiteRow
 from collabkernel.wire.codec import encode_client_message

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from collabkernel.client.incoming import Incoming, Resyncing
+from collabkernel.client.incoming import Incoming, Joining, Resyncing
+from collabkernel.client.pending import PendingQueue
+from collabkernel.client.site import client_limits
+from collabkernel.crdt.ids import ROOT
 from collabkernel.document.live_tree import LiveTree
+from collabkernel.document.operations import Envelope, MapSet
 from collabkernel.document.room_state import RoomState
+from collabkernel.errors import PurgedError
 from collabkernel.wire.codec import decode_client_message
-from collabkernel.wire.messages import Notice, Resync, ServerMessage
+from collabkernel.wire.messages import Notice, Reject, Resync, Role, ServerMessage, Welcome
 from tests.client.log_world import LIMITS, NOW_MS, World
 
 pytestmark = pytest.mark.core
@@ -107,3 +112,30 @@ def test_what_was_wanted_on_an_older_connection_is_wanted_still():
     resync.connected(is_sent=True)
     assert not resync.take_request(now_ms=0), "the server sends it by itself"
     assert resync.ignores_log
+
+
+def test_a_new_site_begins_with_all_that_the_old_one_had_seen_stored():
+    def welcome(site: int) -> ServerMessage:
+        limits = World(1).rooms[0].replica.limits
+        made = Welcome(site, b"s" * 16, 2, 0, Role.WRITER, "", "", "", client_limits(limits), 1)
+        return ServerMessage(welcome=made)
+
+    joining, pending = Joining(), PendingQueue()
+    pending.add(Envelope(1, 0, 1, (MapSet(ROOT, "k", 1), MapSet(ROOT, "k", 2))), b"")
+    pending.acknowledge(1, 5)
+    joining.note_taken(Reject(3, "rate", "", final=False), pending, 7, 4)
+    assert joining.take(welcome(8), 0, 8) != []
+    joining.note_taken(Reject(3, PurgedError.code, "", final=False), pending, 7, 4)
+
+    assert joining.take(welcome(8), 0, 7) == []
+    assert joining.take(ServerMessage(through=5), 0, 7) == []
+    joining.start_over()
+    assert joining.take(welcome(9), 0, 7) == []
+    assert len(joining.take(ServerMessage(through=6), 0, 7)) == 2
+    told = welcome(9).welcome
+    assert told is not None
+    assert joining.goal(told) == 6
+    for site in (7, 10):  # what is resumed, the log of a backup may lack
+        other = welcome(site).welcome
+        assert other is not None
+        assert joining.goal(other) == 2

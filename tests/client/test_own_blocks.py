@@ -95,3 +95,19 @@ def test_a_lost_site_makes_its_blocks_again():
     world.settle()
 
     assert texts(bob) == texts(ann) == ["hello", "a!", "b", " world"]
+
+
+def test_without_own_operations_blocks_stand_where_the_log_has_them():
+    world = World(2)
+    ann, _ = docs_of(world)
+    ann.append("a\n\nb")
+    world.settle()
+    ann[0].delete()
+    replica = world.rooms[0].replica
+
+    with replica.own_blocks.without_own():
+        assert texts(ann) == ["a", "b"]
+    assert texts(ann) == ["b"]
+    empty = World(1).rooms[0].replica.own_blocks
+    with empty.without_own():
+        pass

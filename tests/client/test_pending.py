@@ -6,7 +6,7 @@ import pytest
 
 from collabkernel.client.pending import PendingQueue
 from collabkernel.crdt.ids import ROOT
-from collabkernel.document.operations import Envelope, MapDelete
+from collabkernel.document.operations import Envelope, MapDelete, MapSet
 
 pytestmark = pytest.mark.core
 
@@ -107,3 +107,15 @@ def test_a_final_refusal_takes_one_envelope_out():
     assert queue.refuse(1) is None
     assert [entry.envelope.counter for entry in queue] == [2]
     assert 1 not in queue
+
+
+def test_what_is_left_of_a_site_that_is_taken_no_further_was_not_stored():
+    queue = PendingQueue()
+    for counter in (1, 2, 3):
+        queue.add(Envelope(counter, 0, 1, (MapSet(ROOT, "k", counter),)), b"")
+
+    assert [entry.is_untaken for entry in queue.left()] == [False] * 3
+    queue.note_taken(2, 7)
+
+    assert [(entry.envelope.counter, entry.is_untaken) for entry in queue.left()] == [(2, True), (3, True)]
+    assert [entry.acked_seq for entry in queue] == [7, None, None]

@@ -167,3 +167,18 @@ def test_a_delta_is_applied_step_by_step():
 
     assert room.text("t") == "Hello, dear friends"
     assert room.text("t").to_delta()[0] == {"insert": "Hello", "attributes": {"bold": True}}
+
+
+def test_what_the_server_says_it_has_not_taken_is_made_again_whatever_shows():
+    world = World(1)
+    room = world.rooms[0]
+    room.list("l").extend([1, 2])
+    room.root.k = 1
+    replica = room.replica
+    replica.pending.note_taken(1, 0)
+    orphans = Orphans.join(None, replica.state, room.site, replica.pending)
+    world.settle()
+
+    assert orphans is not None
+    plans = list(reissue(orphans, RoomState(world.log.tree)))
+    assert [plan.counter for plan in plans] == [entry.envelope.counter for entry in orphans.entries]

@@ -11,8 +11,8 @@ import pytest
 
 from collabkernel.bus.polling import PollingBus
 from collabkernel.crdt.ids import Stamp
-from collabkernel.document.operations import Purge
-from collabkernel.document.purge_plan import plan_purges
+from collabkernel.document.operations import Purge, document_id
+from collabkernel.document.purge_plan import Then, plan_purges
 from collabkernel.limits import HLC_MAX, SITE_MAX, Limits
 from collabkernel.room.fold import Fold
 from collabkernel.server.hub import Hub
@@ -49,8 +49,8 @@ async def hubs(storage_url: str, storage: Storage) -> AsyncIterator[list[Hub]]:
 async def ask(hub: Hub) -> None:
     """Have the keeper at a server purge all that is dead."""
     fold, _ = await Reader(hub.storage).load("board")
-    ops = plan_purges(fold.state, fold.state, ALL, least=1)
-    hub.ask_purge("board", tuple(ops))
+    ops = plan_purges(fold.state, Then(fold.state, fold.seq, ALL), least=1)
+    hub.ask_purge("board", tuple(ops), fold.seq)
 
 
 async def purges(storage: Storage) -> list[Purge]:
@@ -85,6 +85,31 @@ async def test_what_is_deleted_goes_on_both_servers_and_out_of_the_snapshot(hubs
     ann.room.list("l").insert(5, "x")
     await until(lambda: list(bob.room.list("l")) == [0, 1, 2, 3, 4, "x", 45, 46, 47, 48, 49])
     await settled(hubs[0], everybody)
+    await leave(everybody)
+
+
+async def test_deleted_blocks_go_on_both_servers_and_edits_go_on(hubs: list[Hub]):
+    everybody = [Person(hub, name) for hub, name in zip(hubs, ("ann", "bob"), strict=True)]
+    for person in everybody:
+        await person.room.join(HANG_S)
+    docs = [person.room.doc("body") for person in everybody]
+    docs[0].append("\n\n".join(f"block {n}" for n in range(20)))
+    await until(lambda: len(docs[1]) == 20)
+    for block in list(docs[1])[5:15]:
+        block.delete()
+    await until(lambda: len(docs[0]) == 10)
+
+    await ask(hubs[1])
+
+    await until(lambda: all(person.room.replica.state.purged_seq for person in everybody))
+    assert [(op.is_of_blocks, len(op.ids)) for op in await purges(hubs[0].storage)] == [(True, 10)]
+    docs[0].insert("new", after=docs[0][4])
+    await until(lambda: len(docs[1]) == 11)
+    fold, _ = await Reader(hubs[0].storage).load("board")
+    blocks = fold.state.blocks
+    assert blocks is not None
+    assert len(blocks.blocks) == len(blocks.ropes) + 1 == 12
+    assert [block.text for block in docs[1]] == [line.text for line in blocks.outline(document_id("body"))]
     await leave(everybody)
 
 

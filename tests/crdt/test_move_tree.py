@@ -342,3 +342,23 @@ def test_a_delete_visits_each_block_below_once_however_deep_what_it_lifts(hands:
     lifted = [tree.place_of(OpId(3, number)) for number in range(300)]
     assert tree.children(ROOT_ID) == [hands.id("a"), *(OpId(3, number) for number in range(300))]
     assert max(len(place.key) for place in lifted if place) <= ORDER_KEY_BYTES_MAX
+
+
+def test_what_was_deleted_is_let_go_of_with_what_died_of_that(hands: Hands):
+    assert hands.rekey("a") is APPLIED
+    hands.delete("b")
+    hands.delete("a")
+    ids = {name: hands.id(name) for name in "abcd"}
+    assert sorted(hands.tree.trashed()) == [(ids["a"], hands.seq), (ids["b"], hands.seq - 1)]
+    assert hands.tree.trashed_out_of([ids["a"], ids["b"], ids["d"]]) == [(ids["b"], ids["a"])]
+    assert hands.tree.died_with(ids["b"]) == [ids["b"], ids["c"]]
+    assert hands.tree.died_with(ids["c"]) == hands.tree.died_with(ids["d"]) == hands.tree.died_with(OpId(7, 7)) == []
+
+    hands.tree.forget([ids["b"], ids["c"], ids["d"]])
+    assert len(hands.tree) == 3
+    hands.tree.forget([ids["a"]])
+
+    assert hands.outline() == "d"
+    assert len(hands.tree) == 2
+    assert hands.tree.rekeys() == []
+    assert hands.move("a", "/") is UNKNOWN

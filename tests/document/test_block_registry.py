@@ -84,3 +84,12 @@ def test_rows_without_a_type_may_stand_anywhere():
 
     assert [types.at(row) for row in range(4)] == [None, (Stamp(HLC, 5), "code"), None, (Stamp(HLC + 1, 6), "code")]
     assert types.rows_without() == [0, 2]
+
+
+def test_what_was_split_off_is_told_with_its_rope_whether_it_is_made_or_not():
+    registry = BlockRegistry()
+    registry[OpId(2, 1)] = Block(OpId(2, 1), OpId(2, 1), [])
+    registry[OpId(2, 2)] = Block(OpId(2, 2), OpId(2, 1), [])
+
+    assert registry.splits() == {OpId(2, 2): OpId(2, 1)}
+    assert registry.split_ropes() == [OpId(2, 1)]

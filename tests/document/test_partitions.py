@@ -26,11 +26,13 @@ from collabkernel.document.operations import (
     MapSet,
     NewDocument,
     Op,
+    Purge,
     StoredEnvelope,
     TextEdit,
     TreeOp,
 )
 from collabkernel.document.partitions import Partitions, Sizes, cut
+from collabkernel.document.room_state import RoomState
 from tests.document.block_world import BODY, Typist, World
 from tests.examples import examples
 
@@ -261,3 +263,64 @@ def _log(server: BlockDocument, partitions: Partitions, viewers: list[Viewer], s
     for i, op in enumerate(ops.ops):
         for viewer in viewers:
             viewer.take(stored, i, partitions.of(op))
+
+
+def test_purged_blocks_have_no_home_and_a_partition_stays_though_none_of_it_is_left():
+    author = Author(["paragraph"] * 12)
+    homes = author.homes
+    number = homes.home(author.blocks[0])
+    assert number is not None
+    gone = [block for block in homes.members(number) if block != BODY]
+    for block in gone:
+        author.do(BlockDelete(block))
+    op = Purge(ROOT, tuple(sorted(gone)))
+
+    RoomState(blocks=author.document).purge(99, op)
+    homes.take(OpId(1, 1), op)
+
+    assert {homes.home(block) for block in gone} == {None}
+    assert homes.members(number) == [block for block in (BODY,) if homes.home(block) == number]
+    assert homes.contents(homes.numbers()) == sorted([BODY, *[each for each in author.blocks if each not in gone]])
+    author.check()
+
+
+def test_what_is_purged_before_it_is_told_is_divided_as_if_it_were_gone():
+    author = Author(["paragraph"] * 5)
+    (number,) = author.homes.numbers()
+    added = [author.append() for _ in range(3)]
+    for block in (*author.blocks, *added):
+        author.do(BlockDelete(block))
+    op = Purge(ROOT, tuple(sorted([*author.blocks, *added])))
+    RoomState(blocks=author.document).purge(99, op)
+
+    assert author.homes.divide() == {number: (number,)}
+    author.homes.take(OpId(1, 1), op)
+
+    author.check()
+
+
+def test_a_full_partition_that_a_purge_empties_is_not_divided():
+    author = Author(["paragraph"] * 5)
+    added = [author.append() for _ in range(3)]
+    for block in added:
+        author.do(BlockDelete(block))
+    op = Purge(ROOT, tuple(added))
+    RoomState(blocks=author.document).purge(99, op)
+    author.homes.take(OpId(1, 1), op)
+
+    assert author.homes.divide() == {}
+
+
+def test_what_is_purged_before_it_is_told_is_no_part_of_what_is_cut_anew():
+    author = Author(["paragraph"] * 12)
+    gone = author.blocks[:6]
+    for block in gone:
+        author.do(BlockDelete(block))
+    op = Purge(ROOT, tuple(gone))
+    RoomState(blocks=author.document).purge(99, op)
+
+    assert author.homes.recut(seen=())
+    author.homes.take(OpId(1, 1), op)
+
+    assert {author.homes.home(block) for block in gone} == {None}
+    author.check()

@@ -101,3 +101,16 @@ def test_what_was_refused_is_taken_away(mine: PendingTree):
     assert mine.tree.children(DOC) == [A, C]
     assert sorted(mine.drop({OpId(2, 2)})) == [B]
     assert list(mine.tree.rows()) == before
+
+
+def test_without_own_operations_the_tree_is_what_the_log_says(mine: PendingTree):
+    mine.add(OpId(2, 1), BlockDelete(A), base=4)
+    mine.add(OpId(2, 2), BlockMove(B, DOC, Slot.CHILD, key(2, 9)), base=4)
+    shown = list(mine.tree.rows())
+
+    with mine.without_own() as tree:
+        assert list(tree.rows()) == list(fold(start()).rows())
+        tree.delete(C, seq=5, site=1, base=4)
+        tree.forget([C])
+
+    assert list(mine.tree.rows()) == [row for row in shown if row.id != C]

@@ -6,7 +6,7 @@ import pytest
 
 from collabkernel.crdt.ids import ROOT, OpId, Stamp
 from collabkernel.document.operations import ContainerKind, ListDelete, MapDelete, MapSet, NewContainer, Purge
-from collabkernel.document.purge_plan import plan_purges, still_purged
+from collabkernel.document.purge_plan import Then, plan_purges, still_purged
 from collabkernel.document.room_state import RoomState
 from collabkernel.limits import PURGED_IDS
 from collabkernel.wire.state import decode_state, encode_state
@@ -42,17 +42,17 @@ def test_slots_go_that_were_dead_then_and_keys_that_were_deleted_by_then():
     floor = Stamp(made.count, 99)
     made.do(ListDelete(LIST, ids[2]), MapDelete(MAP, "b"))
 
-    assert plan_purges(state(made), then, floor, 1) == [Purge(LIST, (ids[1],)), Purge(MAP, floor=deleted)]
-    assert plan_purges(state(made), then, floor, 2) != []
-    assert plan_purges(state(made), then, floor, 3) == []
-    assert plan_purges(state(made), RoomState(), floor, 1) == [Purge(MAP, floor=deleted)]
+    assert plan_purges(state(made), Then(then, 0, floor), 1) == [Purge(LIST, (ids[1],)), Purge(MAP, floor=deleted)]
+    assert plan_purges(state(made), Then(then, 0, floor), 2) != []
+    assert plan_purges(state(made), Then(then, 0, floor), 3) == []
+    assert plan_purges(state(made), Then(RoomState(), 0, floor), 1) == [Purge(MAP, floor=deleted)]
 
 
 def test_a_long_list_is_purged_by_several_operations():
     made, ids = filled(PURGED_IDS + 2)
     made.do(*[ListDelete(LIST, id) for id in ids])
 
-    purges = plan_purges(state(made), copied(made), Stamp(1, 1), 1)
+    purges = plan_purges(state(made), Then(copied(made), 0, Stamp(1, 1)), 1)
 
     assert [len(op.ids) for op in purges] == [PURGED_IDS, 2]
     assert [id for op in purges for id in op.ids] == ids
@@ -63,7 +63,7 @@ def test_many_keys_go_by_several_operations_the_oldest_first():
     for n in range(PURGED_IDS + 2):
         made.do(MapSet(MAP, f"k{n}", n), MapDelete(MAP, f"k{n}"))
 
-    purges = plan_purges(state(made), copied(made), Stamp(made.count, 1), 1)
+    purges = plan_purges(state(made), Then(copied(made), 0, Stamp(made.count, 1)), 1)
 
     room, left = state(made), []
     for n, op in enumerate(purges, 1):
@@ -77,17 +77,17 @@ def test_what_is_gone_by_now_is_not_purged_again():
     made.do(ListDelete(LIST, ids[0]), MapSet(MAP, "a", 1), MapDelete(MAP, "a"))
     room, slots, keys = state(made), Purge(LIST, tuple(ids)), Purge(MAP, floor=Stamp(made.count, 1))
 
-    assert still_purged(room, slots) == (Purge(LIST, (ids[0],)), 1)
-    assert still_purged(room, keys) == (keys, 1)
+    assert still_purged(room, slots, 0) == (Purge(LIST, (ids[0],)), 1)
+    assert still_purged(room, keys, 0) == (keys, 1)
     for n, op in enumerate((slots, keys)):
         room.purge(n + 1, op)
-        assert still_purged(room, op) is None
+        assert still_purged(room, op, 0) is None
     assert room.purged_seq == 2
-    assert still_purged(room, Purge(OpId(7, 7), (ids[0],))) is None
+    assert still_purged(room, Purge(OpId(7, 7), (ids[0],)), 0) is None
 
 
 def test_a_key_under_which_a_shared_container_was_made_is_not_worth_anything():
     made = site()
     made.do(MapSet(ROOT, "s", NewContainer(ContainerKind.LIST, shared=True)), MapDelete(ROOT, "s"))
 
-    assert plan_purges(state(made), copied(made), Stamp(made.count, 1), 1) == []
+    assert plan_purges(state(made), Then(copied(made), 0, Stamp(made.count, 1)), 1) == []

@@ -13,6 +13,7 @@ from collabkernel.crdt.order_key import key_between
 from collabkernel.crdt.text import TextRope
 from collabkernel.document.live_tree import LiveTree, TextNode
 from collabkernel.document.operations import (
+    BlockDelete,
     BlockInsert,
     ContainerKind,
     Envelope,
@@ -105,6 +106,42 @@ def test_what_is_typed_before_and_behind_a_purge_in_one_chunk_is_there() -> None
 
     assert not fold.skipped
     assert fold.state.tree.to_json() == {"t": "one", "u": "two"}
+
+
+def test_text_of_blocks_that_are_purged_in_the_same_chunk_is_passed_over() -> None:
+    body = document_id("body")
+    first, gone = OpId(3, 2), OpId(3, 3)
+    ops: list[Op] = [
+        NewDocument(ROOT, "body"),
+        BlockInsert(body, Slot.CHILD, key_between(None, None, 3), "paragraph"),
+        BlockInsert(body, Slot.CHILD, key_between(None, None, 3), "paragraph"),
+        TextEdit(first, TextRope(3).insert(0, "one")),
+        TextEdit(gone, TextRope(3).insert(0, "gone")),
+        BlockDelete(gone),
+        Purge(ROOT, (gone,)),
+        TextEdit(first, TextRope(2).insert(0, "two")),
+    ]
+    encoded = [(op_kind(op), encode_op(op)) for op in ops]
+    log = [OpRow(seq, 3, seq, seq, seq - 1, HLC + seq, "ann", *each) for seq, each in enumerate(encoded, 1)]
+    log[-1] = log[-1]._replace(site=2, counter=1, first_counter=1)
+    fold, part = Fold(), Fold()
+
+    fold.apply_rows(log)
+    fold.settle()
+    part.apply_rows(log[:5])
+    part.settle()
+    part = Fold.from_parts(part.to_parts())
+    part.apply_rows(log[5:])
+    part.settle()
+
+    for each in (fold, part):
+        assert not each.skipped
+        blocks = each.state.blocks
+        assert blocks is not None
+        assert set(blocks.ropes) == {first}
+        assert sorted(blocks.text(first)) == sorted("onetwo")
+        assert set(blocks.blocks) == {body, first}
+    assert fold.to_parts() == part.to_parts()
 
 
 def test_rows_of_one_envelope_come_back_together() -> None:

@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 
 from collabkernel.crdt.clock import hlc_from_ms
-from collabkernel.crdt.ids import OpId
+from collabkernel.crdt.ids import KEEPER_SITE, OpId, Slot
 from collabkernel.document import block_edits as edits
 from collabkernel.document.block_mending import misordered_splits
-from collabkernel.document.operations import BlockDelete, BlockMove, BlockRekey, StoredEnvelope
+from collabkernel.document.operations import BlockDelete, BlockMove, BlockRekey, Envelope, StoredEnvelope
+from collabkernel.document.room_state import RoomState
 from collabkernel.limits import Limits
 from collabkernel.room.effects import Append, AskKeeping, ReadMissing, WakeAt
 from collabkernel.room.events import Keeping, KeepingAnswered, MissingRead, StopAsked, Ticked
-from collabkernel.room.keeper import KEEPER_ACTOR, KEEPER_SITE
+from collabkernel.room.keeper import KEEPER_ACTOR, Keeper
 from collabkernel.storage.base import AppendRequest, OpRow
 from collabkernel.wire.ops import decode_op, encode_op, op_kind
 from tests.document.block_world import BODY, Replica, Server
+from tests.document.test_block_purging import Author
 from tests.room.drive import T0_MS, Driver
 
 pytestmark = pytest.mark.core
@@ -343,3 +345,21 @@ def test_a_room_that_ends_is_not_mended_any_more() -> None:
 
     assert not room.is_asking()
     assert room.driver.unloaded
+
+
+def test_what_is_noted_may_be_purged_already() -> None:
+    author = Author("one", "two")
+    one, two = author.blocks
+    state = RoomState(blocks=author.document)
+    keeper = Keeper(state, author.world.server.head, 0, LIMITS, T0_MS)
+    author.delete(one, two)
+    author.purge(one, two)
+
+    for site, op in (
+        (9, BlockMove(two, one, Slot.INLINE, "k")),
+        (9, BlockDelete(one)),
+        (KEEPER_SITE, BlockDelete(two)),
+    ):
+        keeper.note(StoredEnvelope(author.world.server.head, site, "eve", Envelope(1, 0, 1, (op,))), T0_MS)
+
+    assert keeper.due_ms() is None

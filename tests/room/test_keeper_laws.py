@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from collabkernel.crdt.ids import KEEPER_SITE
 from collabkernel.document.block_document import BlockDocument
 from collabkernel.document.block_mending import misordered_splits, revived_parts, stranded_parts
 from collabkernel.document.operations import BlockDelete, BlockMove, BlockRekey
-from collabkernel.room.keeper import KEEPER_SITE
 from tests.document.block_world import BODY, Server, Typist, fold, state
 from tests.document.order_share import LIMITS, Kept, is_in_order
 from tests.examples import examples, seeds

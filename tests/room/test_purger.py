@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from collabkernel.crdt.ids import ROOT, OpId, Side
+from collabkernel.crdt.ids import ROOT, OpId, Side, Slot
+from collabkernel.crdt.order_key import key_between
+from collabkernel.crdt.text import TextRope
+from collabkernel.crdt.yjs.policy import ROPE_POLICY
 from collabkernel.document.operations import (
+    BlockDelete,
+    BlockInsert,
+    BlockMove,
     ContainerKind,
     ListDelete,
     ListInsert,
     MapSet,
     NewContainer,
+    Op,
     Purge,
+    TextEdit,
 )
 from collabkernel.limits import PURGED_IDS, PURGES_AT_ONCE
 from collabkernel.room.effects import Append, AskKeeping, CountPurged, ReadMissing
@@ -21,6 +29,7 @@ from collabkernel.storage.base import OpRow
 from collabkernel.wire.ops import encode_op, op_kind
 from tests.document.test_purge_plan import filled, state
 from tests.document.test_purging import LIST
+from tests.room.book import BODY, Book
 from tests.room.drive import HLC0, Driver, envelope
 
 pytestmark = pytest.mark.core
@@ -31,7 +40,7 @@ def test_an_envelope_purges_so_many_ids_and_lists_at_most():
     made.do(*[ListDelete(LIST, id) for id in ids])
     purger = Purger(state(made))
     small, rest = tuple(ids[:10]), tuple(ids[10:])
-    purger.ask([Purge(LIST, (OpId(9, 9),)), Purge(LIST, small), Purge(LIST, rest)])
+    purger.ask([Purge(LIST, (OpId(9, 9),)), Purge(LIST, small), Purge(LIST, rest)], 0)
 
     assert purger.next() == purger.next() == [Purge(LIST, small)]
     purger.written(1)
@@ -40,7 +49,7 @@ def test_an_envelope_purges_so_many_ids_and_lists_at_most():
     assert not purger.is_waiting
     assert purger.next() == []
 
-    purger.ask([Purge(LIST, (id,)) for id in ids[: PURGES_AT_ONCE + 1]])
+    purger.ask([Purge(LIST, (id,)) for id in ids[: PURGES_AT_ONCE + 1]], 0)
     assert len(purger.next()) == PURGES_AT_ONCE
 
 
@@ -55,7 +64,7 @@ class PurgedRoom:
         ops = [ListInsert(self.list, None if n == 2 else self.id(n - 1), Side.RIGHT, n) for n in (2, 3, 4)]
         self.driver.submit(self.ann, envelope(2, *ops), envelope(5, ListDelete(self.list, self.id(3))))
         self.driver.answers_log = False
-        self.driver.feed(PurgeAsked((Purge(self.list, (self.id(3),)),)))
+        self.driver.feed(PurgeAsked((Purge(self.list, (self.id(3),)),), 5))
 
     def id(self, counter: int) -> OpId:
         return OpId(100 + self.ann, counter)
@@ -175,3 +184,71 @@ def test_a_session_may_not_purge():
     driver.answer_log()
     (reject,) = [each for message in driver.take(ann) for each in message.rejects]
     assert (reject.code, reject.final) == ("invalid-operation", True)
+
+
+class PurgedBook:
+    """A room with a document of three blocks, the last below the first, and the first deleted and purged."""
+
+    def __init__(self) -> None:
+        self.book = Book(2)
+        self.driver, self.first, self.second = self.book.driver, *self.book.blocks
+        key = key_between(None, None, self.book.site)
+        self.book.write(BlockInsert(self.first, Slot.CHILD, key, "paragraph"))
+        self.book.write(BlockDelete(self.first))
+        self.base = self.driver.room.head
+        self.driver.feed(PurgeAsked((Purge(ROOT, (self.first,)),), self.base))
+        self.driver.feed(KeepingAnswered(Keeping(1, 1, 1, self.base, self.driver.now_ms + 60_000)))
+        for _ in range(3):
+            self.book.tick()
+        self.driver.take(self.book.writer)
+
+    def answer_to(self, op: Op, base: int) -> list[tuple[str, bool]]:
+        self.driver.submit(self.book.writer, envelope(self.book.counter, op, base=base))
+        messages = self.driver.take(self.book.writer)
+        return [(each.code, each.final) for message in messages for each in message.rejects]
+
+
+def test_blocks_go_with_what_is_below_them_and_are_counted():
+    room = PurgedBook()
+
+    assert CountPurged(2) in room.driver.effects
+    blocks = room.driver.state.blocks
+    assert blocks is not None
+    assert set(blocks.blocks) == {BODY, room.second}
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+@pytest.mark.parametrize("kind", ["insert", "split", "move", "move below", "delete", "set", "type"])
+def test_whatever_names_a_block_that_is_gone_is_made_again_if_its_author_could_not_know(kind: str, is_late: bool):
+    room = PurgedBook()
+    key = key_between(None, None, room.book.site)
+    op: Op = {
+        "insert": BlockInsert(room.first, Slot.CHILD, key, "paragraph"),
+        "split": BlockInsert(BODY, Slot.CHILD, key, "paragraph", room.first),
+        "move": BlockMove(room.first, BODY, Slot.CHILD, key),
+        "move below": BlockMove(room.second, room.first, Slot.CHILD, key),
+        "delete": BlockDelete(room.first),
+        "set": MapSet(room.first, "k", 1),
+        "type": TextEdit(room.first, TextRope(room.book.site, policy=ROPE_POLICY).insert(0, "x")),
+    }[kind]
+
+    ((code, is_final),) = room.answer_to(op, room.base if is_late else room.driver.room.head)
+
+    assert (code, is_final) == (("purged", False) if is_late else (code, True))
+    assert code in ("purged", "unknown-target", "unknown-reference")
+
+
+def test_what_is_back_by_then_stays():
+    book = Book(2)
+    first = book.blocks[0]
+    book.write(BlockDelete(first))
+    seq = book.driver.room.head
+    purger = Purger(book.driver.state)
+    purger.ask([Purge(ROOT, (first,))], seq)
+    assert purger.next() == [Purge(ROOT, (first,))]
+
+    book.write(BlockMove(first, BODY, Slot.CHILD, book.keys[0]))
+    assert purger.next() == []
+    book.write(BlockDelete(first))
+    purger.ask([Purge(ROOT, (first,))], seq)
+    assert purger.next() == []

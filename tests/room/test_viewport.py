@@ -8,11 +8,19 @@ import pytest
 
 from collabkernel.crdt.ids import ROOT, OpId, Slot
 from collabkernel.crdt.order_key import key_between
-from collabkernel.document.operations import BlockDelete, BlockInsert, MapSet, NewDocument, document_id
+from collabkernel.document.operations import BlockDelete, BlockInsert, MapSet, NewDocument, Purge, document_id
 from collabkernel.limits import PARTITION_BLOCKS_MAX, VIEWPORT_PARTITIONS_KEPT, Limits
 from collabkernel.room import viewport
 from collabkernel.room.effects import ReadCatchUp
-from collabkernel.room.events import FrameReceived, SessionBlocked, SessionClosed, SessionDrained
+from collabkernel.room.events import (
+    FrameReceived,
+    Keeping,
+    KeepingAnswered,
+    PurgeAsked,
+    SessionBlocked,
+    SessionClosed,
+    SessionDrained,
+)
 from collabkernel.room.viewport import THROUGH_MS
 from collabkernel.wire.codec import encode_client_message
 from collabkernel.wire.frames import snapshot_part
@@ -356,3 +364,26 @@ def test_a_room_without_documents_has_nothing_to_look_at():
 
     message = driver.take(reader)[-1]
     assert (targets([message]), message.through, message.contents) == ([ROOT], 1, ())
+
+
+def test_purged_blocks_are_let_go_of_and_who_looks_beside_them_is_given_the_rest():
+    book = Book()
+    reader = book.join(book.blocks[0])
+    gone = book.blocks[1:40]
+    book.write(*[BlockDelete(block) for block in gone])
+    book.driver.take(reader)
+    driver = book.driver
+    driver.feed(PurgeAsked((Purge(ROOT, tuple(gone)),), driver.room.head))
+    driver.feed(KeepingAnswered(Keeping(1, 1, 1, driver.room.head, driver.now_ms + 60_000)))
+    for _ in range(3):
+        book.tick()
+    assert driver.state.purged_seq == driver.room.head
+    assert [op for op in targets(driver.take(reader)) if op == ROOT] == [ROOT], "it is everybody's"
+
+    book.set(book.blocks[0], 7)
+    assert targets(driver.take(reader)) == [book.blocks[0]]
+    other = book.join(book.blocks[45])
+    book.tick()
+    contents = given(driver.take(other))
+    assert book.blocks[45] in contents
+    assert not contents.keys() & set(gone)

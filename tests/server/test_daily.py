@@ -66,8 +66,9 @@ class World:
             look_s=0.001,
         )
 
-    def _ask(self, room_id: str, ops: tuple[Purge, ...]) -> None:
+    def _ask(self, room_id: str, ops: tuple[Purge, ...], seq: int) -> None:
         assert ops
+        assert seq
         self.purges.append(room_id)
 
     async def dropped(self) -> int:

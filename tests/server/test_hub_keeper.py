@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from collabkernel.bus.memory import MemoryBus
-from collabkernel.crdt.ids import Slot
+from collabkernel.crdt.ids import KEEPER_SITE, Slot
 from collabkernel.document.operations import BlockMove, BlockRekey, document_id
 from collabkernel.limits import ORDER_KEY_REBALANCED_BYTES, Limits
-from collabkernel.room.keeper import KEEPER_SITE
 from collabkernel.server.hub import Hub
 from collabkernel.server.reader import Reader
 from collabkernel.storage import open_storage

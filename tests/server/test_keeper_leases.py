@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from collabkernel.crdt.ids import KEEPER_SITE
 from collabkernel.document.operations import BlockDelete, document_id
 from collabkernel.limits import Limits
 from collabkernel.room.events import Keeping
-from collabkernel.room.keeper import KEEPER_ACTOR, KEEPER_SITE
+from collabkernel.room.keeper import KEEPER_ACTOR
 from collabkernel.server.keeper_leases import KeeperLeases
 from collabkernel.storage import open_storage
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended, Storage

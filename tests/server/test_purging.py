@@ -8,16 +8,22 @@ from dataclasses import replace
 
 import pytest
 
-from collabkernel.crdt.ids import ROOT, OpId, Side
+from collabkernel.crdt.ids import ROOT, OpId, Side, Slot
+from collabkernel.crdt.tree.rekeys import fresh_keys
 from collabkernel.document.operations import (
+    BlockDelete,
+    BlockInsert,
+    BlockMove,
     ContainerKind,
     ListDelete,
     ListInsert,
     MapDelete,
     MapSet,
     NewContainer,
+    NewDocument,
     Op,
     Purge,
+    document_id,
 )
 from collabkernel.errors import TooManyError
 from collabkernel.limits import Limits
@@ -45,16 +51,18 @@ class World:
         self.now_ms = START_MS
         self.count = 0
         self.asked: list[Purge] = []
+        self.asked_seq = 0
         self.is_full = False
         reader = Reader(self.storage)
         past = RoomHistory(self.storage, reader, limits)
         self.purging = Purging(reader, past, allowance(self.storage), limits, lambda: self.now_ms, self._ask)
 
-    def _ask(self, room_id: str, ops: tuple[Purge, ...]) -> None:
+    def _ask(self, room_id: str, ops: tuple[Purge, ...], seq: int) -> None:
         if self.is_full:
             raise TooManyError("rooms on this server", 1, 1)
         assert room_id == ROOM
         self.asked += ops
+        self.asked_seq = seq
 
     async def do(self, *ops: Op) -> None:
         """Store operations, stamped now."""
@@ -185,7 +193,7 @@ def test_a_hub_loads_a_room_to_purge_it_and_lets_go_of_it() -> None:
         await hub.start()
         await world.fill(10)
         await world.do(*[ListDelete(LIST, world.element(n)) for n in range(9)])
-        hub.ask_purge(ROOM, (Purge(LIST, tuple(sorted(world.element(n) for n in range(9)))),))
+        hub.ask_purge(ROOM, (Purge(LIST, tuple(sorted(world.element(n) for n in range(9)))),), 0)
 
         async def is_purged() -> bool:
             fold, _ = await Reader(world.storage).load(ROOM)
@@ -244,3 +252,25 @@ def test_a_log_with_purges_is_compacted_and_its_past_is_as_it_was() -> None:
         assert again.state.purged_seq == before.seq + 2
 
     asyncio.run(main())
+
+
+def test_blocks_are_asked_for_that_are_deleted_since_then() -> None:
+    async def scenario(world: World) -> None:
+        body = document_id("body")
+        keys = fresh_keys(9, 7)
+        await world.do(NewDocument(ROOT, "body"))
+        await world.do(*[BlockInsert(body, Slot.CHILD, key, "paragraph") for key in keys])
+        first = [OpId(7, n) for n in range(2, 11)]
+        await world.do(*[BlockDelete(block) for block in first[:5]])
+        row = await world.storage.head(ROOM)
+        assert row is not None
+        world.now_ms += DAY_MS
+        await world.do(BlockMove(first[0], body, Slot.CHILD, keys[0]), BlockDelete(first[0]), BlockDelete(first[5]))
+        world.now_ms += 29 * DAY_MS + 1
+
+        assert await world.look() == [Purge(ROOT, tuple(first[1:5]))]
+        assert world.asked_seq == row.seq
+        world.now_ms += DAY_MS
+        assert await world.look() == [Purge(ROOT, tuple(first[:6]))]
+
+    run(scenario)

@@ -14,7 +14,7 @@ from collabkernel.client.replica import Replica
 from collabkernel.client.servers import Servers
 from collabkernel.crdt.ids import Stamp
 from collabkernel.document.operations import Envelope
-from collabkernel.document.purge_plan import plan_purges
+from collabkernel.document.purge_plan import Then, plan_purges
 from collabkernel.errors import (
     ClosedError,
     CollabKernelError,
@@ -38,7 +38,7 @@ from tests.simulation.database import Database, DatabaseConnection
 from tests.simulation.ledger import Ledger, Typed
 from tests.simulation.lines import Connector, Line, Session
 from tests.simulation.loop import Process, SimulatedLoop
-from tests.simulation.random_world import Author
+from tests.simulation.random_world import BLOCKS, Author
 from tests.simulation.raw_site import RawSite
 from tests.simulation.wires import WiredBus, Wires
 
@@ -92,6 +92,10 @@ class Size(NamedTuple):
     """Between two edits of a client."""
     purges: float = 0
     """How often what is deleted is purged, among other troubles."""
+    blocks: int = BLOCKS
+    """About as many as there are in the document."""
+    ops: int = 80
+    """Made in a history, about."""
 
 
 class Server:
@@ -165,9 +169,9 @@ class Server:
     async def _purge(self, hub: Hub) -> None:
         with suppress(CollabKernelError):  # the database may be away; a room that is not made yet has nothing
             fold, _ = await Reader(self.database).load(ROOM)
-            ops = plan_purges(fold.state, fold.state, Stamp(HLC_MAX, SITE_MAX), least=1)
+            ops = plan_purges(fold.state, Then(fold.state, fold.seq, Stamp(HLC_MAX, SITE_MAX)), least=1)
             if ops and self.is_serving:
-                hub.ask_purge(ROOM, tuple(ops))
+                hub.ask_purge(ROOM, tuple(ops), fold.seq)
 
     def _come_down(self) -> None:
         self.is_serving, self.hub = False, None
@@ -269,7 +273,7 @@ class Site:
 
     async def _edit_on(self) -> None:
         await self.room.join(HEAL_S * 100)
-        author = Author(self)
+        author = Author(self, self.cluster.size.blocks)
         while not self.cluster.is_over:
             with suppress(InvalidValueError, DetachedError):
                 self._edit(author)
@@ -277,7 +281,7 @@ class Site:
 
     def _edit(self, author: Author) -> None:
         rng, room = self.rng, self.room
-        match rng.randrange(8):
+        match rng.randrange(16 if self.cluster.size.blocks < BLOCKS else 8):
             case 0:
                 room.map("map")[rng.choice("abc")] = rng.randrange(1000)
             case 1:

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from collabkernel.crdt.ids import KEEPER_SITE
 from collabkernel.errors import ClosedError, CollabKernelError, DegradedError, StorageError
-from collabkernel.room.keeper import KEEPER_SITE
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended, OpRow
 from collabkernel.storage.memory import MemoryStorage
 from tests.simulation.chronicle import Chronicle

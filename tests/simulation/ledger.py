@@ -108,6 +108,20 @@ def surviving(rows: Iterable[OpRow]) -> dict[OpId, Counter[str]]:
     return ropes
 
 
+def deleted_by_many(rows: Iterable[OpRow]) -> set[str]:
+    """The characters that several sites deleted at one place: each of them may have brought it back by an undo."""
+    char_by_id: dict[Id, str] = {}
+    sites_by_id: dict[Id, set[int]] = {}
+    for row in rows:
+        op = decode_op(row.payload)
+        if isinstance(op, TextEdit):
+            typed, deleted = _read(op)
+            char_by_id.update(typed)
+            for id in deleted:
+                sites_by_id.setdefault(id, set()).add(row.site)
+    return {char_by_id[id] for id, sites in sites_by_id.items() if len(sites) > 1 and id in char_by_id}
+
+
 def _read(op: TextEdit) -> tuple[dict[Id, str], list[Id]]:
     """The characters that an update types, and the places that it deletes."""
     update = read_update(op.update, ROPE_POLICY, None)

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from collabkernel.client.block import Block
+from collabkernel.client.block import Block, parse_block_name
+from collabkernel.client.lost_edit import LostEdit
+from collabkernel.client.notifications import EditLost
 from collabkernel.crdt.ids import OpId
-from collabkernel.errors import DetachedError, InvalidValueError
+from collabkernel.errors import DetachedError, InvalidValueError, PurgedError
 from collabkernel.limits import Limits
 from tests.simulation.clockwork import START_MS, Clockwork
 from tests.simulation.ledger import Ledger, Typed
@@ -34,7 +36,8 @@ LIMITS = replace(
 WRITERS, READERS = 8, 2
 THINK_MS, TROUBLE_MS = 150, 600
 BLOCKS = 120
-"""About as many blocks as there are: over it, deletes are more likely than inserts."""
+"""About as many blocks as there are: over it, deletes are more likely than inserts. An author who is to have others
+makes, deletes and brings back more of them."""
 CHARS = 60
 """About as many characters as a block has: over it, people who would type delete."""
 
@@ -42,8 +45,9 @@ CHARS = 60
 class Author:
     """Edits one writer's document at random, and checks what it sees of each at once."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, blocks: int = BLOCKS) -> None:
         self.writer = writer
+        self._blocks = blocks
         self.rng = writer.rng
         self.doc = writer.room.doc("body")
         self._known: list[Block] = []
@@ -52,7 +56,7 @@ class Author:
 
     @property
     def _actions(self) -> dict[Callable[[Block, Block], object], float]:
-        insert, delete = (4.0, 1.0) if len(self._known) < BLOCKS else (1.0, 4.0)
+        insert, delete = (4.0, 1.0) if len(self._known) < self._blocks else (1.0, 4.0)
         return {
             self._type: 55,
             self._cut: 8,
@@ -68,6 +72,24 @@ class Author:
             self._batch: 2,
         }
 
+    @property
+    def _actions_on_few(self) -> dict[Callable[[Block, Block], object], float]:
+        insert, delete = (8.0, 4.0) if len(self._known) < self._blocks else (4.0, 8.0)
+        return {
+            self._type: 15,
+            self._cut: 4,
+            self._insert: insert,
+            self._delete: delete,
+            self._bring_back: 3,
+            self._move: 6,
+            self._split: 5,
+            self._merge: 5,
+            self._set: 3,
+            self._format: 1,
+            self._undo: 8,
+            self._batch: 3,
+        }
+
     def edit(self) -> None:
         """One edit."""
         self._until_look -= 1
@@ -78,9 +100,10 @@ class Author:
             self.doc.append(f"first {self.writer.ledger.fresh(2)}")
             return
         block, other = self.rng.choice(self._known), self.rng.choice(self._known)
-        (action,) = self.rng.choices(list(self._actions), list(self._actions.values()))
+        actions = self._actions if self._blocks == BLOCKS else self._actions_on_few
+        (action,) = self.rng.choices(list(actions), list(actions.values()))
         self.writer.typed = Typed("", "")
-        with suppress(InvalidValueError, DetachedError):  # below itself, no block before it, gone
+        with suppress(InvalidValueError, DetachedError, PurgedError):  # below itself, no block before it, gone
             action(block, other)
             self.edits[action.__name__.strip("_")] += 1
 
@@ -138,6 +161,8 @@ class Author:
         before = block.text
         at = self.rng.randint(0, len(before))
         made = block.split(at)
+        if block not in list(self.doc):  # it is a part of another, of which more may be split off
+            return
         assert made.text.startswith(before[at:]) if at else block.text == before
         assert block.text == before[:at] if at else not made.text or made.text == before
         assert self.writer.typed == ("", ""), "nothing is copied"
@@ -158,6 +183,12 @@ class Author:
         del block
         history = self.writer.room.history
         history.undo() if self.rng.random() < 0.6 else history.redo()
+
+    def _bring_back(self, block: Block, _: Block) -> None:
+        if not block.is_alive:
+            counter, site = parse_block_name(block.id)
+            id = OpId(site or 0, counter)
+            LostEdit(self.writer.room, EditLost(id, "")).restore()
 
     def _batch(self, block: Block, other: Block) -> None:
         with self.writer.room.batch():

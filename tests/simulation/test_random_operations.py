@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from collabkernel.room.keeper import KEEPER_SITE
+from collabkernel.crdt.ids import KEEPER_SITE
 from tests.simulation.random_world import World, seeds
 from tests.simulation.verdict import check
 

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from collections.abc import Set as AbstractSet
 from hashlib import sha256
 
-from collabkernel.crdt.ids import OpId
+from collabkernel.crdt.ids import KEEPER_SITE, OpId
 from collabkernel.crdt.yjs.parse import Reader
 from collabkernel.crdt.yjs.policy import DELETED, ROPE_POLICY, STRING
 from collabkernel.crdt.yjs.structs import Struct, read_update
 from collabkernel.document.block_document import BlockDocument
 from collabkernel.document.live_tree import LiveTree, TextNode
-from collabkernel.document.operations import TreeOp
+from collabkernel.document.operations import Purge, TreeOp
 from collabkernel.document.room_state import RoomState
 from collabkernel.room.fold import Fold
-from collabkernel.room.keeper import KEEPER_SITE
 from collabkernel.server.reader import Reader as LogReader
 from collabkernel.storage.base import OpRow
 from collabkernel.wire import collab_pb2 as pb
-from collabkernel.wire.ops import decode_op
+from collabkernel.wire.ops import decode_op, encode_op
 from collabkernel.wire.room_state import LIVE, TREE, encode_parts
 from collabkernel.wire.state import encode_state
 from tests.crdt.naive_move_tree import NaiveTree
@@ -171,9 +170,41 @@ def _judged(rows: list[OpRow]) -> NaiveTree:
     return oracle
 
 
-def check_text(state: RoomState, rows: list[OpRow]) -> None:
-    """Each text has what was typed in it and nobody deleted, once; and each live block's is shown once."""
+def check_purged(fold: Fold, rows: list[OpRow]) -> set[OpId]:
+    """Whatever of blocks was purged: all that lives is as if nothing had been. The blocks that are gone."""
+    nothing = Purge(OpId(2, 1), (OpId(2, 1),))
+    whole = folded([row._replace(payload=encode_op(nothing)) if _is_of_blocks(row) else row for row in rows])
+    before, after = whole.state.blocks, fold.state.blocks
+    if before is None or after is None:
+        return set()
+    assert _living(after) == _living(before), "a purge has changed what lives"
+    return set(before.blocks) - set(after.blocks)
+
+
+def _is_of_blocks(row: OpRow) -> bool:
+    op = decode_op(row.payload)
+    return isinstance(op, Purge) and op.is_of_blocks
+
+
+def _living(blocks: BlockDocument) -> list[object]:
+    tree = blocks.tree
+    rows = [row for row in tree.rows() if tree.is_alive(row.id)]
+    rekeys = [each for each in tree.rekeys() if tree.is_alive(each[0])]
+    contents = [(blocks.delta(row.id), blocks.blocks[row.id].properties.registers()) for row in rows]
+    return [rows, rekeys, contents]
+
+
+def check_text(state: RoomState, rows: list[OpRow], purged: Collection[OpId] = ()) -> None:
+    """Each text has what was typed in it and nobody deleted, once; and each live block's is shown once.
+
+    Args:
+        state: What the log says.
+        rows: The log.
+        purged: Blocks that are gone, with their texts.
+    """
     expected = surviving(rows)
+    for block in purged:
+        expected.pop(block, None)
     for node in state.tree.in_order():
         if isinstance(node, TextNode):
             assert Counter(str(node.rope)) == expected.pop(node.id, Counter()), f"text {node.id}"

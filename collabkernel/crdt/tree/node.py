@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -110,6 +110,27 @@ class Node:
         return below
 
 
+def deleted_out_of(nodes: Iterable[Node], parents: Container[OpId]) -> list[tuple[OpId, OpId]]:
+    """Those of some nodes that were deleted themselves while they stood below some others, and these."""
+    found = []
+    for node in nodes:
+        if node.is_trashed and node.parent is not None and node.parent.id in parents:
+            found.append((node.id, node.parent.id))
+    return found
+
+
+def ids_died_with(top: Node | None) -> list[OpId]:
+    """A node that was deleted itself, and all below it that died of that; nothing if it was not."""
+    found: list[OpId] = []
+    stack = [top] if top is not None and top.is_trashed else []
+    while stack:
+        node = stack.pop()
+        found.append(node.id)
+        if node.children is not None or node.inline is not None:
+            stack += reversed(node.nodes_below())
+    return found
+
+
 def trash_root(node: Node) -> Node | None:
     """The deleted node that a dead one died with: itself or the nearest above; None when it is too far."""
     for _ in range(BLOCK_DEPTH_MAX):
@@ -118,6 +139,14 @@ def trash_root(node: Node) -> Node | None:
         assert node.parent is not None, "a root does not die"
         node = node.parent
     return None
+
+
+def way_up(dead: Node) -> list[Node]:
+    """A dead node, and the dead ones above it up to where something lives; of a deleted one, from where it stood."""
+    way = [dead]
+    while (above := way[-1].parent) is not None and above.is_dead:
+        way.append(above)
+    return way
 
 
 def is_too_deep(node: Node) -> bool:
@@ -204,3 +233,15 @@ def ids_shown_below(node: Node) -> Iterator[OpId]:
                 break
         else:
             ways.pop()
+
+
+def depths_shown_below(node: Node) -> Iterator[tuple[OpId, int]]:
+    """The same, with the depth of each: 0 for those shown right below the node."""
+    stack = [(each, 0) for each in reversed(node.nodes_below())]
+    while stack:
+        each, depth = stack.pop()
+        if each.slot is not INLINE:
+            yield each.id, depth
+        if each.children is not None or each.inline is not None:
+            below = depth + (each.slot is not INLINE)
+            stack += [(one, below) for one in reversed(each.nodes_below())]

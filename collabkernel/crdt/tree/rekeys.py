@@ -84,6 +84,11 @@ class RekeyHistory:
         if not rekeys:
             del self._rekeys_by_place[parent, slot]
 
+    def forget(self, parent: OpId) -> None:
+        """There is no such parent any more."""
+        for slot in Slot:
+            self._rekeys_by_place.pop((parent, slot), None)
+
     def translate(self, parent: OpId, slot: Slot, key: str, site: int, base: int) -> str:
         """A key of ``site``, made when it had seen the log up to ``base``, as it reads now."""
         for rekey in self._rekeys_by_place.get((parent, slot), ()):

@@ -97,6 +97,25 @@ class Siblings(Generic[N]):
         number, at = self._find(node)
         return sum(len(chunk) for chunk in self._nodes[:number]) + at
 
+    def keys_around(self, index: int, own: N | None) -> tuple[str | None, str | None]:
+        """The keys between which a node comes before the sibling at an index, or last.
+
+        Args:
+            index: Counted without ``own``.
+            own: The sibling that is to come there, if it is one.
+        """
+        if own is not None:
+            index += index >= self.index(own)
+        left = self.at(index - 1) if index else None
+        if left is not None and left is own:
+            left = self.at(index - 2) if index > 1 else None
+        right = self.at(index) if index < len(self) else None
+        # Nothing fits between two equal keys: behind them is the nearest place.
+        while right is not None and (right is own or (left is not None and right.key == left.key)):
+            left = left if right is own else right
+            right = self.after(right)
+        return None if left is None else left.key, None if right is None else right.key
+
     def after(self, node: N) -> N | None:
         """The one behind a node that stands there."""
         number, at = self._find(node)

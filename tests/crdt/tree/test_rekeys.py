@@ -97,3 +97,13 @@ def test_keys_can_be_joined_step_by_step(keys: list[str], own: str):
         kept = shortened([*kept, key])
 
     assert join_keys([*kept, own]) == join_keys([*keys, own])
+
+
+def test_of_a_parent_that_is_gone_nothing_is_kept():
+    history, gone, other = RekeyHistory(), OpId(1, 1), OpId(1, 2)
+    for parent, slot in ((gone, Slot.CHILD), (gone, Slot.INLINE), (other, Slot.CHILD)):
+        history.add(parent, slot, Rekey(5, 9, ["a"], ["b"]))
+
+    history.forget(gone)
+
+    assert [(parent, slot) for parent, slot, _ in history.items()] == [(other, Slot.CHILD)]

@@ -84,6 +84,8 @@ export class Replica {
   private purgedAt: number | undefined;
   /** The last purge in the tree. */
   private purgedSeq = 0;
+  /** What the log has reached for sure, from before a purge had this join anew: the server that it came to may be behind. */
+  private seenSeq = 0;
   private batch: Batch | undefined;
   private wasRefusedResume = false;
   private readonly unfitSeqs = new Set<number>();
@@ -181,8 +183,9 @@ export class Replica {
   }
 
   private noteCaughtUp(out: Notification[]): void {
-    if (this.isCaughtUp || this.welcome === undefined || this.through < this.welcome.seq) return;
+    if (this.isCaughtUp || this.welcome === undefined || this.through < Math.max(this.welcome.seq, this.seenSeq)) return;
     this.isCaughtUp = true;
+    this.seenSeq = 0;
     this.adopt(out);
     out.push({ kind: "caughtUp" });
   }
@@ -288,7 +291,9 @@ export class Replica {
 
   /** Whether edits that are on their way are in what an envelope purges. */
   private isPurgeOfPending({ ops }: Envelope): boolean {
-    const targets = new Set(ops.filter(({ kind }) => kind === "purge").map(targetOf));
+    // One with ids at the root names blocks, of which nothing is here.
+    const isHere = (op: Op): boolean => op.kind === "purge" && (op.targetCounter > 0 || op.body.runs.length === 0);
+    const targets = new Set(ops.filter(isHere).map(targetOf));
     return targets.size > 0 && this.pending.all.some(({ envelope }) => envelope.ops.some((op) => targets.has(targetOf(op))));
   }
 
@@ -312,7 +317,11 @@ export class Replica {
     if (!final) {
       this.pending.goBack(counter, nowMs + retryAfterMs);
       // What was sent before it the server has taken; from there on it is made again, under a new site.
-      if (code === "purged") for (const entry of this.pending.unanswered) if (entry.envelope.counter < counter) entry.ackedSeq = this.through;
+      if (code === "purged") {
+        const ends = this.pending.all.map(({ ackedSeq, envelope }) => (ackedSeq === undefined ? 0 : ackedSeq + envelope.ops.length - 1));
+        this.seenSeq = Math.max(this.through, ...ends);
+        for (const entry of this.pending.unanswered) if (entry.envelope.counter < counter) entry.ackedSeq = this.through;
+      }
       return;
     }
     const entry = this.pending.find(counter);
@@ -349,6 +358,7 @@ export class Replica {
 
   private onBye(code: string, reason: string, retryAfterMs: number, out: Notification[]): void {
     if (code === "bad-resume" || code === "purged") this.wasRefusedResume = true;
+    if (code === "bad-resume") this.seenSeq = 0;
     out.push({ kind: "bye", code, reason, retryAfterMs });
   }
 

@@ -47,6 +47,8 @@ export class FakeServer {
   lowerBy = 0n;
   /** Whether a snapshot is of the log's head; else of nothing, and all operations follow. */
   isSnapshotOfHead = false;
+  /** A site that is new knows nothing of the last so many envelopes until the next flush: its server is behind. */
+  behind = 0;
   /** Every Hello, in order. */
   readonly hellos: Hello[] = [];
   /** Refuse for good what this says. */
@@ -193,6 +195,12 @@ export class FakeSession {
     const at = resume?.throughOp && server.opAt(resume.through);
     const agrees = resume !== undefined && (resume.through === 0 || (at?.site === resume.throughOp?.site && at?.counter === resume.throughOp?.counter));
     this.cursor = agrees ? resume.through : 0;
+    const { head, log } = server;
+    const isBehind = resume === undefined && server.behind > 0;
+    if (isBehind) {
+      server.log = log.slice(0, -server.behind);
+      server.head = (log.at(-server.behind)?.seq ?? 1) - 1;
+    }
     const welcome: Welcome = {
       site: this.site,
       ...(resume === undefined && { secret: site.secret }),
@@ -209,6 +217,10 @@ export class FakeSession {
     this.send({ welcome });
     if (!agrees && server.head > 0) this.snapshot();
     else this.catchUp();
+    if (isBehind) {
+      server.head = head;
+      server.log = log;
+    }
   }
 
   private onEnvelope(sent: Envelope): void {

@@ -126,6 +126,46 @@ describe("a purge", () => {
     }
   });
 
+  it("of blocks takes nothing here, and edits of the root that are on their way stay", async () => {
+    const server = new FakeServer();
+    const { room: ann } = await join(server);
+    const { room: bob, dialer } = await join(server);
+    ann.root.set("k", 1);
+    ann.list("l").push("a");
+    await settle(server);
+    dialer.cut();
+    bob.root.set("k", 2);
+    ann.list("l").delete(0);
+    await settle(server);
+    purge(server, { targetSite: 0, targetCounter: 0, kind: "purge", body: { runs: [{ site: 7, counter: 3, more: 4 }], floorHlc: 0n, floorSite: 0 } });
+    dialer.mend();
+    await settle(server);
+    expect(listOf(ann, "l").items.slotStates().length).toBe(1);
+    expect(bob.toJSON()).toEqual({ k: 2, l: [] });
+    expect(ann.toJSON()).toEqual(bob.toJSON());
+  });
+
+  it("has edits made again on all that was seen stored, though the server is behind", async () => {
+    const server = new FakeServer();
+    const { room: ann } = await join(server);
+    const { room: bob, dialer } = await join(server);
+    for (const name of "abcd") ann.list("l").push(name);
+    await settle(server);
+    dialer.cut();
+    bob.list("l").push("m");
+    bob.list("l").insert(2, "x");
+    bob.list("l").set(5, "M");
+    ann.list("l").delete(1);
+    ann.list("l").delete(1);
+    await settle(server);
+    purgeAll(server);
+    server.behind = 1;
+    dialer.mend();
+    await settle(server);
+    expect(ann.toJSON()).toEqual({ l: ["a", "x", "d", "M"] });
+    expect(bob.toJSON()).toEqual(ann.toJSON());
+  });
+
   it("lets edits of an element that is gone come to nothing", async () => {
     const server = new FakeServer();
     const { room: ann } = await join(server);
