@@ -11,11 +11,12 @@ from functools import partial
 from typing import TypeVar
 
 from collabkernel.crdt.clock import hlc_from_ms
+from collabkernel.crdt.ids import KEEPER_SITE
 from collabkernel.document.operations import Purge
 from collabkernel.errors import RoomNotFoundError, StorageError
 from collabkernel.room.events import Keeping
 from collabkernel.room.fold import Fold
-from collabkernel.room.keeper import KEEPER_ACTOR, KEEPER_SITE
+from collabkernel.room.keeper import KEEPER_ACTOR
 from collabkernel.room.purger import Purger
 from collabkernel.server.compaction import Compaction
 from collabkernel.server.keeper_leases import KeeperLeases
@@ -47,11 +48,16 @@ class DirectPurge:
         self._work = work
         self._now_ms = now_ms
 
-    async def purge(self, room_id: str, ops: Sequence[Purge]) -> int | None:
+    async def purge(self, room_id: str, ops: Sequence[Purge], seq: int) -> int | None:
         """Let go of what is still deleted of this, and write a snapshot without it.
 
+        Args:
+            room_id: The room.
+            ops: What was found.
+            seq: Blocks go that were deleted by the operations up to there.
+
         Returns:
-            How many slots and keys; None while a server keeps the room.
+            How many slots, keys and blocks; None while a server keeps the room.
 
         Raises:
             RoomNotFoundError: It was deleted meanwhile.
@@ -64,7 +70,7 @@ class DirectPurge:
         count = 0
         try:
             purger = Purger(fold.state)
-            purger.ask(ops)
+            purger.ask(ops, seq)
             while found := await self._turn(purger.next):
                 if keeping.until_ms <= self._now_ms() and (keeping := await self._leases.take(room_id)) is None:
                     break

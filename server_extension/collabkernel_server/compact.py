@@ -217,7 +217,7 @@ class Purges:
     """What became of what was deleted."""
 
     count_by_room: dict[str, int] = field(default_factory=dict)
-    """Slots and keys that went."""
+    """Slots, keys and blocks that went."""
     kept: list[str] = field(default_factory=list)
     """Rooms that a server has at hand."""
     failed: dict[str, StorageError] = field(default_factory=dict)
@@ -225,7 +225,7 @@ class Purges:
     def tell(self, console: Console) -> None:
         """Say it, a line a room."""
         for room_id, count in self.count_by_room.items():
-            console.print(Text(f"{room_id}: {count:,} deleted elements and keys are gone"))
+            console.print(Text(f"{room_id}: {count:,} deleted elements, keys and blocks are gone"))
         for room_id in self.kept:
             console.print(Text(f"{room_id}: a server has it at hand, and lets go of what was deleted by itself"))
         for room_id, error in self.failed.items():
@@ -235,9 +235,13 @@ class Purges:
 async def _purge(storage: Storage, work: Compaction, rooms: Sequence[str], older_than_ms: int, shown: _Shown) -> Purges:
     """Let go of what was deleted as long ago."""
     limits, reader, found = replace(Limits(), history_days=older_than_ms // DAY_MS), Reader(storage), Purges()
-    asked: dict[str, Sequence[Purge]] = {}
+    asked: dict[str, tuple[Sequence[Purge], int]] = {}
+
+    def ask(room_id: str, ops: Sequence[Purge], seq: int) -> None:
+        asked[room_id] = ops, seq
+
     past = RoomHistory(storage, reader, limits)
-    purging = Purging(reader, past, work, limits, wall_clock_ms, asked.__setitem__)
+    purging = Purging(reader, past, work, limits, wall_clock_ms, ask)
     leases = KeeperLeases(storage, secrets.token_hex(8), limits, wall_clock_ms)
     direct = DirectPurge(storage, reader, leases, work, wall_clock_ms)
     for room_id in rooms:
@@ -245,7 +249,7 @@ async def _purge(storage: Storage, work: Compaction, rooms: Sequence[str], older
         if not await purging.purge(room_id):
             continue
         try:
-            count = await direct.purge(room_id, asked.pop(room_id))
+            count = await direct.purge(room_id, *asked.pop(room_id))
         except StorageError as error:
             found.failed[room_id] = error
             continue

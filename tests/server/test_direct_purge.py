@@ -35,7 +35,9 @@ class Hand:
         self._purge = DirectPurge(world.storage, reader, self.leases, work, lambda: world.now_ms)
 
     async def purge(self, *ops: Purge) -> int | None:
-        return await self._purge.purge(ROOM, ops)
+        row = await self._storage.head(ROOM)
+        assert row is not None
+        return await self._purge.purge(ROOM, ops, row.seq)
 
     async def purge_while(
         self,
