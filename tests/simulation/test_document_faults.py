@@ -29,7 +29,7 @@ LIMITS = replace(
 )
 STEPS = 300
 AWAY_STEP = 50
-"""From here on every history has its database away for a while."""
+"""From here on every history has its database away until somebody notices: on a busy machine that takes a while."""
 
 
 class Shared:
