@@ -58,7 +58,7 @@ class RawClient:
 
     async def submit(self, counter: int, *ops: Op) -> None:
         """Submit one envelope; by default it sets ``k`` of the root to its counter."""
-        envelope = Envelope(counter, self.base, (wall_clock_ms() << 16), ops or (MapSet(ROOT, "k", counter),))
+        envelope = Envelope(counter, self.base, (wall_clock_ms() << 16) + counter, ops or (MapSet(ROOT, "k", counter),))
         await self.say(Submit((envelope,)))
 
     async def store(self, counter: int, *ops: Op) -> int:
