@@ -200,7 +200,7 @@ class Disk:
                 return None
             text = raw if name.format == "text" and "\r" in raw else ""
             return Written(Seen(Stamp(*written[1]), written[0], text))
-        return await self._asked_to_save(name, path, model, content, guard)
+        return await self._asked_to_save(name, path, model, content, before, guard)
 
     @staticmethod
     def _as_raw(name: DocumentName, content: Content, file_text: str) -> Any:
@@ -236,18 +236,20 @@ class Disk:
         return model["content"], str(model.get("hash") or ""), _model_stamp(model)
 
     async def _asked_to_save(
-        self, name: DocumentName, path: str, model: dict[str, Any], content: Content, guard: Guard
+        self, name: DocumentName, path: str, model: dict[str, Any], content: Content, before: Seen, guard: Guard
     ) -> Written | None:
         if not await guard(_own_hash(content)):
             return None
         if not await self.exists(path):
             raise FileGoneError(path)
         try:
-            await in_own_task(_answer(self._contents.save, model, path))
+            saved = _model_stamp(await in_own_task(_answer(self._contents.save, model, path)))
         except HTTPError as error:
             raise SaveFailedError(path, error.log_message or str(error)) from error
-        found = await self.read(name, path)
-        return Written(found.seen)
+        seen = (await self.read(name, path)).seen
+        if seen.stamp.mark == saved.mark:
+            return Written(seen)
+        return Written(Seen(saved, _own_hash(content), before.text))  # somebody has written since, and is to be heard
 
 
 def _model_type(name: DocumentName) -> str:

@@ -109,6 +109,26 @@ async def test_a_file_is_read_written_and_watched(contents):
     assert (await disk.stamp("a.txt")).mark == done.seen.stamp.mark != found.stamp.mark
 
 
+async def test_who_writes_right_behind_a_save_is_heard(contents):
+    """What was read back after a save was taken for what was saved."""
+    disk = Disk(contents)
+    contents.files["a.txt"] = ("one\n", 0)
+    found = await disk.read(TEXT, "a.txt")
+    save = contents._save
+
+    def save_and_be_overtaken(model, path):
+        answer = save(model, path)
+        save({"content": "zero\n"}, path)
+        return answer
+
+    contents._save = save_and_be_overtaken
+    done = await disk.write(TEXT, "a.txt", "one\ntwo\n", found.seen, yes)
+    now = await disk.read(TEXT, "a.txt")
+    assert now.content == "zero\n"
+    assert done.seen.stamp.mark != now.seen.stamp.mark
+    assert done.seen.hash != now.hash
+
+
 async def test_errors_of_a_manager_are_ours(contents):
     disk = Disk(contents)
     contents.files["a.txt"] = ("one", 0)
