@@ -15,6 +15,7 @@ from tests.browser.lab import Lab
 from tests.browser.profiles import Profiles
 
 SHOTS = Path(os.environ.get("COLLABKERNEL_SCREENSHOTS", "build/screenshots"))
+FOCUS_TRIES = 3
 ROOM_SOCKET = re.compile(r"/collabkernel/api/rooms/.*/ws")
 
 # What a view shows, as JSON: every field as a person reads it, and the values of shut records too.
@@ -226,10 +227,14 @@ class View:
         self._type_into(self.text(*path), at, text)
 
     def _type_into(self, field: Locator, first: str, text: str) -> None:
-        """At one stroke: between two keys JupyterLab may tell that the server is gone, and take the focus."""
-        field.click()
-        self.page.keyboard.press(first)
-        self.page.keyboard.insert_text(text)
+        """At one stroke, and again if JupyterLab took the focus before it: for a dialog, or a cell that has begun."""
+        before = field.input_value()
+        for _ in range(FOCUS_TRIES):
+            field.click()
+            self.page.keyboard.press(first)
+            self.page.keyboard.insert_text(text)
+            if field.input_value() != before or field.evaluate("field => field === document.activeElement"):
+                return
 
     def press(self, label: str, *path: str | int) -> None:
         """Press a button of the row at a path, such as "Move up"."""
