@@ -222,7 +222,7 @@ class Room:
                 self._degraded.back()
             case SnapshotSaved():
                 self._snapshots.saved(event.seq)
-                self._fanout.snapshot_seq = max(event.seq, self._fanout.snapshot_seq)
+                self._fanout.snapshot_seq = self._snapshots.seq
             case KeepingAnswered():
                 self._keeper.answered(event.keeping, now_ms)
             case PurgeAsked():

@@ -21,10 +21,11 @@ def log_bytes_of(payload_bytes: int) -> int:
 class SnapshotClock:
     """How far the newest snapshot is behind."""
 
-    __slots__ = ("_at_ms", "_begun_bytes", "_has_failed", "_limits", "_log_bytes", "_seq", "is_writing")
+    __slots__ = ("_at_ms", "_begun_bytes", "_has_failed", "_limits", "_log_bytes", "is_writing", "seq")
 
     def __init__(self, seq: int, limits: Limits, now_ms: int, log_bytes: int = 0) -> None:
-        self._seq = seq
+        self.seq = seq
+        """Of the newest snapshot that is known to be stored."""
         self._limits = limits
         self._at_ms = now_ms
         self._log_bytes = log_bytes
@@ -40,12 +41,12 @@ class SnapshotClock:
 
     def is_long(self, head: int, state_bytes: int = 0) -> bool:
         """Whether so much was stored since the newest that another is worth its while."""
-        return head - self._seq >= self._limits.snapshot_ops or self._is_heavy(head, state_bytes)
+        return head - self.seq >= self._limits.snapshot_ops or self._is_heavy(head, state_bytes)
 
     def is_due(self, head: int, now_ms: int, state_bytes: int = 0) -> bool:
         """Whether to write one now."""
         limits, since_ms = self._limits, now_ms - self._at_ms
-        is_old = head > self._seq and since_ms >= limits.snapshot_age_ms
+        is_old = head > self.seq and since_ms >= limits.snapshot_age_ms
         is_long = self.is_long(head, state_bytes) and since_ms >= limits.snapshot_min_interval_ms
         is_heavy = self._is_heavy(head, state_bytes) and since_ms >= self._heavy_interval_ms
         return (is_old or is_long or is_heavy) and not self.is_writing
@@ -57,7 +58,7 @@ class SnapshotClock:
         return self._at_ms + self._heavy_interval_ms
 
     def _is_heavy(self, head: int, state_bytes: int) -> bool:
-        return head > self._seq and self._log_bytes >= max(self._limits.snapshot_log_bytes, state_bytes)
+        return head > self.seq and self._log_bytes >= max(self._limits.snapshot_log_bytes, state_bytes)
 
     @property
     def _heavy_interval_ms(self) -> int:
@@ -76,4 +77,4 @@ class SnapshotClock:
         self._has_failed = seq == 0
         if seq:
             self._log_bytes -= self._begun_bytes
-        self._seq = max(self._seq, seq)
+        self.seq = max(self.seq, seq)

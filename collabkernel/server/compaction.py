@@ -26,6 +26,12 @@ DROP_S, DROP_S_PER_ROW = 5e-3, 12e-6
 T = TypeVar("T")
 
 
+def timed(function: Callable[[], T]) -> tuple[T, float]:
+    """What a function returns, and the seconds of the processor that it took in this thread."""
+    started_s = time.thread_time()
+    return function(), time.thread_time() - started_s
+
+
 class Allowance:
     """How long to rest after work, so that all of it stays under a share of one core. A plain function of its past."""
 
@@ -96,13 +102,7 @@ class Compaction:
 
     async def work(self, function: Callable[[], T], weight: int = 1) -> T:
         """Do something in a thread, and have what it takes of the processor counted so many times. In a turn."""
-
-        def run() -> tuple[T, float]:
-            started_s = time.thread_time()
-            result = function()
-            return result, time.thread_time() - started_s
-
-        result, cpu_s = await asyncio.to_thread(run)
+        result, cpu_s = await asyncio.to_thread(timed, function)
         self.spend(cpu_s * weight)
         return result
 

@@ -12,7 +12,7 @@ from collabkernel.errors import BlobsAwayError
 from collabkernel.limits import Limits
 from collabkernel.server.compaction import Compaction
 from collabkernel.server.log_compaction import LogCompaction, Outcome, holding
-from collabkernel.server.purging import Purging
+from collabkernel.server.purging import DAY_MS, Purging
 from collabkernel.storage.archive import Archive
 from collabkernel.storage.base import Lease, Storage
 
@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 
 FIRST_MS = 600_000
 """A server that has just started has more to do than to compact."""
-DAY_MS = 86_400_000
 WEIGHT = 2
 """What work on rooms' logs counts for: rooms that are open here wait for the interpreter meanwhile. With the default
 share of 5 % it is at work for 2.5 % of the time; with all of it more than one in twenty edits met it, and their p95 was

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import islice
 
 from collabkernel.room.fold import Fold
-from collabkernel.server.compaction import Allowance
+from collabkernel.server.compaction import Allowance, timed
 from collabkernel.storage.base import OpRow
 
 PIECE_ROWS = 200
@@ -55,7 +55,7 @@ class Gently:
 
     async def _work(self, function: Callable[[], object]) -> object:
         """Do a piece in a thread, and rest for it."""
-        result, cpu_s = await asyncio.to_thread(_timed, function)
+        result, cpu_s = await asyncio.to_thread(timed, function)
         self._allowance.spend(cpu_s, time.monotonic())
         await asyncio.sleep(self._allowance.rest_s(time.monotonic()))
         return result
@@ -64,8 +64,3 @@ class Gently:
 def _step(settling: Iterator[None]) -> bool:
     """Whether there is more."""
     return len(list(islice(settling, PIECE_TEXTS))) == PIECE_TEXTS
-
-
-def _timed(function: Callable[[], object]) -> tuple[object, float]:
-    started_s = time.thread_time()
-    return function(), time.thread_time() - started_s

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from collabkernel import metrics
@@ -51,6 +51,7 @@ from collabkernel.room.events import (
     Ticked,
 )
 from collabkernel.server.committer import Committer
+from collabkernel.server.compaction import timed
 from collabkernel.server.inbox import Inbox, Worked
 from collabkernel.server.kinds import LoadedRoom, RoomKind
 from collabkernel.server.outage import Outage
@@ -273,7 +274,7 @@ class Runner:
 
     async def _handle_apart(self, room: LoadedRoom, event: Event, on_worked: Worked | None) -> list[Effect]:
         """Handle one event in a thread: seconds of judging a hostile update, and other rooms go on meanwhile."""
-        effects, seconds = await asyncio.to_thread(_timed, room, event, self._now_ms())
+        effects, seconds = await asyncio.to_thread(timed, partial(room.handle_all, (event,), self._now_ms()))
         if on_worked is not None:
             on_worked(seconds)
         return effects
@@ -426,11 +427,6 @@ class Runner:
             if not future.done():
                 future.set_exception(RoomNotFoundError(self.room_id))
         self._state_futures = {}
-
-
-def _timed(room: LoadedRoom, event: Event, now_ms: int) -> tuple[list[Effect], float]:
-    began_s = time.thread_time()
-    return room.handle_all((event,), now_ms), time.thread_time() - began_s
 
 
 def _told(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from collabkernel.server.direct_purge import DirectPurge
 from collabkernel.server.hub import wall_clock_ms
 from collabkernel.server.keeper_leases import KeeperLeases
 from collabkernel.server.log_compaction import LEASE_MS, LogCompaction, Outcome, Plan, holding
-from collabkernel.server.purging import Purging
+from collabkernel.server.purging import DAY_MS, Purging
 from collabkernel.server.reader import Reader
 from collabkernel.server.room_history import RoomHistory
 from collabkernel.storage import open_storage
@@ -31,7 +31,6 @@ from collabkernel.storage.archive import Archive
 from collabkernel.storage.base import Lease, Storage
 from collabkernel_server.database import MEMORY_URL, default_db_url
 
-DAY_MS = 86_400_000
 _UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": DAY_MS}
 LEASE_WAIT_S = 1.5 * LEASE_MS / 1000
 """One that was killed holds the lease for so long."""

@@ -70,6 +70,6 @@ def test_it_rests_for_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
         rests.append(delay_s)
 
     monkeypatch.setattr(gently.asyncio, "sleep", sleep)
-    monkeypatch.setattr(gently, "_timed", lambda function: (function(), 0.005))
+    monkeypatch.setattr(gently, "timed", lambda function: (function(), 0.005))
     asyncio.run(Gently(25).follow(Fold(), chunks_of(log_of_texts(0), 500)))
     assert rests[0] == pytest.approx(0.015, abs=0.005)
