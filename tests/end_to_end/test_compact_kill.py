@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import random
 import shutil
@@ -37,9 +38,10 @@ PACE_MS = 10_000
 LEASED = f"SELECT coalesce(max(expires_ms), 0) FROM leases WHERE name = '{LEASE}'"
 KEPT = "SELECT count(*) FROM versions"
 DROPPED = "SELECT dropped_seq FROM rooms"
+KEPT_OR_DROPPED = f"SELECT ({KEPT}) + ({DROPPED})"
 STEPS = ("check", "keep", "drop")
-CHECK_S = 5e-5
-"""What the check takes an operation, about."""
+WEIGHTS = (80, 1, 10, 5, 1)
+"""Mostly keys are set: the states are small, so that more than one of them is kept."""
 LOOKED_AT = 3
 """Kept states that are compared after each kill."""
 
@@ -86,13 +88,17 @@ class Compacting:
         command += ["--older-than", "0m", "--archive", str(archive), "--cpu-percent", "100"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
-    def wait_for(self, asked: str, more_than: int) -> None:
-        """Wait until a number in the database is higher, or the process is over."""
-        deadline_s = time.monotonic() + HANG_S
+    def wait_for(self, asked: str, more_than: int, at_most_s: float = math.inf) -> float:
+        """Wait until a number in the database is higher, or the process or a time is over; the seconds of it."""
+        started_s = time.monotonic()
         with contextlib.closing(sqlite3.connect(self._path)) as database:
             while self.process.poll() is None and database.execute(asked).fetchone()[0] <= more_than:
-                assert time.monotonic() < deadline_s, f"never over {more_than}: {asked}"
+                waited_s = time.monotonic() - started_s
+                assert waited_s < HANG_S, f"never over {more_than}: {asked}"
+                if waited_s >= at_most_s:
+                    break
                 time.sleep(0.001)
+        return time.monotonic() - started_s
 
     def kill(self) -> bool:
         """Whether that met it alive; its lease would expire by itself."""
@@ -104,13 +110,25 @@ class Compacting:
         return was_alive
 
 
+def time_of_check(path: Path, folder: Path) -> float:
+    """How long a compaction checks a log on this machine before it keeps something, in seconds, by doing it."""
+    copy = folder / "copy.sqlite"
+    shutil.copy(path, copy)
+    compacting = Compacting(copy, folder / "copied")
+    compacting.wait_for(LEASED, 0)
+    check_s = compacting.wait_for(KEPT, 0)
+    compacting.kill()
+    return check_s
+
+
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize(("kills", "ops"), [(3, 8_000), pytest.param(20, 100_000, marks=pytest.mark.long)])
 def test_a_compaction_that_is_killed_harms_nothing_and_goes_on(tmp_path: Path, kills: int, ops: int) -> None:
     rng = random.Random(int(os.environ.get("COLLABKERNEL_KILL_SEED", "1")))
     path, whole, archive = tmp_path / "rooms.sqlite", tmp_path / "whole.sqlite", tmp_path / "archive"
-    within(path, lambda storage: store_log(storage, ROOM, ops, start_ms=START_MS, pace_ms=PACE_MS))
+    within(path, lambda storage: store_log(storage, ROOM, ops, 1, START_MS, PACE_MS, WEIGHTS))
     shutil.copy(path, whole)
+    check_s = time_of_check(path, tmp_path)
     expected, log = within(whole, state_of), within(whole, log_of)
 
     met = partly_dropped = kept_count = 0
@@ -120,9 +138,9 @@ def test_a_compaction_that_is_killed_harms_nothing_and_goes_on(tmp_path: Path, k
         compacting.wait_for(LEASED, 0)
         match STEPS[kill * len(STEPS) // kills]:
             case "check":
-                time.sleep(rng.uniform(0, ops * CHECK_S))
+                compacting.wait_for(KEPT, kept_count, rng.uniform(0, check_s))
             case "keep":
-                compacting.wait_for(KEPT, kept_count + rng.randrange(3))
+                compacting.wait_for(KEPT_OR_DROPPED, kept_count + row.dropped_seq + rng.randrange(3))
             case "drop":
                 compacting.wait_for(DROPPED, row.dropped_seq + rng.randrange((ops - row.dropped_seq) // 2))
         met += compacting.kill()
