@@ -386,24 +386,23 @@ class MoveTree:
         assert siblings is not None
         return siblings.index(found)
 
-    def key_at(self, parent: OpId, slot: Slot, index: int, site: int, leaving_out: OpId | None = None) -> str:
-        """A key of a site that puts a node before the sibling at an index, or last.
-
-        Args:
-            parent: The parent.
-            slot: The slot.
-            index: Counted among the siblings without ``leaving_out``.
-            site: The author.
-            leaving_out: The node that is to be moved, if it is one of the siblings.
-
-        Raises:
-            InvalidValueError: The neighbours' keys are too long: the siblings have to be rekeyed.
-        """
+    def keys_around(
+        self, parent: OpId, slot: Slot, index: int, leaving_out: OpId | None = None
+    ) -> tuple[str | None, str | None]:
+        """The keys of the siblings before and at an index, counted without ``leaving_out``; None: there is none."""
         siblings = self._nodes[parent].siblings_in(slot) or Siblings()
         own = None if leaving_out is None else self._nodes[leaving_out]
         if own is not None and (own.parent is not self._nodes[parent] or own.slot is not slot or own.is_trashed):
             own = None
-        return key_between(*siblings.keys_around(index, own), site)
+        return siblings.keys_around(index, own)
+
+    def key_at(self, parent: OpId, slot: Slot, index: int, site: int, leaving_out: OpId | None = None) -> str:
+        """A key of a site that puts a node before the sibling at an index (as for ``keys_around``), or last.
+
+        Raises:
+            InvalidValueError: The neighbours' keys are too long: the siblings have to be rekeyed.
+        """
+        return key_between(*self.keys_around(parent, slot, index, leaving_out), site)
 
     # -- rebalancing
 

@@ -74,6 +74,31 @@ def key_between(left: str | None, right: str | None, site: int) -> str:
     return key
 
 
+def key_again(old: str, left: str | None, right: str | None, site: int) -> str:
+    """A key of this site where an older one stood that has gone: the same if it was its own, else right beside it.
+
+    So what comes back has its old order, though each knows only the neighbours that are there: a key from anywhere
+    between these may be behind those of others that come back later. Only what hung from the older key, and has gone as
+    well, may come to the other side.
+
+    Args:
+        old: The older key.
+        left: The next key before it; None: there is none.
+        right: The next one from it on.
+        site: The author.
+
+    Raises:
+        InvalidValueError: As ``key_between``.
+    """
+    is_own = _path(old)[-1].site == site
+    sides = (LEFT_SAME, RIGHT_SAME) if is_own else (LEFT_OTHER + _site_digits(site), RIGHT_OTHER + _site_digits(site))
+    beside = [old[:-1] + side + _offset_digits(0) + END for side in sides]
+    for key in (old, *beside) if is_own and END not in old[:-1] else beside:
+        if (left is None or left < key) and (right is None or key < right) and len(key) <= ORDER_KEY_BYTES_MAX:
+            return key
+    return key_between(left, right, site)
+
+
 def validate(key: str, site: int) -> None:
     """Check a key that a peer says ``site`` has authored.
 

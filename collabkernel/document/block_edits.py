@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from collabkernel.crdt.ids import OpId, Slot
 from collabkernel.crdt.move_tree import Place
-from collabkernel.crdt.order_key import key_between
+from collabkernel.crdt.order_key import key_again, key_between
 from collabkernel.crdt.text_values import Attributes
 from collabkernel.document.block_document import BlockDocument, TextMade
 from collabkernel.document.operations import BlockDelete, BlockInsert, BlockMove, MapDelete, MapSet, Scalar
@@ -367,11 +367,11 @@ def _move_back(document: BlockDocument, next_id: OpId, block: OpId, place: Place
 
 
 def key_near(document: BlockDocument, place: Place, site: int, leaving_out: OpId | None = None) -> str:
-    """A key of ``site`` where an older one stood."""
+    """A key of ``site`` where an older one stood; several of one slot keep their order, whichever comes first."""
     tree = document.tree
     siblings = [each for each in tree.children(place.parent, place.slot) if each != leaving_out]
     index = bisect_left(siblings, place.key, key=lambda each: _key_of(document, each))
-    return tree.key_at(place.parent, place.slot, index, site, leaving_out)
+    return key_again(place.key, *tree.keys_around(place.parent, place.slot, index, leaving_out), site)
 
 
 def _key_of(document: BlockDocument, block: OpId) -> str:

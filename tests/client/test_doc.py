@@ -138,6 +138,25 @@ def test_undo_and_redo_take_back_own_edits_alone():
     assert len(ann) == 2
 
 
+@pytest.mark.parametrize("who", [0, 1], ids=["own", "others"])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_blocks_deleted_in_one_batch_come_back_in_their_order(who: int, order: tuple[int, ...]):
+    world, docs = open_docs()
+    docs[0].append("a\n\nb\n\nc\n\nd")
+    world.settle()
+    deleted = [docs[who][number] for number in order]
+
+    with world.rooms[who].batch():
+        for block in deleted:
+            block.delete()
+    world.settle()
+    assert texts(docs[1 - who]) == ["d"]
+    assert world.rooms[who].history.undo()
+    world.settle()
+
+    assert texts(docs[0]) == texts(docs[1]) == ["a", "b", "c", "d"]
+
+
 def test_a_reader_makes_none():
     world = World(1)
     world.lines[0].cut()

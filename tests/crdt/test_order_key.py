@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from itertools import groupby, pairwise
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collabkernel.crdt.order_key import key_between, validate
+from collabkernel.crdt.order_key import key_again, key_between, validate
 from collabkernel.errors import InvalidOperationError, InvalidValueError
 from collabkernel.limits import ORDER_KEY_BYTES_MAX, SITE_MAX
 from tests.examples import examples
@@ -48,6 +50,42 @@ def test_keys_are_between_their_neighbours_and_valid(places: list[tuple[float, i
             with pytest.raises(InvalidOperationError):
                 validate(key, other)
     assert keys == sorted(set(keys))
+
+
+def come_back(keys: list[str], gone: list[int], site: int) -> list[int]:
+    """In which order the keys stand when a site has put back those that were gone, one after the other."""
+    there = [(key, number) for number, key in enumerate(keys) if number not in gone]
+    for number in gone:
+        at = bisect_left([key for key, _ in there], keys[number])
+        left = there[at - 1][0] if at else None
+        right = there[at][0] if at < len(there) else None
+        key = key_again(keys[number], left, right, site)
+        validate(key, site)
+        assert (left is None or left < key) and (right is None or key < right)
+        there.insert(at, (key, number))
+    return [number for _, number in there]
+
+
+@examples(60)
+@given(st.lists(st.sampled_from(SITES), min_size=1, max_size=20), st.randoms(), st.sampled_from(SITES))
+def test_what_was_written_one_after_the_other_comes_back_in_that_order(sites: list[int], rng: Random, site: int):
+    keys = built([(1.0, each) for each in sites])
+    gone = rng.sample(range(len(keys)), rng.randrange(1, len(keys) + 1))
+    assert come_back(keys, gone, site) == list(range(len(keys)))
+
+
+@examples(60)
+@given(inserts, st.randoms(), st.sampled_from(SITES))
+def test_what_comes_back_is_between_its_neighbours(places: list[tuple[float, int]], rng: Random, site: int):
+    keys = built(places)
+    come_back(keys, rng.sample(range(len(keys)), len(keys)), site)
+
+
+def test_an_own_key_comes_back_as_it_was():
+    first = key_between(None, None, 7)
+    second = key_between(first, None, 7)
+    assert key_again(first, None, second, 7) == first
+    assert first < key_again(first, first, second, 7) < second, "it is taken"
 
 
 @examples(150)
