@@ -1,4 +1,4 @@
-"""Lines to a server: what a connection needs of one, and the WebSocket with its ticket."""
+"""Lines to a server: what a connection needs of one, and the WebSocket with its login."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from typing import Any, NoReturn, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
+from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
 from collabkernel.client.actors import Authors, Origin
@@ -111,12 +111,6 @@ class Connector(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class _Ticket:
-    secret: str
-    url: str
-
-
 class WebSocketLink:
     """A WebSocket to one room."""
 
@@ -150,6 +144,20 @@ def _closed(error: ConnectionClosed) -> LinkError:
     return LinkError(f"closed: {frame.code} {frame.reason}" if frame is not None else "the connection broke")
 
 
+class _Answer:
+    """The answer to an upgrade, as a cookie jar looks at it."""
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+
+    def info(self) -> http.client.HTTPMessage:
+        """Its cookies."""
+        found = http.client.HTTPMessage()
+        for cookie in self._response.headers.get_all("Set-Cookie"):
+            found["Set-Cookie"] = cookie
+        return found
+
+
 class _SharedCookies(DefaultCookiePolicy):
     """The cookie of one server is shown to the others: who names them together says that they are one service."""
 
@@ -171,8 +179,16 @@ class _SharedCookies(DefaultCookiePolicy):
         return is_known and self.return_ok_secure(cookie, request) and self.return_ok_expires(cookie, request)
 
 
+class _Connect(connect):
+    """Goes where it was sent, and nowhere from there: the token is for the server that was named."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """A redirect is a refusal."""
+        return exc
+
+
 class WebSocketConnector:
-    """Opens WebSockets to a room of Jupyter servers with the extension, each with a ticket of its own."""
+    """Opens WebSockets to a room of Jupyter servers with the extension, with the same login as any request there."""
 
     def __init__(self, servers: Servers, room_id: str, token: Callable[[], str], limits: Limits) -> None:
         """Prepare; nothing is opened.
@@ -187,56 +203,68 @@ class WebSocketConnector:
         self._room_id = room_id
         self._token = token
         self._limits = limits
-        # The server knows the user of a bare token by a cookie alone: without it each ticket is another anonymous user.
-        cookies = urllib.request.HTTPCookieProcessor(CookieJar(_SharedCookies(servers.urls)))
+        # The server knows the user of a bare token by a cookie alone: without it each line is another anonymous user.
+        self._cookies = CookieJar(_SharedCookies(servers.urls))
+        cookies = urllib.request.HTTPCookieProcessor(self._cookies)
         self._http = urllib.request.build_opener(cookies)
         self._local_http = urllib.request.build_opener(cookies, urllib.request.ProxyHandler({}))
 
     async def open(self) -> Link:
         """A new WebSocket, Hello not yet said."""
         base_url = self.servers.url
-        ticket = await self._mint(base_url, "")
-        secret = urllib.parse.quote(ticket.secret, safe="")
-        url = f"{self._reachable(base_url, ticket.url)}?auth_ticket={secret}"
+        request = urllib.request.Request(f"{base_url}{self._socket_path()}")
         try:
-            socket = await connect(
-                url,
+            headers = await asyncio.to_thread(self._login, request)
+        except RuntimeError as error:  # at the interpreter's exit no thread can be started
+            raise LinkError(f"no line to {base_url}: {error}") from error
+        try:
+            socket = await _Connect(
+                self._socket_url(base_url),
                 subprotocols=[SUBPROTOCOL],
+                additional_headers=headers,
                 compression=None,
                 max_size=self._limits.server_frame_bytes,
                 open_timeout=self._limits.connect_timeout_ms / 1000,
                 proxy=None if _is_loopback(base_url) else True,
             )
+        except InvalidStatus as error:
+            self._refused(base_url, error.response.status_code, bytes(error.response.body or b""))
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, WebSocketException) as error:
-            raise LinkError(f"no WebSocket at {base_url}: {_without(ticket.secret, error)}") from None
+            raise LinkError(f"no server answers at {base_url}: {error}") from error
+        if socket.response is not None:
+            self._cookies.extract_cookies(_Answer(socket.response), request)  # type: ignore[arg-type]  # it has what is used
         return WebSocketLink(socket)
+
+    def _login(self, request: urllib.request.Request) -> dict[str, str]:
+        """The headers that say who asks. In a thread: the token may be in a file."""
+        headers = {}
+        if token := self._token():
+            headers["Authorization"] = f"token {token}"
+        self._cookies.add_cookie_header(request)
+        if cookie := request.get_header("Cookie"):
+            headers["Cookie"] = cookie
+        return headers
 
     async def ticket(self, origin: str = "") -> dict[str, str]:
         """A fresh one-use ticket and the WebSocket's URL."""
         base_url = self.servers.url
-        ticket = await self._mint(base_url, origin)
-        return {"url": self._reachable(base_url, ticket.url), "ticket": ticket.secret}
+        body = {"room": self._room_id, "origin": origin} if origin else {"room": self._room_id}
+        timeout_s = self._limits.connect_timeout_ms / 1000
+        answer = await asyncio.to_thread(self._ask, base_url, "auth_ticket", timeout_s, REPLY_BYTES_MAX, body)
+        reply = _from_json(base_url, answer)
+        try:
+            return {"url": self._socket_url(base_url), "ticket": str(reply["ticket"])}
+        except (KeyError, TypeError):
+            raise LinkError(f"{base_url} answered no ticket; is it a Jupyter server with collabkernel?") from None
 
-    def _reachable(self, base_url: str, url: str) -> str:
+    def _socket_path(self) -> str:
+        return f"collabkernel/api/rooms/{urllib.parse.quote(self._room_id, safe='')}/ws"
+
+    def _socket_url(self, base_url: str) -> str:
         """The socket's URL as this client reaches the server, which may know itself by another name."""
         base = urllib.parse.urlsplit(base_url)
         scheme = "wss" if base.scheme == "https" else "ws"
-        room = urllib.parse.quote(self._room_id, safe="")
-        path = urllib.parse.urlsplit(url).path or f"{base.path}collabkernel/api/rooms/{room}/ws"
-        return urllib.parse.urlunsplit((scheme, base.netloc, path, "", ""))
-
-    async def _mint(self, base_url: str, origin: str) -> _Ticket:
-        body = {"room": self._room_id, "origin": origin} if origin else {"room": self._room_id}
-        timeout_s = self._limits.connect_timeout_ms / 1000
-        try:
-            answer = await asyncio.to_thread(self._ask, base_url, "auth_ticket", timeout_s, REPLY_BYTES_MAX, body)
-        except RuntimeError as error:  # at the interpreter's exit no thread can be started
-            raise LinkError(f"no ticket from {base_url}: {error}") from error
-        reply = _from_json(base_url, answer)
-        try:
-            return _Ticket(str(reply["ticket"]), str(reply["url"]))
-        except (KeyError, TypeError):
-            raise LinkError(f"{base_url} answered no ticket; is it a Jupyter server with collabkernel?") from None
+        return urllib.parse.urlunsplit((scheme, base.netloc, f"{base.path}{self._socket_path()}", "", ""))
 
     async def past(self, when: When) -> bytes:
         """The room as it was."""
@@ -296,6 +324,8 @@ class WebSocketConnector:
             raise RoomNotFoundError(self._room_id)
         if status == 400:
             raise InvalidValueError(message or f"{base_url} refuses the room name {self._room_id!r}")
+        if status < 400:
+            message = "where a WebSocket was wanted; is it a Jupyter server with collabkernel, and this its URL?"
         raise LinkError(f"{base_url} answered {status} {message}", retry_ms if isinstance(retry_ms, int) else None)
 
 
@@ -339,10 +369,6 @@ def _is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _without(secret: str, error: BaseException) -> str:
-    return str(error).replace(secret, "...")
 
 
 FATAL_ERRORS = (AccessError, LocalProtocolError, RoomNotFoundError)

@@ -1,8 +1,8 @@
 """What a kernel of this server gets to find it: the URL in its environment, and a scoped token in a 0600 file.
 
 Kernels inherit the server's environment, so two variables set before the first kernel starts reach them all. The token
-is not the server's own: it may mint tickets and read ``info``, nothing else, and it dies with the server. It acts as
-one stable user (by default who runs the server), since code in a kernel has no login of its own.
+is not the server's own: it opens rooms, and tells what ``info`` does, nothing else of Jupyter, and it dies with the
+server. It acts as one stable user (by default who runs the server), since code in a kernel has no login of its own.
 """
 
 from __future__ import annotations

@@ -73,6 +73,19 @@ class RoomsHandlerBase(JupyterHandler):
         assert isinstance(user, User)
         return user
 
+    def accept_kernel(self) -> bool:
+        """Set the request's user if it carries the kernels' token; otherwise it is for Jupyter to know who asks.
+
+        No XSRF check then, as for any token in a header: a page of another site cannot send one.
+
+        Raises:
+            HTTPError: As ``accept_user``.
+        """
+        user = self.service.credential.user_of(self.request.headers.get("Authorization", ""))
+        if user is not None:
+            self.accept_user(user)
+        return user is not None
+
     def accept_user(self, user: User | None) -> None:
         """Set the request's user without Jupyter's identity provider; for credentials that are our own.
 

@@ -147,12 +147,8 @@ class KernelApiHandler(RoomsApiHandler):
 
     async def prepare(self) -> None:  # type: ignore[override]  # as APIHandler has it
         """Accept the kernels' token, or leave it to Jupyter."""
-        user = self.service.credential.user_of(self.request.headers.get("Authorization", ""))
-        if user is None:
+        if not self.accept_kernel():
             await super().prepare()
-            return
-        # No XSRF check, as for any token in a header: a page of another site cannot send one.
-        self.accept_user(user)
 
 
 class InfoHandler(KernelApiHandler):

@@ -1,7 +1,8 @@
 """The WebSocket of a room: ``GET collabkernel/api/rooms/{room}/ws``, subprotocol ``collabkernel.v1``.
 
-Everything is checked before anything is allocated, in this order: host name; ticket, or Jupyter's own login; the room's
-name; the authorizer; the subprotocol; the upgrade's headers; the origin. Only then is there a socket, and a session.
+Everything is checked before anything is allocated, in this order: host name; ticket, the kernels' token, or Jupyter's
+own login; the room's name; the authorizer; the subprotocol; the upgrade's headers; the origin. Only then is there a
+socket, and a session.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ class RoomSocket(SocketHandler):
     _role: Role
 
     async def prepare(self) -> None:  # type: ignore[override]  # the argument is Jupyter's own affair
-        """Know who asks: by a ticket if there is one, else as Jupyter does, without its redirect to a login page."""
+        """Know who asks: by a ticket, or the kernels' token, else as Jupyter does, but for its redirect to a page."""
         secret = self.get_query_argument(TICKET_ARGUMENT, None)
         if secret is None:
-            await super().prepare(_redirect_to_login=False)
+            if not self.accept_kernel():
+                await super().prepare(_redirect_to_login=False)
             return
         self.accept_user(None)
         try:

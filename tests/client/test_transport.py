@@ -121,6 +121,8 @@ async def test_no_server_is_worth_another_try():
 class Strange(http.server.BaseHTTPRequestHandler):
     """A server that is not ours: answers by the first part of the path."""
 
+    protocol_version = "HTTP/1.1"
+
     def do_POST(self) -> None:  # http.server wants this name
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         status, body = {
@@ -130,6 +132,7 @@ class Strange(http.server.BaseHTTPRequestHandler):
             "/costly/": (403, b'{"message": "over it", "code": "too-large"}'),
         }[self.path.split("collabkernel")[0]]
         self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
@@ -152,7 +155,7 @@ def strange() -> Iterator[str]:
     ("path", "error", "message"),
     [
         ("none", RoomNotFoundAtServerError, "jupyter server extension list"),
-        ("odd", LinkError, "answered no ticket"),
+        ("odd", LinkError, "200 where a WebSocket was wanted"),
         ("busy", LinkError, "503 wait"),
     ],
 )
@@ -161,8 +164,15 @@ async def test_servers_that_are_not_ours(strange, path, error, message):
         await connector(f"{strange}{path}/", "").open()
 
 
+async def test_a_server_that_gives_no_ticket(strange):
+    with pytest.raises(LinkError, match="answered no ticket"):
+        await connector(f"{strange}odd/", "").ticket()
+
+
 class Visited(http.server.BaseHTTPRequestHandler):
     """Gives a ticket and a cookie, and remembers the cookies that it was shown; may send elsewhere instead."""
+
+    protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:  # http.server wants this name
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -172,8 +182,10 @@ class Visited(http.server.BaseHTTPRequestHandler):
         self.send_response(302 if server.elsewhere else 200)
         self.send_header("Location", server.elsewhere)
         self.send_header("Set-Cookie", "who=ann; HttpOnly; Path=/base/")
+        body = b'{"ticket": "t", "url": ""}'
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(b'{"ticket": "t", "url": ""}')
+        self.wfile.write(body)
 
     do_GET = do_POST  # noqa: N815  # http.server wants this name
 
@@ -211,6 +223,11 @@ async def test_the_cookie_of_one_server_is_shown_to_the_others_and_to_nobody_els
         second.elsewhere = f"http://127.0.0.1:{stranger.server_port}/base/"
         await lines.ticket()
         assert stranger.cookies == [""]
+
+        with pytest.raises(LinkError, match="302 where a WebSocket was wanted"):
+            await lines.open()
+        assert "who=ann" in second.cookies[-1]
+        assert stranger.cookies == [""], "a socket goes nowhere else"
 
 
 async def test_a_past_that_costs_too_much_and_answers_that_are_none(strange):

@@ -105,6 +105,18 @@ def test_ticket_is_not_logged(server: RunningServer) -> None:
         assert secret not in server.log
 
 
+def test_kernels_token_opens_a_socket_without_a_ticket(server: RunningServer) -> None:
+    token = {"Authorization": f"token {server.kernel_token}"}
+    actors = set()
+    for _ in range(2):
+        with server.open("ws-kernel", person=None, additional_headers=token) as member:
+            actors.add(member.greet().actor)
+
+    assert actors == {server.request("GET", "collabkernel/api/info", person=None, **token).json["user"]["actor"]}
+    assert refusal(server, "ws-kernel", person=None, additional_headers=token, origin="https://evil.example")[0] == 403
+    assert server.kernel_token not in server.log
+
+
 def test_own_origin_is_allowed(server: RunningServer) -> None:
     server.join("ws-origin", origin=server.origin).socket.close()
 
