@@ -61,7 +61,8 @@ def come_back(keys: list[str], gone: list[int], site: int) -> list[int]:
         right = there[at][0] if at < len(there) else None
         key = key_again(keys[number], left, right, site)
         validate(key, site)
-        assert (left is None or left < key) and (right is None or key < right)
+        assert left is None or left < key
+        assert right is None or key < right
         there.insert(at, (key, number))
     return [number for _, number in there]
 
