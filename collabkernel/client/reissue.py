@@ -215,12 +215,12 @@ def _is_stored(entry: PendingEnvelope, site: int, state: RoomState, scratch: Scr
     return any(
         scratch.has(op, site)
         if isinstance(op, TextEdit)
-        else _shows(op, entry.op_id(site, i), entry.stamp(site, i), state)
+        else _shows(op, entry.op_id(site, i), entry.stamp(site, i), entry.envelope.base, state)
         for i, op in enumerate(entry.envelope.ops)
     )
 
 
-def _shows(op: Op, op_id: OpId, stamp: Stamp, state: RoomState) -> bool:
+def _shows(op: Op, op_id: OpId, stamp: Stamp, base: int, state: RoomState) -> bool:
     tree, blocks = state.tree, state.blocks
     node = tree.nodes.get(op.target)
     if op_id in tree.nodes or (blocks is not None and op_id in blocks):
@@ -230,7 +230,11 @@ def _shows(op: Op, op_id: OpId, stamp: Stamp, state: RoomState) -> bool:
             register = blocks.block(op.target).properties.register(op.key)
             return register is not None and register[0] == stamp
         case BlockMove() if blocks is not None:
-            return blocks.tree.place_of(op.target) == (op.parent, op.slot, op.key)
+            if blocks.tree.place_of(op.target) != (op.parent, op.slot, op.key):
+                return False
+            # An undo may give a block the very place that it had before.
+            seq, author = blocks.tree.position_op_of(op.target)
+            return author == op_id.site and seq > base
         case MapSet() | MapDelete() if isinstance(node, MapNode):
             register = node.entries.register(op.key)
             return register is not None and register[0] == stamp

@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import ipaddress
 import json
+import logging
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -32,6 +33,9 @@ from collabkernel.errors import (
     TooLargeError,
 )
 from collabkernel.limits import Limits
+
+_log = logging.getLogger("collabkernel.websocket")
+_log.setLevel(logging.INFO)  # below, websockets would log the token among the headers
 
 SUBPROTOCOL = Subprotocol("collabkernel.v1")
 REPLY_BYTES_MAX = 64 << 10
@@ -224,6 +228,7 @@ class WebSocketConnector:
                 additional_headers=headers,
                 compression=None,
                 max_size=self._limits.server_frame_bytes,
+                logger=_log,
                 open_timeout=self._limits.connect_timeout_ms / 1000,
                 proxy=None if _is_loopback(base_url) else True,
             )
@@ -288,11 +293,12 @@ class WebSocketConnector:
 
     def _ask(self, base_url: str, path: str, timeout_s: float, reply_bytes_max: int, body: object = None) -> bytes:
         """The answer to a REST request: a POST of ``body`` if there is one."""
-        headers = {"Content-Type": "application/json"}
-        if token := self._token():
-            headers["Authorization"] = f"token {token}"
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{base_url}collabkernel/api/{path}", data, headers)
+        request = urllib.request.Request(
+            f"{base_url}collabkernel/api/{path}", data, {"Content-Type": "application/json"}
+        )
+        if token := self._token():
+            request.add_unredirected_header("Authorization", f"token {token}")
         opener = self._local_http if _is_loopback(base_url) else self._http
         try:
             with opener.open(request, timeout=timeout_s) as reply:
@@ -309,7 +315,7 @@ class WebSocketConnector:
     def _refused(self, base_url: str, status: int, body: bytes) -> NoReturn:
         try:
             reply = json.loads(body)
-            message, code, retry_ms = str(reply["message"]), str(reply.get("code")), reply.get("retry_after_ms")
+            message, code, retry_ms = str(reply["message"]), str(reply.get("code") or ""), reply.get("retry_after_ms")
         except (ValueError, KeyError, TypeError):
             message, code, retry_ms = "", "", None
         if code == TooLargeError.code:
@@ -322,8 +328,8 @@ class WebSocketConnector:
             raise RoomNotFoundAtServerError(base_url)
         if status == 404:
             raise RoomNotFoundError(self._room_id)
-        if status == 400:
-            raise InvalidValueError(message or f"{base_url} refuses the room name {self._room_id!r}")
+        if status == 400 and code not in ("", "subprotocol-required"):  # those are of something on the way
+            raise InvalidValueError(message)
         if status < 400:
             message = "where a WebSocket was wanted; is it a Jupyter server with collabkernel, and this its URL?"
         raise LinkError(f"{base_url} answered {status} {message}", retry_ms if isinstance(retry_ms, int) else None)

@@ -20,7 +20,8 @@ backwards, so its keys stay short (5 digits more for a million) and together. A 
 hangs from one of them by Fugue's rule; the branches of several authors there are ordered by site, whole.
 
 The offset's encoding is that of rocicorp/fractional-indexing. A translated key (an older key put behind a newer one,
-``newer + older``, when a parent is rebalanced) has END inside; it may be a neighbour, but nobody may author it.
+``newer + older``, when a parent is rebalanced) has END inside, and so has what hangs from it; its author is that of the
+older one.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def key_again(old: str, left: str | None, right: str | None, site: int) -> str:
     is_own = _path(old)[-1].site == site
     sides = (LEFT_SAME, RIGHT_SAME) if is_own else (LEFT_OTHER + _site_digits(site), RIGHT_OTHER + _site_digits(site))
     beside = [old[:-1] + side + _offset_digits(0) + END for side in sides]
-    for key in (old, *beside) if is_own and END not in old[:-1] else beside:
+    for key in (old, *beside) if is_own else beside:
         if (left is None or left < key) and (right is None or key < right) and len(key) <= ORDER_KEY_BYTES_MAX:
             return key
     return key_between(left, right, site)
@@ -103,7 +104,7 @@ def validate(key: str, site: int) -> None:
     """Check a key that a peer says ``site`` has authored.
 
     Raises:
-        InvalidOperationError: If it is over 256 bytes, no key, translated, or another site's.
+        InvalidOperationError: If it is over 256 bytes, no key, or another site's.
     """
     if len(key) > ORDER_KEY_BYTES_MAX:
         raise InvalidOperationError(f"an order key of {len(key)} bytes is over the limit of {ORDER_KEY_BYTES_MAX}")

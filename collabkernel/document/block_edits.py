@@ -21,6 +21,7 @@ from collabkernel.crdt.ids import OpId, Slot
 from collabkernel.crdt.move_tree import Place
 from collabkernel.crdt.order_key import key_again, key_between
 from collabkernel.crdt.text_values import Attributes
+from collabkernel.crdt.tree.rekeys import join_keys
 from collabkernel.document.block_document import BlockDocument, TextMade
 from collabkernel.document.operations import BlockDelete, BlockInsert, BlockMove, MapDelete, MapSet, Scalar
 from collabkernel.errors import InvalidValueError
@@ -125,7 +126,7 @@ def restore_block(document: BlockDocument, next_id: OpId, block: OpId) -> Plan:
     while place is not None and not tree.is_alive(place.parent):
         above = tree.last_place_of(place.parent)
         # A block that was merged into a deleted one comes back as a block, one below a deleted one beside it.
-        place = None if above is None else Place(above.parent, CHILD, above.key)
+        place = None if above is None else Place(above.parent, CHILD, join_keys([above.key, place.key]))
     if place is None:
         return NO_PLAN
     move = BlockMove(block, place.parent, place.slot, key_near(document, place, next_id.site))

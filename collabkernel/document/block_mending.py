@@ -28,6 +28,7 @@ from collabkernel.document.block_document import BlockDocument
 from collabkernel.document.block_edits import key_near
 from collabkernel.document.block_text import BlockRope
 from collabkernel.document.operations import BlockDelete, BlockMove, BlockRekey
+from collabkernel.errors import InvalidValueError
 from collabkernel.limits import BLOCK_DEPTH_MAX
 
 CHILD, INLINE = Slot.CHILD, Slot.INLINE
@@ -84,7 +85,10 @@ def _ordered(siblings: list[OpId], followers: list[tuple[OpId, set[OpId]]]) -> l
 
 
 def stranded_parts(document: BlockDocument, site: int, ropes: Ropes = None) -> list[BlockMove]:
-    """Moves of what was merged into a block while its end was split off: it follows that end."""
+    """Moves of what was merged into a block while its end was split off: it follows that end.
+
+    What there is no room for stays where it is: keys that are too long are made anew first (``rebalances_due``).
+    """
     order_by_host: dict[OpId, list[OpId]] = {}
     key_by_part: dict[OpId, str | None] = {}
     moves: list[BlockMove] = []
@@ -92,7 +96,10 @@ def stranded_parts(document: BlockDocument, site: int, ropes: Ropes = None) -> l
         order = order_by_host.setdefault(to, document.tree.children(to, INLINE))
         index = next((index for index, each in enumerate(order) if each in behind), len(order))
         around = [_key(document, key_by_part, order[at]) if 0 <= at < len(order) else None for at in (index - 1, index)]
-        key = key_by_part[part] = key_between(around[0], around[1], site)
+        try:
+            key = key_by_part[part] = key_between(around[0], around[1], site)
+        except InvalidValueError:
+            continue  # somebody's keys there are as long as they may be, or the same
         order.insert(index, part)
         moves.append(BlockMove(part, to, INLINE, key))
     return moves
@@ -150,7 +157,10 @@ def _way_back(document: BlockDocument, block: OpId, site: int) -> dict[OpId, Blo
     for _ in range(BLOCK_DEPTH_MAX):
         place = tree.last_place_of(block)
         assert place is not None, "a root is not taken away"
-        found[block] = BlockMove(block, place.parent, place.slot, key_near(document, place, site))
+        try:
+            found[block] = BlockMove(block, place.parent, place.slot, key_near(document, place, site))
+        except InvalidValueError:
+            break  # as in stranded_parts
         if tree.is_alive(place.parent):
             return dict(reversed(found.items()))
         if not _is_taken_away(document, place.parent, site):

@@ -186,7 +186,8 @@ class FanOut:
         owed = self._viewports.owed(session)
         found = self._ring.since(session.cursor, self._limits.session_queue_low_bytes)
         if found is None:
-            return [*owed, self.read(session, with_snapshot=self.flushed - session.cursor > self._limits.catch_up_ops)]
+            is_far = self.flushed - session.cursor > self._limits.catch_up_ops
+            return [*owed, self.read(session, with_snapshot=is_far and self.snapshot_seq > session.cursor)]
         parts, session.cursor = found
         if session.cursor < self.flushed:
             self._plan_at(self._flushed_at_ms)  # the rest with the next flush, when the socket has taken this
@@ -194,11 +195,16 @@ class FanOut:
         return [*owed, Send((session.id,), b"".join(parts) + through_part(session.cursor))]
 
     def read(self, session: Session, with_snapshot: bool) -> Effect:
-        """Ask the log for what follows the session's cursor, and is not in the ring."""
+        """Ask the log for what follows the session's cursor, and is not in the ring.
+
+        Who is at the same seq is asked the same, so that they share the answer.
+        """
         session.is_reading = True
         cursor, newest = session.cursor, self.snapshot_seq
-        enough = newest if with_snapshot and newest >= cursor and self._ring.reaches(newest) else None
-        head = self._ring.end_of(cursor) or self.flushed
+        is_newer = newest > cursor or cursor == 0
+        enough = newest if with_snapshot and is_newer and self._ring.reaches(newest) else None
+        most = self.flushed if with_snapshot else min(self.flushed, cursor + self._limits.catch_up_ops)
+        head = self._ring.end_of(cursor) or most
         return ReadCatchUp(session.id, cursor, head, with_snapshot, session.view is not None, enough)
 
     def _plan_look(self, session: Session) -> None:
@@ -221,7 +227,7 @@ class FanOut:
         return self.resync(session)
 
     def on_read(self, session: Session, parts: tuple[bytes, ...], through: int) -> list[Effect]:
-        """Send what the log answered, and go on from there."""
+        """Send what the log answered, whose last part tells ``through``, and go on from there."""
         session.is_reading = False
         resync = self._resync_due(session)
         if resync:
@@ -229,6 +235,5 @@ class FanOut:
         if session.view is not None and any(map(is_snapshot, parts)):
             session.view.start_over()
         session.cursor = through
-        frame = b"".join(parts) + through_part(through)
-        sends: list[Effect] = [Send((session.id,), frame)] if frame else []
-        return sends + self.catch_up(session)
+        sends = [Send((session.id,), frame) for frame in parts or (through_part(through),) if frame]
+        return [*sends, *self.catch_up(session)]

@@ -46,6 +46,8 @@ class Purger:
         found: list[Purge] = []
         self.count = 0
         while self._asked:
+            if found and self._asked[0].is_of_blocks:
+                break  # what it may take depends on what those before it have taken
             left = still_purged(self._state, self._asked.popleft(), self._seq)
             if left is None:
                 continue

@@ -168,9 +168,10 @@ class Room:
                     self._on_event(event, now_ms)
             while not self._reading.is_under_way and (early := self._news.next(self.head)) is not None:
                 self._on_published(early, now_ms)
-            self._effects += self._intake.take_append()
-            if shows and not self._is_ended:
-                self._run_due(now_ms)
+            if not self._is_ended:
+                self._effects += self._intake.take_append()
+                if shows:
+                    self._run_due(now_ms)
         except RoomResetError as error:
             code = "room-deleted" if error.code == "room-not-found" else error.code
             self._end(Bye(code, str(error), RESET_RETRY_MS))
@@ -483,7 +484,7 @@ class Room:
         due_ms = self._joins.idle_since_ms + self.limits.room_idle_ms
         if due_ms > now_ms:
             return due_ms
-        if self._snapshots.is_long(self.head):
+        if self._snapshots.is_worth_it(self.head, self._state.purged_seq):
             self._write_snapshot(now_ms)
         else:
             self._end(Bye("idle", "nobody is here"))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from collabkernel import metrics
-from collabkernel.errors import BlobsAwayError
+from collabkernel.errors import BlobsAwayError, CollabKernelError, DegradedError, LeaseLostError
 from collabkernel.limits import Limits
 from collabkernel.server.compaction import Compaction
 from collabkernel.server.log_compaction import LogCompaction, Outcome, holding
@@ -111,8 +111,13 @@ class DailyCompaction:
             if not self._is_time():
                 log.info("Compaction goes on tomorrow: its hours are over")
                 break
-            await self._compact_room(compaction, room_id, lease)
-            await self._purging.purge(room_id)
+            try:
+                await self._compact_room(compaction, room_id, lease)
+                await self._purging.purge(room_id)
+            except (LeaseLostError, DegradedError):
+                raise
+            except CollabKernelError:  # a room that is damaged does not keep the others from it
+                log.exception("Room %s was not compacted, and will be tried again in a day", room_id)
 
     async def _sweep(self) -> None:
         try:

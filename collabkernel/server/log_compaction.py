@@ -18,6 +18,7 @@ Whoever does it has the lease ``LEASE``; its token is checked in every transacti
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -31,7 +32,7 @@ from collabkernel.errors import CompactionError, LeaseLostError, RoomNotFoundErr
 from collabkernel.limits import VERSIONS_BYTES
 from collabkernel.room.fold import Fold
 from collabkernel.room.names import is_room_name
-from collabkernel.server.compaction import Compaction
+from collabkernel.server.compaction import Compaction, timed
 from collabkernel.storage.archive import Archive
 from collabkernel.storage.base import Lease, OpRow, RoomRow, SnapshotRow, Storage, VersionBounds, VersionRow
 from collabkernel.storage.compression import compress, decompress
@@ -339,10 +340,10 @@ class LogCompaction:
     async def _put_away(self, plan: Plan, archive: Archive) -> None:
         """Write what is to be dropped into the archive, as far as it is not there."""
         room = plan.room
-        begun = after = max(room.dropped_seq, await self._turn(partial(archive.last_seq, room)))
+        begun = after = max(room.dropped_seq, await self._aside(partial(archive.last_seq, room)))
         while after < plan.upto_seq:
             rows = await self._rows_for(archive, room.room_id, after, plan.upto_seq)
-            await self._turn(partial(archive.write, room, rows))
+            await self._aside(partial(archive.write, room, rows))
             after = rows[-1].seq
             self._watch(room.room_id, "archive", after - begun, plan.upto_seq - begun)
 
@@ -374,6 +375,12 @@ class LogCompaction:
         row = await self._storage.head(plan.room.room_id)
         if row is None or row.created_ms != plan.room.created_ms:
             raise RoomNotFoundError(plan.room.room_id)
+
+    async def _aside(self, work: Callable[[], T]) -> T:
+        """Do what may wait for long, for somebody else's disk, and rest for it: others need not wait as well."""
+        result, cpu_s = await asyncio.to_thread(timed, work)
+        await self._work.rest(cpu_s * self._weight)
+        return result
 
     async def _turn(self, work: Callable[[], T]) -> T:
         async with self._work.turn():

@@ -23,7 +23,7 @@ from collabkernel.errors import (
 from collabkernel.room.fold import Fold, part_of_rows
 from collabkernel.server.gently import Gently
 from collabkernel.storage.base import OpRow, RoomRow, SnapshotRow, Storage
-from collabkernel.wire.frames import snapshot_part
+from collabkernel.wire.frames import snapshot_part, through_part
 from collabkernel.wire.room_state import PLACES, decode_room, join_parts
 
 log = logging.getLogger(__name__)
@@ -283,6 +283,8 @@ class Reader:
     ) -> tuple[tuple[bytes, ...], int]:
         """Encoded parts that bring a session from ``after_seq`` on, and the seq they reach, at most ``head``.
 
+        Each is a frame, the last of which tells that seq; none when there is nothing.
+
         One chunk of the log at a time: the rest is asked for when the session has taken it. Sessions that ask for the
         same get the same bytes. A snapshot that is partial has live values and the places of blocks, not what is in
         them. Nothing is read behind a snapshot at ``enough``, or a later one.
@@ -327,8 +329,11 @@ class Reader:
                 parts.append(snapshot_part(0, join_parts(Fold().to_parts()), None))
         rows = await self._chunk(room_id, through, head) if through < head else ()
         if rows:
-            parts.append(part_of_rows(rows))
+            few = len(rows) < ROWS_INLINE_MAX
+            parts.append(part_of_rows(rows) if few else await asyncio.to_thread(part_of_rows, rows))
             through = rows[-1].seq
+        if parts:
+            parts[-1] += through_part(through)  # here, once for all who are given it
         return tuple(parts), through
 
     async def _chunk(self, room_id: str, after_seq: int, upto_seq: int) -> Sequence[OpRow]:

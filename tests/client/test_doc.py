@@ -157,6 +157,25 @@ def test_blocks_deleted_in_one_batch_come_back_in_their_order(who: int, order: t
     assert texts(docs[0]) == texts(docs[1]) == ["a", "b", "c", "d"]
 
 
+def test_what_was_below_a_deleted_block_comes_back_in_its_order():
+    world, (ann, bob) = open_docs()
+    section, one, two = ann.append("# s\n\none\n\ntwo")
+    one.move(into=section)
+    two.move(after=one)
+    world.settle()
+    two.delete()
+    one.delete()
+    world.settle()
+    bob[0].delete()
+    world.settle()
+
+    assert world.rooms[0].history.undo()
+    assert world.rooms[0].history.undo()
+    world.settle()
+
+    assert texts(ann) == texts(bob) == ["one", "two"]
+
+
 def test_a_reader_makes_none():
     world = World(1)
     world.lines[0].cut()

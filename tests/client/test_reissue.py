@@ -77,6 +77,26 @@ def test_a_move_that_only_looks_stored_hides_nothing_that_was_made_before_it(is_
     assert_converged(world)
 
 
+def test_a_delete_that_was_undone_hides_nothing_that_was_made_before_it():
+    world = World(2)
+    ann, bob = world.rooms
+    doc = ann.doc("d")
+    first, _ = doc.append("one\n\ntwo")
+    world.settle()
+    place = ann.replica.state.blocks.tree.place_of(first._id)
+    world.lines[0].cut()
+
+    ann.root.a = 1
+    first.delete()
+    ann.history.undo()
+    assert ann.replica.state.blocks.tree.place_of(first._id) == place, "it stands where it stood"
+    world.lines[0].lose_site(201)
+    world.settle()
+
+    assert bob.root.a == 1
+    assert_converged(world)
+
+
 def test_a_site_lost_twice_still_loses_nothing():
     world = World(2)
     ann = world.rooms[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import logging
 import random
 import socket
 import threading
@@ -128,6 +129,8 @@ class Strange(http.server.BaseHTTPRequestHandler):
         status, body = {
             "/none/": (404, b"not here"),
             "/odd/": (200, b"[1]"),
+            "/old/": (400, b'Can "Upgrade" only to "WebSocket".'),
+            "/bare/": (400, b'{"message": "it is gone", "code": "subprotocol-required"}'),
             "/busy/": (503, b'{"message": "wait"}'),
             "/costly/": (403, b'{"message": "over it", "code": "too-large"}'),
         }[self.path.split("collabkernel")[0]]
@@ -157,6 +160,8 @@ def strange() -> Iterator[str]:
         ("none", RoomNotFoundAtServerError, "jupyter server extension list"),
         ("odd", LinkError, "200 where a WebSocket was wanted"),
         ("busy", LinkError, "503 wait"),
+        ("old", LinkError, "answered 400"),
+        ("bare", LinkError, "400 it is gone"),
     ],
 )
 async def test_servers_that_are_not_ours(strange, path, error, message):
@@ -179,6 +184,7 @@ class Visited(http.server.BaseHTTPRequestHandler):
         server = self.server
         assert isinstance(server, Visits)
         server.cookies.append(self.headers.get("Cookie", ""))
+        server.tokens.append(self.headers.get("Authorization", ""))
         self.send_response(302 if server.elsewhere else 200)
         self.send_header("Location", server.elsewhere)
         self.send_header("Set-Cookie", "who=ann; HttpOnly; Path=/base/")
@@ -199,6 +205,7 @@ class Visits(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Visited)
         self.cookies: list[str] = []
+        self.tokens: list[str] = []
         self.elsewhere = ""
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -228,6 +235,29 @@ async def test_the_cookie_of_one_server_is_shown_to_the_others_and_to_nobody_els
             await lines.open()
         assert "who=ann" in second.cookies[-1]
         assert stranger.cookies == [""], "a socket goes nowhere else"
+
+
+async def test_a_token_goes_to_the_server_that_was_named_alone():
+    with Visits() as one, Visits() as stranger:
+        one.elsewhere = f"http://127.0.0.1:{stranger.server_port}/base/"
+        lines = connector(f"http://127.0.0.1:{one.server_port}/base/", "secret")
+
+        await lines.ticket()
+        with pytest.raises(LinkError):
+            await lines.open()
+
+        assert one.tokens == ["token secret"] * 2
+        assert stranger.tokens == [""]
+
+
+async def test_a_token_is_not_logged(jupyter, caplog):
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("websockets").debug("is heard")
+    link = await connector(jupyter.base_url, jupyter.kernel_token).open()
+    await link.close()
+
+    assert "is heard" in caplog.text
+    assert jupyter.kernel_token not in caplog.text
 
 
 async def test_a_past_that_costs_too_much_and_answers_that_are_none(strange):

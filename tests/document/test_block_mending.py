@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from collabkernel.crdt.ids import OpId
+from collabkernel.crdt.ids import OpId, Slot
+from collabkernel.crdt.order_key import key_between
 from collabkernel.document import block_edits as edits
 from collabkernel.document.block_mending import empty_parts, misordered_splits, stranded_parts
+from collabkernel.document.operations import BlockMove, BlockRekey, Envelope
+from collabkernel.limits import ORDER_KEY_BYTES_MAX
 from tests.document.block_world import BODY, KEEPER, World
 
 pytestmark = pytest.mark.core
@@ -106,6 +109,34 @@ def test_what_was_merged_into_a_block_follows_the_end_that_was_split_off():
     world.mend()
 
     assert texts(world) == ["ab", "cdxy"]
+    assert is_tidy(world)
+
+
+def test_where_keys_are_as_long_as_may_be_they_are_made_anew_before_anything_follows():
+    """Such a key, which any writer may choose, ended the room, and again whenever it was loaded."""
+    world, block = world_of("abcd", 2)
+    ann, bob = world.replicas
+    other, pest = (ann.do(edits.insert_block, BODY, 1, "paragraph", text) for text in ("xy", "-"))
+    world.settle()
+    made = OpId(ann.site, ann.counter + 1)
+    ann.do(edits.split_block, block, 2)
+    bob.do(edits.merge_blocks, block, other)
+    world.settle()
+    key = key_between(None, None, bob.site)
+    longest = key[:-1] + "xa0" * ((ORDER_KEY_BYTES_MAX - len(key)) // 3) + key[-1]
+    bob.run(edits.Plan((BlockMove(pest, made, Slot.INLINE, longest),)))
+    world.settle()
+    document = world.server.document
+    assert document.tree.place_of(pest).key == longest
+
+    assert stranded_parts(document, KEEPER) == []
+    ((parent, slot),) = document.tree.rebalances_due()
+    rekey = BlockRekey(parent, slot, tuple(document.tree.plan_rebalance(parent, slot, KEEPER)))
+    head = world.server.head
+    world.server.take(KEEPER, Envelope(head + 1, head, head + 1, (rekey,)))
+    world.mend()
+
+    assert texts(world) == ["ab", "cd-xy"]
     assert is_tidy(world)
 
 

@@ -86,7 +86,10 @@ def test_who_is_behind_the_ring_is_read_for_and_far_behind_from_a_snapshot() -> 
     assert fanout.catch_up(late) == []
     fanout.on_read(late, (), 50)
     late.cursor = 5
-    assert fanout.catch_up(late) == [ReadCatchUp(1, 5, 50, with_snapshot=True)]
+    assert fanout.catch_up(late) == [ReadCatchUp(1, 5, 15, with_snapshot=False)], "no snapshot that is known is newer"
+    fanout.on_read(late, (), 5)
+    fanout.snapshot_seq = 20
+    assert fanout.read(late, with_snapshot=True) == ReadCatchUp(1, 5, 50, with_snapshot=True)
 
 
 def test_a_read_that_falls_short_goes_on() -> None:
@@ -115,6 +118,35 @@ def test_who_joins_is_read_a_snapshot_and_gets_from_the_ring_what_it_reaches_bac
     assert seqs(sent) == ((2,), [], 5)
     assert rest == ReadCatchUp(2, 5, 6, with_snapshot=False), "the flush that the snapshot ends in"
     assert [seqs(effect) for effect in fanout.on_read(late, (), 6)] == [((2,), [], 6), ((2,), [7, 8], 8)]
+
+
+def test_who_has_a_snapshot_that_ends_inside_a_flush_is_not_read_it_again_and_again() -> None:
+    fanout, ann, late = fan_out(4, Limits(catch_up_ops=1)), session(1, cursor=4), session(2)
+    for first in (5, 8):
+        for seq in (first, first + 1, first + 2):
+            fanout.add(*stored(seq))
+        fanout.send([ann], first)
+    fanout.snapshot_seq = 5
+    fanout.read(late, with_snapshot=True)
+
+    told: list[object] = []
+    effects = fanout.on_read(late, (b"snapshot",), 5)
+    while effects and isinstance(effects[-1], ReadCatchUp) and len(told) < 5:
+        told.append(effects[-1])
+        effects = fanout.on_read(late, (), effects[-1].head)
+
+    assert told == [ReadCatchUp(2, 5, 7, with_snapshot=False)]
+    assert late.cursor == 10
+
+
+def test_what_was_read_is_sent_as_it_is() -> None:
+    fanout, late = fan_out(5, Limits()), session(1)
+    parts = (b"a snapshot", b"and operations")
+    fanout.catch_up(late)
+
+    sent = [effect.frame for effect in fanout.on_read(late, parts, 5) if isinstance(effect, Send)]
+
+    assert [id(frame) for frame in sent] == [id(part) for part in parts], "no copy for each session"
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,16 @@ from collabkernel.document.operations import (
     TextEdit,
 )
 from collabkernel.limits import PURGED_IDS, PURGES_AT_ONCE
-from collabkernel.room.effects import Append, AskKeeping, CountPurged, ReadMissing
-from collabkernel.room.events import Keeping, KeepingAnswered, MissingRead, PurgeAsked, Ticked
+from collabkernel.room.effects import Append, AskKeeping, CountPurged, ReadMissing, WriteSnapshot
+from collabkernel.room.events import (
+    Keeping,
+    KeepingAnswered,
+    MissingRead,
+    PurgeAsked,
+    SessionClosed,
+    SnapshotSaved,
+    Ticked,
+)
 from collabkernel.room.purger import Purger
 from collabkernel.storage.base import OpRow
 from collabkernel.wire.ops import encode_op, op_kind
@@ -236,6 +244,36 @@ def test_whatever_names_a_block_that_is_gone_is_made_again_if_its_author_could_n
 
     assert (code, is_final) == (("purged", False) if is_late else (code, True))
     assert code in ("purged", "unknown-target", "unknown-reference")
+
+
+def test_what_was_purged_goes_from_the_snapshot_before_an_idle_room_ends():
+    room = PurgedBook()
+    driver = room.driver
+    assert driver.room.head < driver.limits.snapshot_ops
+    driver.feed(SessionClosed(room.book.writer))
+    driver.now_ms += driver.limits.room_idle_ms
+
+    effects = driver.feed(Ticked())
+    assert WriteSnapshot(driver.room.head) in effects
+    assert not driver.unloaded
+    driver.feed(SnapshotSaved(0))
+    assert driver.unloaded, "it is tried again another day"
+
+
+def test_what_depends_on_a_purge_waits_for_it():
+    book = Book(2)
+    outer, inner = book.blocks
+    key = key_between(None, None, book.site)
+    book.write(BlockMove(inner, outer, Slot.CHILD, key))
+    book.write(BlockDelete(inner))
+    book.write(BlockDelete(outer))
+    purger = Purger(book.driver.state)
+    purger.ask([Purge(ROOT, (inner,)), Purge(ROOT, (outer,))], book.driver.room.head)
+
+    assert purger.next() == [Purge(ROOT, (inner,))]
+    purger.written(1)
+    book.driver.state.purge(book.driver.room.head, Purge(ROOT, (inner,)))
+    assert purger.next() == [Purge(ROOT, (outer,))]
 
 
 def test_what_is_back_by_then_stays():

@@ -9,6 +9,7 @@ from collabkernel.room.effects import Append, ReadCatchUp, TellState, Unload, Wa
 from collabkernel.room.events import (
     CatchUpRead,
     FrameReceived,
+    OpsStored,
     SessionBlocked,
     SessionClosed,
     SessionDrained,
@@ -17,7 +18,9 @@ from collabkernel.room.events import (
     StopAsked,
     Ticked,
 )
-from collabkernel.wire.messages import Event, Presence, Resync, Role
+from collabkernel.storage.base import Appended
+from collabkernel.wire.codec import encode_client_message
+from collabkernel.wire.messages import Event, Presence, Resync, Role, Submit
 from tests.room.drive import Driver, envelope
 
 pytestmark = pytest.mark.core
@@ -247,6 +250,20 @@ def test_a_stop_waits_for_the_log_then_shows_all_and_says_bye() -> None:
     assert world.take(bob)[-1].bye.code == "server-stopping"
     assert world.closed == {ann: "server-stopping", bob: "server-stopping"}
     assert world.unloaded
+
+
+def test_a_room_that_ends_in_a_turn_stores_nothing_more_of_it() -> None:
+    world = Driver(answers_log=False)
+    ann, bob = world.join("ann"), world.join("bob")
+    world.submit(ann, envelope(1))
+    submitted = FrameReceived(bob, encode_client_message(Submit((envelope(1),))))
+    otherwise = OpsStored((Appended(1, 1),))
+
+    effects = world.room.handle_all([submitted, otherwise], world.now_ms, shows=False)
+    effects += world.room.handle_all((), world.now_ms)
+
+    assert [effect.reason for effect in effects if isinstance(effect, Unload)]
+    assert not [effect for effect in effects if isinstance(effect, Append)]
 
 
 def test_an_idle_room_is_unloaded_and_a_long_log_is_snapshotted_first() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from collabkernel import metrics
 from collabkernel.document.operations import Purge
-from collabkernel.errors import BlobsAwayError
+from collabkernel.errors import BlobsAwayError, StorageError
 from collabkernel.limits import Limits
 from collabkernel.server.daily import DAY_MS, FIRST_MS, DailyCompaction, is_hour_of, local_hour
 from collabkernel.server.hub import Hub
@@ -19,7 +19,7 @@ from collabkernel.server.log_compaction import LEASE
 from collabkernel.server.purging import Purging
 from collabkernel.server.reader import Reader
 from collabkernel.server.room_history import RoomHistory
-from collabkernel.storage.base import Rest
+from collabkernel.storage.base import Rest, VersionRow
 from collabkernel.storage.memory import MemoryStorage
 from tests.server.raw import eventually
 from tests.server.worked_rooms import MADE_EVERY_MS, ROOM, START_MS, allowance, store, worked_log
@@ -33,7 +33,14 @@ class SweptStorage(MemoryStorage):
     """Counts how often it was swept."""
 
     sweeps = 0
+    damaged = "a-room"
+    """Its kept states cannot be read."""
     is_away = False
+
+    async def versions(self, room_id: str) -> list[VersionRow]:
+        if room_id == self.damaged:
+            raise StorageError("it is damaged")
+        return await super().versions(room_id)
 
     async def sweep_blobs(self, rest: Rest | None = None) -> int:
         assert rest is not None
@@ -170,6 +177,17 @@ def test_a_run_that_fails_is_tried_again_in_a_day(caplog: pytest.LogCaptureFixtu
         assert await world.dropped() == 0
 
     run(scenario, archive_url="ftp://nowhere")
+
+
+def test_a_damaged_room_does_not_keep_the_others_from_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(world: World) -> None:
+        await world.storage.create_room(world.storage.damaged, 1)
+        world.now_ms += FIRST_MS + DAY_MS
+        await eventually(world.is_compacted)
+        await eventually(lambda: _is(world.storage.sweeps == 1))
+        assert f"Room {world.storage.damaged} was not compacted" in caplog.text
+
+    run(scenario)
 
 
 def test_rooms_are_purged_with_it() -> None:
