@@ -28,7 +28,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from collabkernel.crdt.clock import hlc_from_ms, ms_from_hlc
-from collabkernel.errors import CompactionError, LeaseLostError, RoomNotFoundError, StorageError
+from collabkernel.errors import ArchiveError, CompactionError, LeaseLostError, RoomNotFoundError, StorageError
 from collabkernel.limits import VERSIONS_BYTES
 from collabkernel.room.fold import Fold
 from collabkernel.room.names import is_room_name
@@ -338,14 +338,29 @@ class LogCompaction:
         return floor
 
     async def _put_away(self, plan: Plan, archive: Archive) -> None:
-        """Write what is to be dropped into the archive, as far as it is not there."""
+        """Write what is to be dropped into the archive, as far as it is not there.
+
+        Raises:
+            ArchiveError: It cannot be used, or has another past of this room.
+        """
         room = plan.room
-        begun = after = max(room.dropped_seq, await self._aside(partial(archive.last_seq, room)))
+        last = await self._aside(partial(archive.last, room))
+        begun = after = max(room.dropped_seq, last.seq if last is not None else 0)
+        if last is not None and last.seq > room.dropped_seq:
+            await self._check_past(room, last)
         while after < plan.upto_seq:
             rows = await self._rows_for(archive, room.room_id, after, plan.upto_seq)
             await self._aside(partial(archive.write, room, rows))
             after = rows[-1].seq
             self._watch(room.room_id, "archive", after - begun, plan.upto_seq - begun)
+
+    async def _check_past(self, room: RoomRow, last: OpRow) -> None:
+        """Whether what the archive has follows from this log: not when the database was restored from a backup."""
+        if await self._storage.op_at(room.room_id, last.seq) != last:
+            raise ArchiveError(
+                f"the archive's operation {last.seq} of room {room.room_id!r} is not the one of the database, which may"
+                " be a restored backup: move the archive's folder of this room elsewhere, and the whole log goes there"
+            )
 
     async def _rows_for(self, archive: Archive, room_id: str, after_seq: int, upto_seq: int) -> list[OpRow]:
         """What goes into one file."""

@@ -57,16 +57,24 @@ class Archive:
         """Whether these are enough for one file."""
         return len(rows) >= FILE_ROWS or sum([len(row.payload) for row in rows]) >= FILE_BYTES
 
-    def last_seq(self, room: RoomRow) -> int:
-        """The last operation of a room that is here; 0 for none.
+    def last(self, room: RoomRow) -> OpRow | None:
+        """The last operation of a room that is here; None when there is none.
 
         Raises:
             ArchiveError: It cannot be read.
         """
-        with _explained(self._root):
-            chosen = self._fs.FileSelector(self._folder(room), allow_not_found=True)
+        folder = self._folder(room)
+        with _explained(folder):
+            chosen = self._fs.FileSelector(folder, allow_not_found=True)
             names = [_FILE.fullmatch(found.base_name) for found in self._files.get_file_info(chosen)]
-        return max([int(name[2]) for name in names if name is not None], default=0)
+            newest = max([(int(name[2]), name[0]) for name in names if name is not None], default=None)
+            if newest is None:
+                return None
+            with self._files.open_input_file(f"{folder}/{newest[1]}") as stream:
+                file = self._parquet.ParquetFile(stream)
+                rows = file.read_row_group(file.num_row_groups - 1)
+            (row,) = rows.slice(rows.num_rows - 1).to_pylist()
+        return OpRow(**row)
 
     def write(self, room: RoomRow, rows: Sequence[OpRow]) -> None:
         """Put operations here that follow one another.

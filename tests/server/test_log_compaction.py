@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from collabkernel.errors import CompactionError, LeaseLostError, RoomNotFoundError, StorageError
+from collabkernel.errors import ArchiveError, CompactionError, LeaseLostError, RoomNotFoundError, StorageError
 from collabkernel.limits import Limits
 from collabkernel.room.fold import Fold
 from collabkernel.server.compaction import Compaction
@@ -317,6 +317,28 @@ def test_what_goes_is_archived_once_though_it_is_interrupted(tmp_path: Path) -> 
         assert "archive" in {step for step, _, _ in world.steps}
 
     run(scenario, storage)
+
+
+def test_an_archive_of_another_past_is_not_gone_on_with(tmp_path: Path) -> None:
+    """That of a database before a backup was restored: what was made since would be dropped, and archived nowhere."""
+
+    async def scenario(world: World) -> None:
+        log, room = await log_of(world.storage), await world.storage.head(ROOM)
+        assert room is not None
+        archive = Archive(str(tmp_path))
+        archive.write(room, [*log[:9], log[9]._replace(hlc=log[9].hlc + 1)])
+        compaction = LogCompaction(world.storage, allowance(world.storage), archive=archive)
+        plan = await compaction.plan(ROOM, END_MS, 1)
+        assert plan is not None
+
+        async with holding(world.storage, "one") as lease:
+            assert lease is not None
+            outcome = await compaction.carry_out(plan, lease)
+
+        assert isinstance(outcome.error, ArchiveError)
+        assert await world.dropped() == 0
+
+    run(scenario)
 
 
 def test_nobody_goes_on_whose_lease_somebody_else_has() -> None:

@@ -26,13 +26,13 @@ def rows(first: int, last: int) -> list[OpRow]:
 def test_what_was_written_is_read_by_others(tmp_path: Path, as_url: bool) -> None:
     folder = tmp_path / "ar chive"
     archive = Archive(folder.as_uri() if as_url else str(folder))
-    assert archive.last_seq(ROOM) == 0
+    assert archive.last(ROOM) is None
 
     archive.write(ROOM, rows(1, 4))
     archive.write(ROOM, rows(5, 5))
 
-    assert archive.last_seq(ROOM) == 5
-    assert archive.last_seq(replace(ROOM, created_ms=ROOM.created_ms + 1)) == 0, "a later room of that name"
+    assert archive.last(ROOM) == rows(5, 5)[0]
+    assert archive.last(replace(ROOM, created_ms=ROOM.created_ms + 1)) is None, "a later room of that name"
     files = sorted(folder.rglob("*"))
     assert [file.name for file in files if file.is_file()] == [
         "0000000000000001-0000000000000004.parquet",
@@ -46,7 +46,7 @@ def test_a_file_that_was_interrupted_is_none(tmp_path: Path) -> None:
     archive = Archive(str(tmp_path))
     archive.write(ROOM, rows(1, 4))
     (tmp_path / f"plan.{ROOM.created_ms}" / ".123.tmp").write_bytes(b"PAR1")
-    assert archive.last_seq(ROOM) == 4
+    assert archive.last(ROOM) == rows(1, 4)[-1]
 
 
 def test_a_file_is_full_by_rows_or_bytes(tmp_path: Path) -> None:
@@ -75,4 +75,4 @@ def test_what_does_not_read_as_it_was_written_is_not_there(tmp_path: Path, monke
     monkeypatch.setattr(parquet, "write_table", lambda table, *rest, **more: write(table.slice(1), *rest, **more))
     with pytest.raises(ArchiveError, match="does not read"):
         archive.write(ROOM, rows(1, 4))
-    assert archive.last_seq(ROOM) == 0
+    assert archive.last(ROOM) is None
