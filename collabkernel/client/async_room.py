@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
 from typing import Self, TypeVar
@@ -17,7 +19,7 @@ from collabkernel.client.relay import Relay
 from collabkernel.client.replica import Replica
 from collabkernel.client.transport import Connector
 from collabkernel.crdt.ids import OpId
-from collabkernel.errors import CollabKernelError
+from collabkernel.errors import CollabKernelError, LocalProtocolError, RemoteProtocolError
 from collabkernel.limits import Limits
 
 T = TypeVar("T")
@@ -51,6 +53,18 @@ class AsyncRoom(QueuedRoom):
     def _wake(self) -> None:
         self._connection.wake()
 
+    def _on_broken(self, error: RemoteProtocolError) -> None:
+        self._connection.broken(error)
+
+    def _task(self) -> object:
+        with suppress(RuntimeError):  # no loop runs: this is no task's
+            return asyncio.current_task()
+        return None
+
+    def _refuse_in_batch(self) -> None:
+        if self._depth and self._editor is self._task():
+            raise LocalProtocolError("a batch is sent at its end, and nothing comes in before: wait after it")
+
     async def join(self, timeout_s: float) -> None:
         """Connect, and wait until the room's state is here.
 
@@ -71,7 +85,9 @@ class AsyncRoom(QueuedRoom):
             RejectedError: The server refused one of them since the last flush; it is rolled back here.
             ClosedError: The room is closed.
             TimeoutError: The server did not answer in time; the edits stay queued.
+            LocalProtocolError: Inside a batch of this task, whose edits are not sent yet.
         """
+        self._refuse_in_batch()
         await self._connection.flush(timeout_s)
 
     async def wait_in_sight(self, timeout_s: float) -> None:
@@ -80,7 +96,9 @@ class AsyncRoom(QueuedRoom):
         Raises:
             ClosedError: The room is closed.
             TimeoutError: They did not come in time.
+            LocalProtocolError: Inside a batch of this task.
         """
+        self._refuse_in_batch()
         await self._connection.wait_in_sight(timeout_s)
 
     @property

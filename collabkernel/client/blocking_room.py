@@ -26,7 +26,7 @@ from collabkernel.client.relay import Relay
 from collabkernel.client.replica import Replica
 from collabkernel.client.transport import Connector
 from collabkernel.crdt.ids import OpId
-from collabkernel.errors import ClosedError, CollabKernelError, LocalProtocolError
+from collabkernel.errors import ClosedError, CollabKernelError, LocalProtocolError, RemoteProtocolError
 from collabkernel.limits import Limits
 
 T = TypeVar("T")
@@ -104,7 +104,7 @@ class BlockingRoom(QueuedRoom):
     """A room for scripts and notebooks. ``with connect(...) as room`` leaves it at the end; else the exit does.
 
     Safe from any thread. Callbacks of remote changes run on the room's own thread, unless another is running callbacks
-    already; a callback cannot ``flush``.
+    already; a callback on the room's thread cannot ``flush``.
     """
 
     def __init__(
@@ -141,6 +141,22 @@ class BlockingRoom(QueuedRoom):
         self._is_waking = False
         self._connection.wake()
 
+    def _on_broken(self, error: RemoteProtocolError) -> None:
+        self._thread.post(self._connection.broken, error)
+
+    def _refuse_in_batch(self) -> None:
+        if self._lock.is_mine:
+            raise LocalProtocolError("a batch is sent at its end, and nothing comes in before: wait after it")
+
+    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run it on the room's thread, which this one must not have locked out."""
+        try:
+            self._refuse_in_batch()
+        except LocalProtocolError:
+            work.close()
+            raise
+        return self._thread.run(work)
+
     def join(self, timeout_s: float) -> None:
         """Connect, and wait until the room's state is here.
 
@@ -166,9 +182,7 @@ class BlockingRoom(QueuedRoom):
             TimeoutError: The server did not answer in time; the edits stay queued.
             LocalProtocolError: Inside a batch, whose edits are not sent yet, or from a callback on the room's thread.
         """
-        if self.replica.is_editing and self._depth:
-            raise LocalProtocolError("a batch is sent at its end: flush after it")
-        self._thread.run(self._connection.flush(timeout_s))
+        self._wait_for(self._connection.flush(timeout_s))
 
     def wait_in_sight(self, timeout_s: float) -> None:
         """Wait until the blocks that are looked at are here; ``Doc.show`` does.
@@ -178,9 +192,7 @@ class BlockingRoom(QueuedRoom):
             TimeoutError: They did not come in time.
             LocalProtocolError: Inside a batch, or from a callback on the room's thread.
         """
-        if self.replica.is_editing and self._depth:
-            raise LocalProtocolError("nothing comes in during a batch: show blocks before it")
-        self._thread.run(self._connection.wait_in_sight(timeout_s))
+        self._wait_for(self._connection.wait_in_sight(timeout_s))
 
     @property
     def seq(self) -> int:
@@ -196,7 +208,7 @@ class BlockingRoom(QueuedRoom):
                 names the nearest seqs that can be shown. A time gives the last state that was kept and made by then.
             CollabKernelError: The server does not answer, or it would cost it too much.
         """
-        state = self._thread.run(self._connector.past(when_of(when)))
+        state = self._wait_for(self._connector.past(when_of(when)))
         return past_room(self.name, state, self._limits, self.actors)
 
     def ask_authors(self, ops: Sequence[OpId], sites: Sequence[int], then: Callable[[Authors], T]) -> T:
@@ -205,7 +217,7 @@ class BlockingRoom(QueuedRoom):
         Raises:
             CollabKernelError: The server does not answer.
         """
-        return then(self._thread.run(ask_in_pieces(self._connector.authors, ops, sites)))
+        return then(self._wait_for(ask_in_pieces(self._connector.authors, ops, sites)))
 
     @property
     def address(self) -> str:
@@ -218,7 +230,7 @@ class BlockingRoom(QueuedRoom):
         Raises:
             CollabKernelError: The server gives none, or this is a ``memory://`` room.
         """
-        return self._thread.run(self._connector.ticket(origin))
+        return self._wait_for(self._connector.ticket(origin))
 
     def open_relay(self, on_frame: Callable[[bytes], None], on_close: Callable[[str], None]) -> RelayHandle:
         """A second raw line to this room, for a browser that cannot open its own: frames pass unread.
@@ -238,9 +250,14 @@ class BlockingRoom(QueuedRoom):
         return RelayHandle(self._thread, relay)
 
     def close(self, flush_s: float = CLOSE_FLUSH_S) -> None:
-        """Save what is not saved yet, for at most ``flush_s``, and leave; idempotent."""
+        """Save what is not saved yet, for at most ``flush_s``, and leave; idempotent.
+
+        Raises:
+            LocalProtocolError: Inside a batch.
+        """
         if self.status == "closed":
             return
+        self._refuse_in_batch()
         if not self._thread.is_current and self._is_worth_flushing:
             try:
                 self._thread.run(self._connection.flush(flush_s))

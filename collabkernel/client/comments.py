@@ -51,12 +51,14 @@ class Comment:
     @property
     def text(self) -> str:
         """What it says."""
-        text = self._list()[self._index()]
+        with self._context.lock:
+            text = self._list()[self._index()]
         return text if isinstance(text, str) else ""
 
     @text.setter
     def text(self, value: str) -> None:
-        self._list()[self._index()] = _checked(value)
+        with self._context.lock:
+            self._list()[self._index()] = _checked(value)
 
     @property
     def author(self) -> str | None:
@@ -70,7 +72,8 @@ class Comment:
 
     def delete(self) -> None:
         """Take it away."""
-        del self._list()[self._index()]
+        with self._context.lock:
+            del self._list()[self._index()]
 
     def __repr__(self) -> str:
         return f"<Comment by {self.author or 'somebody'}: {self.text!r}>"

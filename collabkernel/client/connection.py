@@ -65,6 +65,7 @@ class Connection:
         self._is_closing = False
         self._is_given_up = False
         self._task: asyncio.Task[None] | None = None
+        self._broken: RemoteProtocolError | None = None
         self.error: CollabKernelError | None = None
         """Why it is not live."""
 
@@ -73,6 +74,11 @@ class Connection:
     def start(self) -> None:
         """Begin to connect."""
         self._task = asyncio.create_task(self.run(), name=f"room {self._room.name}")
+
+    def broken(self, error: RemoteProtocolError) -> None:
+        """What the server sent was taken outside of this, and is none: connect again. From the loop's own thread."""
+        self._broken = error
+        self.wake()
 
     def wake(self) -> None:
         """There is something to send. From the loop's own thread."""
@@ -87,7 +93,6 @@ class Connection:
         with self._room.lock:
             self._room.replica.disconnected()
             self._room.set_status("closed")
-        self._room.run_callbacks()
         self._wake_waiters()
 
     async def run(self) -> None:
@@ -160,12 +165,12 @@ class Connection:
         self._is_given_up = status == "offline"
         with self._room.lock:
             self._room.set_status(status)  # type: ignore[arg-type]  # one of the names of Status
-        self._room.run_callbacks()
         self._wake_waiters()
 
     # -- one line
 
     async def _converse(self, link: Link) -> None:
+        self._broken = None
         with self._room.lock:
             opening = self._room.replica.opening()
         for message in opening:
@@ -187,29 +192,30 @@ class Connection:
             frame = await link.receive()
             message = decode_server_message(frame, self._limits)
             with self._room.lock:
-                was_live = self._room.replica.is_caught_up
                 self._room.receive_message(message)
-                is_live = self._room.replica.is_caught_up
-            if is_live and not was_live:
-                self._on_live()
-            self._room.run_callbacks()
+                self._look_if_live()
             if message.bye is not None:
                 raise ByeError(message.bye)
             self.wake()
             self._wake_waiters()
 
-    def _on_live(self) -> None:
+    def _look_if_live(self) -> None:
+        """Under the lock. What came during a batch is taken at its end, by whoever ends it."""
+        if not self._room.replica.is_caught_up or self._room.status == "live":
+            return
         self._backoff.reset()
         self._connector.servers.stay()
         self.error = None
-        with self._room.lock:
-            self._room.keep_site()
-            self._room.set_status("live")
+        self._room.keep_site()
+        self._room.set_status("live")
 
     async def _send_all(self, link: Link) -> None:
         while True:
             self._is_due.clear()
             with self._room.lock:
+                if self._broken is not None:
+                    raise self._broken
+                self._look_if_live()
                 frames = self._room.frames_to_send()
                 if self._room.replica.sight.wants_new_connection:
                     raise AnewError("everything is looked at again, which takes a new connection")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from collabkernel.client.queue_file import QueueFile
 from collabkernel.client.replica import Replica
@@ -21,12 +22,39 @@ class QueuedRoom(RoomBase):
         super().__init__(name, replica, limits, now_ms)
         self._queue = queue
         self._answered_below = 0
+        self._is_behind = False
+        """The disk did not take what the file should have."""
 
     def _on_committed(self, payload: bytes) -> None:
         # Between a new site's Welcome and its state the file still has the old site, and is begun anew when it comes.
         if self._queue is not None and self._queue.site == self.replica.site:
-            self._queue.add(payload)
+            self._write(partial(self._queue.add, payload))
         self._wake()
+
+    def _write(self, write: Callable[[], None]) -> None:
+        """Bring the file up to date; a full disk ends neither the edit nor the connection."""
+        try:
+            if self._is_behind:
+                self._begin()
+            else:
+                write()
+        except OSError as error:
+            if not self._is_behind:
+                log.error(
+                    "room %s: the offline queue cannot be written, so what is not saved is in memory alone: %s",
+                    self.name,
+                    error,
+                )
+            self._is_behind = True
+            return
+        self._is_behind = False
+
+    def _begin(self) -> None:
+        assert self._queue is not None
+        replica = self.replica
+        unanswered = [entry.payload for entry in replica.pending if not entry.is_answered]
+        self._queue.begin(replica.site, replica.secret, replica.pending.next_counter, unanswered)
+        self._answered_below = 0
 
     def receive_message(self, message: ServerMessage) -> None:
         """Take a message of the server; note in the file what it answered."""
@@ -38,18 +66,17 @@ class QueuedRoom(RoomBase):
         below = pending.next_counter if first is None else first.envelope.counter
         if below > self._answered_below:
             self._answered_below = below
-            self._queue.answered_below(below)
-            if first is None:
-                self._queue.compact(below)
+            self._write(partial(self._note, self._queue, below, is_all=first is None))
+
+    def _note(self, queue: QueueFile, below: int, is_all: bool) -> None:
+        queue.answered_below(below)
+        if is_all:
+            queue.compact(below)
 
     def keep_site(self) -> None:
         """A new site has caught up: the file is its own from here on."""
-        replica = self.replica
-        if self._queue is None or self._queue.site == replica.site:
-            return
-        unanswered = [entry.payload for entry in replica.pending if not entry.is_answered]
-        self._queue.begin(replica.site, replica.secret, replica.pending.next_counter, unanswered)
-        self._answered_below = 0
+        if self._queue is not None and self._queue.site != self.replica.site:
+            self._write(self._begin)
 
     async def sync_queue(self) -> None:
         """Make the file safe from a power cut before anything of it is sent."""
@@ -59,6 +86,8 @@ class QueuedRoom(RoomBase):
             await asyncio.to_thread(self._queue.sync)
         except RuntimeError:  # at the interpreter's exit no thread can be started; nobody else needs the loop then
             self._queue.sync()
+        except OSError as error:
+            log.error("room %s: the offline queue is not safe from a power cut: %s", self.name, error)
 
     @property
     def _is_worth_flushing(self) -> bool:

@@ -85,12 +85,14 @@ class LiveList(Live, MutableSequence[T], Generic[T]):
         context = self._context
         if context is not None and isinstance(value, Live) and value._context is context:
             with context.lock:
-                place = context.replica.tree.nodes.get(value._id)
-                home = place.home if place is not None else None
+                node = context.replica.tree.nodes.get(value._id)
+                home = node.home if node is not None else None
                 items = self._items(context.replica.tree)
                 found = None
                 if home is not None and home.parent == self._id and home.element is not None:
-                    found = items.index_of(home.element)
+                    # Where it was made; by now something else may be shown there.
+                    at = items.index_of(home.element) if home.element in items else None
+                    found = at if at is not None and value._is_shown_as(items.value_at(at)) else None
             if found is None:
                 raise ValueError(f"{value!r} is not in this list")
             return found
@@ -111,6 +113,20 @@ class LiveList(Live, MutableSequence[T], Generic[T]):
         listed = list(values)
         for start in range(0, len(listed), EXTEND_OPS):
             self._insert_all(None, listed[start : start + EXTEND_OPS])
+
+    def pop(self, index: int = -1) -> T:
+        """Take the item at ``index`` away, and give it."""
+        with self._room().lock:
+            return super().pop(index)
+
+    def remove(self, value: T) -> None:
+        """Take the first item away that is ``value``.
+
+        Raises:
+            ValueError: There is none.
+        """
+        with self._room().lock:
+            super().remove(value)
 
     def __iadd__(self, values: Iterable[Any]) -> Self:
         self.extend(values)

@@ -98,7 +98,7 @@ class QueueFile:
         self._size = end
         os.lseek(self._fd, end, os.SEEK_SET)
         if not end:
-            self._append(ROOM, self._room_name.encode())
+            self._append((ROOM, self._room_name.encode()))
 
     def _take(self, kind: bytes, body: bytes) -> None:
         if kind == ROOM:
@@ -136,19 +136,20 @@ class QueueFile:
 
     def begin(self, site: int, secret: bytes, next_counter: int, payloads: Iterable[bytes]) -> None:
         """Start over with a site and the encoded envelopes that it has pending."""
+        self._append(
+            (SITE, site.to_bytes(4, "big") + secret),
+            (BELOW, next_counter.to_bytes(8, "big")),
+            *[(ENVELOPE, payload) for payload in payloads],
+        )
         self._site, self._secret = site, secret
-        self._append(SITE, site.to_bytes(4, "big") + secret)
-        self._append(BELOW, next_counter.to_bytes(8, "big"))
-        for payload in payloads:
-            self._append(ENVELOPE, payload)
 
     def add(self, payload: bytes) -> None:
         """Keep an encoded envelope."""
-        self._append(ENVELOPE, payload)
+        self._append((ENVELOPE, payload))
 
     def answered_below(self, counter: int) -> None:
         """The server has judged every envelope below this counter."""
-        self._append(BELOW, counter.to_bytes(8, "big"))
+        self._append((BELOW, counter.to_bytes(8, "big")))
 
     def compact(self, next_counter: int) -> None:
         """Nothing is pending: begin the file anew when it has grown large."""
@@ -157,15 +158,21 @@ class QueueFile:
         os.ftruncate(self._fd, 0)
         os.lseek(self._fd, 0, os.SEEK_SET)
         self._size = 0
-        self._append(ROOM, self._room_name.encode())
+        self._append((ROOM, self._room_name.encode()))
         self.begin(self._site, self._secret, next_counter, ())
 
-    def _append(self, kind: bytes, body: bytes) -> None:
-        record = HEAD.pack(len(body), zlib.crc32(kind + body), kind) + body
+    def _append(self, *records: tuple[bytes, bytes]) -> None:
+        """Write records all together; when that fails, the file is as it was."""
+        data = b"".join([HEAD.pack(len(body), zlib.crc32(kind + body), kind) + body for kind, body in records])
         written = 0
-        while written < len(record):
-            written += os.write(self._fd, record[written:])
-        self._size += len(record)
+        try:
+            while written < len(data):
+                written += os.write(self._fd, data[written:])
+        except OSError:
+            os.ftruncate(self._fd, self._size)
+            os.lseek(self._fd, self._size, os.SEEK_SET)
+            raise
+        self._size += len(data)
         self._is_dirty = True
 
     @property

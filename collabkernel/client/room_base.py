@@ -9,10 +9,10 @@ from __future__ import annotations
 import builtins
 import json
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any, Literal, Self, TypeVar
 from weakref import WeakValueDictionary
@@ -45,6 +45,7 @@ from collabkernel.client.notifications import (
 from collabkernel.client.observers import BatchCallback, Observers
 from collabkernel.client.presence import Broadcast, Me, Others, other_of, to_json
 from collabkernel.client.replica import Replica
+from collabkernel.client.room_lock import RoomLock
 from collabkernel.client.typing_rules import arm_of, item_type
 from collabkernel.crdt.ids import ROOT, OpId
 from collabkernel.document.operations import ContainerKind, ContainerRef, MapSet, NewContainer, NewDocument, TextEdit
@@ -76,7 +77,7 @@ class RoomBase:
         replica.is_watched = lambda: not self.observers.is_empty
         self.actors = Actors(replica)
         self._now_ms = now_ms
-        self._lock = threading.RLock()
+        self._lock = RoomLock(name)
         self._steps = StepLog(limits.undo_steps)
         self.history = History(self, self._steps)
         self.me = Me(replica, self._on_me)
@@ -85,19 +86,21 @@ class RoomBase:
         self._refused: RejectedError | None = None
         self._depth = 0
         self._is_undoable = True
+        self._editor: Anything = None
+        """The task that has the edit open, where the room is one of tasks."""
         self._bound: list[tuple[Live, int]] = []
         self._facades: WeakValueDictionary[OpId, Live] = WeakValueDictionary()
         self._status: Status = "connecting"
         self._listeners: dict[str, list[Listener]] = {}
-        self._calls: deque[Listener] = deque()
-        self._is_telling = threading.Lock()
+        self._calls = self._lock.queued
+        """Callbacks of what happened, for whoever lets go of the lock."""
         self._root: LiveObject = self._make_facade(ContainerRef(ROOT, ContainerKind.OBJECT), None)  # type: ignore[assignment]  # the root is a record
 
     # -- live values
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
-        """Guards the replica; reentrant."""
+        """Guards the replica; reentrant. Callbacks of what was done under it run at its end."""
         return self._lock
 
     @property
@@ -200,7 +203,7 @@ class RoomBase:
             is_outer = self._depth == 0
             if is_outer:
                 self.replica.begin(self._now_ms(), is_batch)
-                self._is_undoable = is_undoable
+                self._is_undoable, self._editor = is_undoable, self._task()
             edit = self.replica.edit
             mark = edit.mark()
             bound = len(self._bound)
@@ -221,8 +224,6 @@ class RoomBase:
                 if is_outer:
                     self._bound.clear()
                     self._receive_deferred()
-        if is_outer:
-            self.run_callbacks()
 
     @contextmanager
     def batch(self) -> Iterator[Self]:
@@ -253,8 +254,12 @@ class RoomBase:
     def _receive_deferred(self) -> None:
         try:
             self._tell(self.replica.receive_deferred())
+            self._wake()  # it may be live by that
         except RemoteProtocolError as error:
             self._on_broken(error)
+
+    def _task(self) -> Anything:
+        """The running task, where the room is one of tasks."""
 
     def _on_broken(self, error: RemoteProtocolError) -> None:
         """The server broke the protocol; the faces connect again."""
@@ -272,6 +277,8 @@ class RoomBase:
 
     def _unbind(self, keep: int) -> None:
         for draft, _ in self._bound[keep:]:
+            if draft._id in self.replica.tree.nodes:
+                continue  # it shows what was there before
             self._facades.pop(draft._id, None)
             draft._context, draft._id = None, ROOT
         del self._bound[keep:]
@@ -378,20 +385,7 @@ class RoomBase:
 
     def _call_listeners(self, name: str, argument: Anything) -> None:
         for callback in tuple(self._listeners.get(name, ())):
-            self._calls.append(lambda callback=callback: callback(argument))
-
-    def run_callbacks(self) -> None:
-        """Run the queued callbacks, unless another thread is at it: then it runs these as well."""
-        while self._calls and self._is_telling.acquire(blocking=False):
-            try:
-                while self._calls:
-                    call = self._calls.popleft()
-                    try:
-                        call()
-                    except Exception:
-                        log.exception("room %s: a callback failed", self.name)
-            finally:
-                self._is_telling.release()
+            self._calls.append(partial(callback, argument))
 
     # -- presence and broadcasts
 

@@ -243,7 +243,6 @@ class Line:
             return
         with self.room.lock:
             self.room.receive_message(self.down.popleft())
-        self.room.run_callbacks()
 
 
 def make_room(stored: StoredSite | None = None, now_ms: Callable[[], int] = lambda: NOW_MS) -> RoomBase:

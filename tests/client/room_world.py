@@ -200,7 +200,6 @@ class RoomLine:
         message = self.down.popleft()
         with self.room.lock:
             self.room.receive_message(message)
-        self.room.run_callbacks()
         if message.bye is not None:
             self.cut()
             if message.bye.code in ("bad-resume", "purged"):

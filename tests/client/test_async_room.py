@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from collabkernel import aio
-from collabkernel.errors import InvalidValueError
+from collabkernel.errors import InvalidValueError, LocalProtocolError
 
 pytestmark = pytest.mark.anyio
 
@@ -18,6 +20,22 @@ async def test_leaving_saves_the_last_edits():
 
     async with aio.connect("left", url="memory://") as room:
         assert room.to_json() == {"l": [1]}
+
+
+async def test_waiting_in_a_batch_is_refused_and_beside_one_it_waits():
+    async with aio.connect("batch-flush", url="memory://") as room:
+        room.root.a = 1
+        with room.batch():
+            room.root.a = 2
+            beside = asyncio.create_task(room.flush())
+            await asyncio.sleep(0)
+            with pytest.raises(LocalProtocolError, match="wait after it"):
+                await room.flush()
+            with pytest.raises(LocalProtocolError, match="wait after it"):
+                await room.wait_in_sight(1)
+        await beside
+        await room.flush()
+        assert room.sync_status == "buffered"
 
 
 async def test_a_memory_room_has_no_ticket():

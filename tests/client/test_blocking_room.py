@@ -97,11 +97,46 @@ def test_a_callback_may_edit_but_not_wait():
         assert "cannot wait for its own room" in str(errors[0])
 
 
-def test_flush_in_a_batch_is_refused():
+def test_a_callback_of_an_own_edit_may_wait_for_the_server():
+    """It ran while the thread still had the room locked, and hung it."""
+    with ck.connect("own-callbacks", url="memory://") as room:
+        saved: list[str] = []
+
+        def save(_: object) -> None:
+            room.flush()
+            saved.append(room.sync_status)
+
+        room.root.observe(save)
+        room.root.a = 1
+        room.list("l").append(2)
+        assert saved[0] == "buffered"
+
+
+def test_waiting_in_a_batch_is_refused():
     with ck.connect("batch-flush", url="memory://") as room, room.batch():
         room.root.a = 1
-        with pytest.raises(LocalProtocolError, match="flush after it"):
-            room.flush()
+        for wait in (room.flush, lambda: room.at(0), room.close, room.browser_ticket):
+            with pytest.raises(LocalProtocolError, match="wait after it"):
+                wait()
+
+
+def test_another_thread_may_flush_during_a_batch():
+    with ck.connect("flush-beside", url="memory://") as room:
+        room.root.a = 0
+        errors: list[BaseException] = []
+
+        def flush() -> None:
+            try:
+                room.flush()
+            except LocalProtocolError as error:
+                errors.append(error)
+
+        with room.batch():
+            room.root.a = 1
+            thread = threading.Thread(target=flush)
+            thread.start()
+        thread.join(HANG_S)
+        assert errors == []
 
 
 def test_a_closed_room_can_be_read_and_keeps_quiet():

@@ -12,13 +12,16 @@ from collabkernel.client.async_room import AsyncRoom
 from collabkernel.client.replica import Replica
 from collabkernel.client.servers import Servers
 from collabkernel.client.transport import Link, LinkError
+from collabkernel.crdt.ids import OpId
 from collabkernel.errors import AccessError, ClosedError, RejectedError, RoomNotFoundError
 from collabkernel.limits import Limits
 from collabkernel.memory import MemoryConnector, memory_server
+from collabkernel.room.fold import Fold
 from collabkernel.server.hub import wall_clock_ms
 from collabkernel.wire.codec import encode_client_message
-from collabkernel.wire.frames import bye_part
+from collabkernel.wire.frames import bye_part, snapshot_part
 from collabkernel.wire.messages import Bye, Hello, SessionKind
+from collabkernel.wire.room_state import join_parts
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +52,8 @@ class CutLink:
         self._link = link
         self._is_cut = asyncio.Event()
         self.injected: asyncio.Queue[bytes] = asyncio.Queue()
+        self.received = 0
+        """Frames that were asked for after those that came."""
 
     def cut(self) -> None:
         self._is_cut.set()
@@ -59,6 +64,7 @@ class CutLink:
         await self._link.send(frame)
 
     async def receive(self) -> bytes:
+        self.received += 1
         waits = [
             asyncio.ensure_future(each) for each in (self._is_cut.wait(), self.injected.get(), self._link.receive())
         ]
@@ -259,6 +265,38 @@ async def test_a_server_that_breaks_the_protocol_is_left_and_tried_again():
     room.root.a = 1
     await room.flush()
 
+    assert room.status == "live"
+    await room.close()
+
+
+async def test_a_line_that_comes_back_during_a_batch_is_live_after_it():
+    room, connector = await joined("batch-across")
+    opened = connector.opened_count
+    with room.batch():
+        room.root.a = 1
+        connector.link.cut()
+        while connector.opened_count == opened or connector.link.received < 2:  # noqa: ASYNC110  # no event tells
+            await asyncio.sleep(0.001)
+        assert room.status == "reconnecting"
+    await room.flush()
+
+    assert room.status == "live"
+    assert await hub_state("batch-across") == {"a": 1}
+    await room.close()
+
+
+async def test_what_breaks_the_protocol_during_a_batch_breaks_the_line_after_it():
+    room, connector = await joined("broken-in-batch")
+    opened = connector.opened_count
+    with room.batch():
+        room.root.a = 1
+        connector.link.injected.put_nowait(snapshot_part(5, join_parts(Fold().to_parts()), OpId(room.site, 9)))
+        received = connector.link.received
+        while connector.link.received == received:  # noqa: ASYNC110  # no event tells
+            await asyncio.sleep(0.001)
+    await room.flush()
+
+    assert connector.opened_count == opened + 1
     assert room.status == "live"
     await room.close()
 

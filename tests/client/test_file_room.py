@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
 import pytest
 
 import collabkernel as ck
+from collabkernel.client import queue_file
 from collabkernel.client.queue_file import QueueFile, QueueLockedError
 from tests.client import offline_child
 from tests.server_extension.running_server import RunningServer
@@ -56,6 +58,33 @@ def test_the_kernels_token_resumes_the_very_site(jupyter, tmp_path):
         room.flush()
         assert room.site == site
         assert room.list("items") == [1, 2]
+
+
+def test_a_full_disk_ends_no_edit_and_is_made_up_for(tmp_path, monkeypatch, caplog):
+    path = tmp_path / "queue"
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with ck.connect("full", url="memory://", offline_queue=path) as room:
+        with monkeypatch.context() as disk:
+            disk.setattr(queue_file.os, "write", full)
+            disk.setattr(queue_file.os, "fsync", full)
+            room.root.a = 1
+            room.flush()
+            room.root.b = 2
+            room.flush()
+        room.root.c = 3
+        room.flush()
+        assert room.status == "live"
+        assert room.to_json() == {"a": 1, "b": 2, "c": 3}
+        next_counter = room.replica.pending.next_counter
+    assert caplog.text.count("cannot be written") == 1
+
+    queue = QueueFile(path, "full")
+    stored = queue.stored()
+    queue.close()
+    assert (stored.next_counter, stored.envelopes) == (next_counter, ())
 
 
 def test_what_the_server_has_answered_leaves_the_file(tmp_path):

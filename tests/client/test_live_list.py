@@ -110,6 +110,23 @@ def test_live_items_are_found_by_identity():
         items.index(second)
 
 
+def test_a_live_item_in_whose_place_something_else_was_put_is_not_found():
+    world = World(2)
+    ann = world.rooms[0].list("l")
+    ann.extend([{"n": 1}, 2])
+    old = ann[0]
+    world.settle()
+    world.rooms[1].list("l")[0] = "other"
+    world.settle()
+
+    with pytest.raises(ValueError, match="not in this list"):
+        ann.remove(old)
+    assert list(ann) == ["other", 2]
+    assert ann.pop() == 2
+    ann.remove("other")
+    assert list(ann) == []
+
+
 def test_concurrent_moves_leave_an_item_once_and_edits_follow_it():
     world = World(2)
     ann, bob = (room.list("l") for room in world.rooms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -86,6 +87,33 @@ def test_a_torn_record_is_cut_off(path, cut):
     queue.add(envelope_bytes(envelope(2)))
     queue.close()
     assert QueueFile(path, "room").stored().envelopes == (envelope(1), envelope(2))
+
+
+def test_what_a_full_disk_does_not_take_leaves_the_file_as_it_was(path, monkeypatch):
+    queue = QueueFile(path, "room")
+    queue.begin(7, SECRET, 1, [envelope_bytes(envelope(1))])
+    write, left = os.write, [20]
+
+    def write_some(descriptor: int, data: bytes) -> int:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "no space")
+        taken = data[: left[0]]
+        left[0] -= len(taken)
+        return write(descriptor, taken)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", write_some)
+        with pytest.raises(OSError, match="no space"):
+            queue.add(envelope_bytes(envelope(2)))
+        left[0] = 40
+        with pytest.raises(OSError, match="no space"):
+            queue.begin(8, SECRET, 1, [envelope_bytes(envelope(1))] * 3)
+    queue.add(envelope_bytes(envelope(2)))
+    queue.close()
+
+    stored = QueueFile(path, "room").stored()
+    assert stored.site == 7
+    assert [each.counter for each in stored.envelopes] == [1, 2]
 
 
 def test_damage_ends_the_queue_there(path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from collabkernel.client.live_list import LiveList
@@ -10,7 +12,7 @@ from collabkernel.client.live_object import LiveObject
 from collabkernel.client.live_text import LiveText
 from collabkernel.client.presence import Broadcast, Other
 from collabkernel.client.room_base import RoomBase
-from collabkernel.errors import InvalidValueError
+from collabkernel.errors import DetachedError, InvalidValueError
 from collabkernel.wire.codec import decode_client_message
 from collabkernel.wire.messages import Ack, Event, Presence, PresenceEntry, RoomEvent, ServerMessage, SessionKind
 from tests.client.log_world import LIMITS, World
@@ -76,6 +78,22 @@ def test_it_says_when_the_server_stores_without_being_safe_from_a_power_cut(room
     assert room.sync_status == status
 
 
+def test_what_a_failed_batch_only_looked_at_goes_on():
+    room = World(1).rooms[0]
+    room.list("tasks").append({"done": False})
+    with suppress(ZeroDivisionError), room.batch():
+        task = room.list("tasks")[0]
+        task["done"] = True
+        made = room.map("made")
+        made["x"] = 1 / 0
+
+    assert task["done"] is False
+    task["done"] = True
+    assert room.to_json()["tasks"] == [{"done": True}]
+    with pytest.raises(DetachedError):
+        made["x"] = 1
+
+
 def test_others_come_change_and_go(room):
     seen: list[list[Other]] = []
     room.on_presence(seen.append)
@@ -83,12 +101,10 @@ def test_others_come_change_and_go(room):
 
     with room.lock:
         room.receive_message(ServerMessage(presence=(bob,)))
-    room.run_callbacks()
     assert [(each.name, each.state) for each in room.others] == [("Bob", {"cursor": 1})]
     gone = PresenceEntry(9, "bob", "Bob", "#ffffff", SessionKind.PERSON, left=True)
     with room.lock:
         room.receive_message(ServerMessage(presence=(gone,)))
-    room.run_callbacks()
 
     assert room.others == []
     assert [len(each) for each in seen] == [1, 0]
@@ -125,11 +141,9 @@ def test_broadcasts_go_out_while_live_and_come_in_by_name(room):
     events = (RoomEvent(9, "bob", "ping", "[1]"), RoomEvent(9, "bob", "pong", "2"))
     with room.lock:
         room.receive_message(ServerMessage(events=events))
-    room.run_callbacks()
     room.off("ping", seen.append)
     with room.lock:
         room.receive_message(ServerMessage(events=events))
-    room.run_callbacks()
     assert seen == [Broadcast("ping", [1], "bob", 9)]
     with pytest.raises(InvalidValueError):
         room.broadcast("x", object())
@@ -139,8 +153,8 @@ def test_statuses_are_told_once_each(room):
     seen: list[str] = []
     room.on_status(seen.append)
     for status in ("live", "live", "reconnecting"):
-        room.set_status(status)
-    room.run_callbacks()
+        with room.lock:
+            room.set_status(status)
 
     assert seen == ["live", "reconnecting"]
 

@@ -216,7 +216,6 @@ class Writer(Person):
     def receive(self, message: ServerMessage) -> None:
         with self.room.lock:
             self.room.receive_message(message)
-        self.room.run_callbacks()
         self.send_soon()
 
     def send_soon(self) -> None:
