@@ -13,6 +13,8 @@ _HEADER = struct.Struct(">B16sQQ")
 _OPS_STORED = 1
 _EPHEMERAL_HEADER = struct.Struct(">B16sB")
 _EPHEMERAL = 2
+_DELETED = 3
+ORIGIN_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +106,43 @@ class EphemeralMessage:
         return cls(origin, bool(is_asking), message[_EPHEMERAL_HEADER.size :])
 
 
-def decode_message(message: bytes) -> OpsStoredMessage | EphemeralMessage:
-    """The message that a subscriber got, of either kind.
+@dataclass(frozen=True, slots=True)
+class DeletedMessage:
+    """The room was deleted: 3, the kind, and ``origin`` in 16 bytes."""
+
+    origin: bytes
+
+    def encode(self) -> bytes:
+        """The message for ``Bus.publish``."""
+        return bytes((_DELETED,)) + self.origin
+
+    @classmethod
+    def decode(cls, message: bytes) -> DeletedMessage:
+        """The message that a subscriber got.
+
+        Raises:
+            MalformedFrameError: If it is none.
+        """
+        if len(message) != 1 + ORIGIN_BYTES:
+            raise MalformedFrameError(
+                f"a bus message of {len(message)} bytes, where {1 + ORIGIN_BYTES} tell of a delete"
+            )
+        return cls(message[1:])
+
+
+def decode_message(message: bytes) -> OpsStoredMessage | EphemeralMessage | DeletedMessage:
+    """The message that a subscriber got, of any kind.
 
     Raises:
         MalformedFrameError: If it is none.
     """
-    is_ephemeral = message[:1] == bytes((_EPHEMERAL,))
-    return EphemeralMessage.decode(message) if is_ephemeral else OpsStoredMessage.decode(message)
+    match message[:1]:
+        case b"\x02":
+            return EphemeralMessage.decode(message)
+        case b"\x03":
+            return DeletedMessage.decode(message)
+        case _:
+            return OpsStoredMessage.decode(message)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

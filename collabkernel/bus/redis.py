@@ -167,21 +167,18 @@ class RedisBus:
             await self._look_again.wait()
             self._look_again.clear()
             try:
-                nodes = await self._servers.look()
+                await self._route(await self._servers.look())
             except (RedisError, OSError) as error:
                 _log.debug("the nodes of Redis are not known: %s", error)
                 self._look_again.set()
-            else:
-                await self._route(nodes)
             await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _route(self, nodes: Set[str]) -> None:
         """Have a link to each node, and what waits published and every room listened to where it is now."""
+        gone = [self._links.pop(node) for node in self._links.keys() - nodes]
         waiting = self._unrouted.take(OUTBOX_MESSAGES_MAX)
-        for link in self._links.values():
+        for link in (*gone, *self._links.values()):
             waiting += link.take_unpublished()
-        for node in self._links.keys() - nodes:
-            await self._links.pop(node).close()
         for node in nodes - self._links.keys():
             self._links[node] = self._new_link(node)
         for room_id, message in waiting:
@@ -191,6 +188,11 @@ class RedisBus:
                 await self._leave(room_id)
                 await self._listen_to(room_id, is_new=False)
         self._on_state()
+        for link in gone:
+            try:
+                await link.close()
+            except (RedisError, OSError) as error:  # its node may not answer any more
+                _log.debug("a link to a node of Redis that is gone was not closed: %s", error)
 
     def _new_link(self, node: str) -> RedisLink:
         listener = Listener(self._on_message, self._local.tell_gap, self._on_state, self._look_again.set)

@@ -148,12 +148,14 @@ class RedisLink:
             wait_s = min(wait_s * 2, RETRY_S_MAX)
 
     async def _subscribe_all(self, pubsub: PubSub) -> None:
-        rooms = list(self._confirmed)
-        if not self._is_sharded and rooms:
-            await self._subscribe(pubsub, *rooms)
-        elif self._is_sharded:
-            for room_id in rooms:  # one command may name channels of one slot alone
-                await self._subscribe(pubsub, room_id)
+        asked: set[str] = set()
+        while rooms := [room_id for room_id in self._confirmed if room_id not in asked]:  # some come meanwhile
+            asked.update(rooms)
+            if self._is_sharded:
+                for room_id in rooms:  # one command may name channels of one slot alone
+                    await self._subscribe(pubsub, room_id)
+            else:
+                await self._subscribe(pubsub, *rooms)
 
     def _on_connected(self, pubsub: PubSub) -> None:
         self._pubsub = pubsub

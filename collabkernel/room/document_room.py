@@ -480,7 +480,7 @@ class DocumentRoom:
         due_ms = idle_since_ms + self.limits.room_idle_ms
         if due_ms > now_ms:
             return due_ms
-        if self._snapshots.is_long(self.head, self.size_bytes):
+        if self._snapshots.is_worth_it(self.head, state_bytes=self.size_bytes):
             self._write_snapshot(now_ms)
         else:
             self._end("idle", "nobody is here")

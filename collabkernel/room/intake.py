@@ -65,6 +65,7 @@ class Intake:
 
     __slots__ = (
         "_answered_seq",
+        "_came_back",
         "_in_flight",
         "_in_flight_by_site",
         "_in_flight_bytes",
@@ -99,6 +100,8 @@ class Intake:
         self._in_flight: deque[InFlight] = deque()
         self._in_flight_by_site: dict[int, dict[int, InFlight]] = {}
         """The same by site and first counter, in the order of these."""
+        self._came_back: set[tuple[int, int]] = set()
+        """Site and counter of those in flight that the log has told of before its answer came."""
         self._in_flight_bytes = 0
         self._is_purging = False
         """A purge is in flight: what is admitted now could name what will be gone before it is stored."""
@@ -214,11 +217,15 @@ class Intake:
             assert isinstance(outcome, Appended)
             if outcome.hlc != envelope.hlc:
                 raise RoomResetError("room-reset", "the log stamped an envelope otherwise than this room")
-            if outcome.seq > self.head:  # else it came back from the log already, among others' operations
+            is_back = (site, envelope.counter) in self._came_back
+            self._came_back.discard((site, envelope.counter))
+            if outcome.seq > self.head:
                 stored = StoredEnvelope(outcome.seq, site, actor, envelope)
                 self.head = stored.last_seq
                 self._state.judge_all(stored)
                 shown.append(Shown(stored, payloads))
+            elif not (is_back or outcome.duplicate):
+                raise RoomResetError("room-reset", "the log has gone back behind what this room has of it")
             ack = Ack(envelope.counter, outcome.seq, envelope.hlc if is_lowered else None, not self._is_durable)
             acks_by_site.setdefault(site, []).append(ack)
         sends: list[Effect] = [
@@ -290,6 +297,7 @@ class Intake:
         sent, envelope = stored.envelope, in_flight.envelope
         if sent.hlc - envelope.hlc != sent.counter - envelope.counter:
             raise RoomResetError("room-reset", "another server stamped an envelope otherwise than this room")
+        self._came_back.add((stored.site, envelope.counter))
         return True
 
     def _in_flight_at(self, site: int, counter: int) -> InFlight | None:

@@ -484,7 +484,7 @@ class Room:
         due_ms = self._joins.idle_since_ms + self.limits.room_idle_ms
         if due_ms > now_ms:
             return due_ms
-        if self._snapshots.is_worth_it(self.head, self._state.purged_seq):
+        if self._snapshots.is_worth_it(self.head, purged_seq=self._state.purged_seq):
             self._write_snapshot(now_ms)
         else:
             self._end(Bye("idle", "nobody is here"))

@@ -43,12 +43,12 @@ class SnapshotClock:
         """Whether so much was stored since the newest that another is worth its while."""
         return head - self.seq >= self._limits.snapshot_ops or self._is_heavy(head, state_bytes)
 
-    def is_worth_it(self, head: int, purged_seq: int) -> bool:
+    def is_worth_it(self, head: int, *, purged_seq: int = 0, state_bytes: int = 0) -> bool:
         """Whether to write one before the room ends: what was purged goes from the database by that alone.
 
         Not once it has failed: the log has everything.
         """
-        return not self._has_failed and (self.is_long(head) or purged_seq > self.seq)
+        return not self._has_failed and (self.is_long(head, state_bytes) or purged_seq > self.seq)
 
     def is_due(self, head: int, now_ms: int, state_bytes: int = 0) -> bool:
         """Whether to write one now."""

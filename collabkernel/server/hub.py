@@ -298,6 +298,8 @@ class Hub:
         if not principal.is_service and runner.sessions_count >= self.limits.sessions_per_room:
             raise TooManyError("sessions in this room", self.limits.sessions_per_room, RETRY_MS)
         self._check_sessions_of(principal)  # again: others of his may have come while the database was asked
+        if not principal.is_service:
+            self.check_open()  # and a drain may have begun
         session_id = next(self._session_ids)
         runner.attach(session_id, transport, None if principal.is_service else principal.actor)
         runner.post(SessionOpened(session_id, principal))
@@ -470,6 +472,8 @@ class Hub:
             await asyncio.wait([runner.task])
         if not await self.storage.delete_room(room_id):
             raise RoomNotFoundError(room_id)
+        if self._peers is not None:
+            self._peers.tell_deleted(room_id)
 
     def info(self) -> dict[str, Any]:
         """What operators ask first."""

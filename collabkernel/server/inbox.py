@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from collabkernel.limits import Limits
-from collabkernel.room.events import Event, FrameReceived, SessionClosed
+from collabkernel.room.events import BusLost, Event, FrameReceived, OpsPublished, SessionClosed
 from collabkernel.server.flag import Flag
 
 TURN_S = 0.01
 """A room's turn on the event loop, but for the event that ends it; then others have theirs."""
 SESSION_EVENTS = 16
 """Events of one session that wait: a script that sends one by one does not wait for its answers."""
+NEWS_MAX = 1000
+"""Messages of other servers that wait: at 250 a second, which is much for a room, four seconds behind them."""
 QUANTUM_BYTES = 1 << 10
 """What a session may have handled in its turn, and saves up while it waits with more: a few keystrokes and cursors."""
 
@@ -66,6 +68,8 @@ class Inbox:
         self._alone_bytes = alone_bytes
         self._is_held = is_held
         self._posted: deque[Event] = deque()
+        self._news_count = 0
+        """Of what other servers stored, in ``_posted``."""
         self._shares: OrderedDict[int, _Share] = OrderedDict()
         """Of those who have something waiting, in the order of their turns."""
         self._count = 0
@@ -80,9 +84,26 @@ class Inbox:
             return
         if isinstance(event, SessionClosed) and event.session_id in self._shares:
             self._wait(_Waiting(event, event.session_id, 0, None))
+        elif isinstance(event, OpsPublished):
+            self._hear(event)
         else:
             self._posted.append(event)
         self._has_events.set()
+
+    def _hear(self, event: OpsPublished) -> None:
+        """Take news of another server; when too much of it waits, it is read from the log instead."""
+        self._news_count += 1
+        if self._news_count <= NEWS_MAX:
+            self._posted.append(event)
+            return
+        self._posted = deque(each for each in self._posted if not isinstance(each, OpsPublished))
+        self._posted.append(BusLost())
+        self._news_count = 0
+
+    def _take_posted(self) -> Event:
+        event = self._posted.popleft()
+        self._news_count -= isinstance(event, OpsPublished)
+        return event
 
     async def put(self, event: FrameReceived, size_bytes: int, on_worked: Worked | None = None) -> None:
         """Take an event of a session when there is space for it.
@@ -145,7 +166,7 @@ class Inbox:
         until_s = now_s() + TURN_S
         while self.has_events:
             if self._posted:
-                yield self._posted.popleft()
+                yield self._take_posted()
             elif self._is_large(self._next()):
                 return
             else:

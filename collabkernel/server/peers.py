@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from collabkernel.bus.base import Bus, EphemeralMessage, OpsStoredMessage, Subscription, decode_message
+from collabkernel.bus.base import Bus, DeletedMessage, EphemeralMessage, OpsStoredMessage, Subscription, decode_message
 from collabkernel.room.effects import Publish, PublishEphemeral
 from collabkernel.room.events import BusLost, EphemeralPublished, Event, OpsPublished
 
@@ -32,7 +32,9 @@ class Peers:
             told = decode_message(message)
             if told.origin == self._origin:
                 return
-            if isinstance(told, OpsStoredMessage):
+            if isinstance(told, DeletedMessage):
+                post(BusLost())  # the room looks into the database, and is not there
+            elif isinstance(told, OpsStoredMessage):
                 post(OpsPublished(told.first_seq, told.last_seq, told.parts))
             else:
                 post(EphemeralPublished(told.origin, told.parts, told.is_asking))
@@ -42,6 +44,10 @@ class Peers:
     async def leave(self, subscription: Subscription) -> None:
         """The room is unloaded."""
         await self._bus.unsubscribe(subscription)
+
+    def tell_deleted(self, room_id: str) -> None:
+        """Tell the others that a room was deleted here: another of that name is not the one that they have."""
+        self._bus.publish(room_id, DeletedMessage(self._origin).encode())
 
     def publish(self, room_id: str, news: Publish | PublishEphemeral) -> None:
         """Tell the others what this server has stored, or what its sessions show."""

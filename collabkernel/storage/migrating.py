@@ -435,7 +435,7 @@ async def _append(
         return dict(zip(asked, await database.append(list(asked.values())), strict=True))
     except StorageError as error:
         failures.append(error)
-        return dict.fromkeys(asked, NotAppended(error.code, str(error)))
+        return dict.fromkeys(asked, NotAppended(error.code, error.told))
 
 
 async def _itself(database: SqlStorage) -> SqlStorage:

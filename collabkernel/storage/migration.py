@@ -364,17 +364,12 @@ class Migration:
     # -- what was cut short
 
     async def _settle(self) -> None:
-        """End the moves that somebody has begun: each room belongs where its share says."""
-        end_share = await self.share()
+        """Take back the moves that somebody has begun, and not ended: their servers wait. They are made again later."""
         for way in (self._forth, self._back):
             async for listed in self._listed(way):
                 if listed.truth is None or listed.copy is None or (listed.truth[0], listed.copy[0]) != (LEFT, COPY):
                     continue
-                if (share_of(listed.room_id) < end_share) == (way.copy is self._new):
-                    await self._check(way, listed.room_id)
-                    await self._change(way.copy, listed.room_id, COPY, HERE)
-                else:
-                    await self._change(way.truth, listed.room_id, LEFT, HERE)
+                await self._change(way.truth, listed.room_id, LEFT, HERE)
             if [(await each.read(standing.find_placement)).files for each in (way.truth, way.copy)] == [LEFT, COPY]:
                 await self._write(way.truth, partial(standing.change_files, before=LEFT, after=HERE))
 

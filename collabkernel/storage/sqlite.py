@@ -56,7 +56,8 @@ class SqliteDatabase:
         layout = ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", f"journal_size_limit={WAL_KEPT_BYTES}")
         self._writer = _engine(url, 1, (*layout, *pragmas), "BEGIN IMMEDIATE")
         # For what a power cut may take back. The next commit of the other one syncs all that is before it.
-        self._passing = _engine(url, 1, ("synchronous=NORMAL", "foreign_keys=ON"), "BEGIN IMMEDIATE")
+        passing = ("synchronous=NORMAL", *pragmas[1:])  # its checkpoints are for what must last, too
+        self._passing = _engine(url, 1, passing, "BEGIN IMMEDIATE")
         self._reader = _engine(url, READERS, (*pragmas, "query_only=ON"), "BEGIN")
         event.listen(self._writer, "connect", self._on_connect)
         self._statements: SqliteStatements | None = None

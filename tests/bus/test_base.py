@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collabkernel.bus.base import EphemeralMessage, OpsStoredMessage, decode_message
+from collabkernel.bus.base import DeletedMessage, EphemeralMessage, OpsStoredMessage, decode_message
 from collabkernel.errors import MalformedFrameError
 
 
@@ -46,6 +46,12 @@ def test_the_layout_is_frozen():
 def test_what_is_no_message_is_refused(change: bytes):
     with pytest.raises(MalformedFrameError, match="bus message"):
         decode_message(change)
+
+
+def test_that_a_room_was_deleted_comes_back_as_it_was():
+    message = DeletedMessage(bytes(range(16)))
+    assert decode_message(message.encode()) == message
+    assert message.encode() == b"\x03" + bytes(range(16))
 
 
 def test_one_kind_is_not_read_as_the_other():

@@ -272,6 +272,32 @@ def test_what_its_author_has_sent_again_elsewhere_is_typed_once_and_the_room_sta
     assert world.unloaded.startswith("fenced")
 
 
+def test_a_log_that_has_gone_back_starts_the_room_again() -> None:
+    """A standby that had not all of it took over: what is stored now has seqs that were shown already."""
+    world = Driver(answers_log=False)
+    ann = world.join("ann")
+    world.submit(ann, envelope(1))
+    world.answer_log()
+    assert world.unloaded == ""
+
+    world.submit(ann, envelope(2))
+    world.feed(OpsStored((Appended(1, envelope(2).hlc),)))
+
+    assert world.unloaded.startswith("room-reset")
+    assert world.acks(ann) == [(1, 1)]
+
+
+def test_what_was_stored_long_ago_already_starts_nothing_again() -> None:
+    world = Driver(answers_log=False)
+    ann = world.join("ann")
+    world.submit(ann, envelope(1))
+    world.answer_log()
+    world.submit(ann, envelope(2))
+    world.feed(OpsStored((Appended(1, envelope(2).hlc, duplicate=True),)))
+
+    assert world.unloaded == ""
+
+
 def test_what_another_server_has_stamped_otherwise_starts_the_room_again() -> None:
     world, _, rows = typing("a")
     world.feed(BusLost())

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from collabkernel.limits import Limits
-from collabkernel.room.events import FrameReceived, SessionClosed, Ticked
-from collabkernel.server.inbox import QUANTUM_BYTES, SESSION_EVENTS, TURN_S, Inbox
+from collabkernel.room.events import BusLost, FrameReceived, OpsPublished, SessionClosed, Ticked
+from collabkernel.server.inbox import NEWS_MAX, QUANTUM_BYTES, SESSION_EVENTS, TURN_S, Inbox
 from tests.bounds import HANG_S
 
 
@@ -186,6 +186,19 @@ def test_who_asks_is_told_when_nothing_of_a_session_is_here_any_more() -> None:
         assert inbox.has_events, "another's is still here"
 
     asyncio.run(main())
+
+
+def test_more_news_of_other_servers_than_it_can_take_is_read_from_the_log() -> None:
+    inbox = Inbox(Limits())
+    inbox.post(Ticked())
+    for seq in range(1, NEWS_MAX + 2):
+        inbox.post(OpsPublished(seq, seq, b""))
+    inbox.post(OpsPublished(seq + 1, seq + 1, b""))
+
+    assert list(inbox.turn(lambda: 0.0)) == [Ticked(), BusLost(), OpsPublished(seq + 1, seq + 1, b"")]
+    for _ in range(NEWS_MAX):
+        inbox.post(OpsPublished(1, 1, b""))
+        assert list(inbox.turn(lambda: 0.0)) == [OpsPublished(1, 1, b"")]
 
 
 def test_nobody_waits_for_a_closed_inbox() -> None:

@@ -95,6 +95,29 @@ def test_lost_messages_are_filled_from_the_log(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_room_that_is_deleted_and_made_again_is_another_everywhere(tmp_path: Path) -> None:
+    async def main() -> None:
+        servers = hubs(tmp_path, 2, MemoryBus())
+        for hub in servers:
+            await hub.start()
+        ann, bob = await join(servers[0], actor="ann"), await join(servers[1], actor="bob")
+        for counter in range(1, 11):
+            await ann.store(counter)
+        await bob.until(lambda: bob.through == 10)
+
+        await servers[1].delete_room("board")
+        again = await join(servers[1], actor="bob")
+        for counter in range(1, 13):
+            await again.store(counter, MapSet(ROOT, "again", counter))
+
+        assert await ann.until(lambda: ann.bye) == "room-deleted"
+        assert (await converge(servers, 12)) == [{"again": 12}] * 2
+        for hub in servers:
+            await hub.stop()
+
+    asyncio.run(main())
+
+
 def test_a_site_is_resumed_at_another_server(tmp_path: Path) -> None:
     async def main() -> None:
         servers = hubs(tmp_path, 2, MemoryBus())
