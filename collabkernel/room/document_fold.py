@@ -9,7 +9,7 @@ from collabkernel.crdt.yjs.merge import clients_of, folded
 from collabkernel.crdt.yjs.policy import YjsPolicy
 from collabkernel.crdt.yjs.squash import squash
 from collabkernel.errors import InvalidYjsUpdateError, RemoteProtocolError
-from collabkernel.room.document_log import SEED_SITE, YDOC_UPDATE
+from collabkernel.room.document_log import RELAY_ACTOR, SEED_SITE, YDOC_UPDATE
 from collabkernel.room.snapshots import log_bytes_of
 from collabkernel.storage.base import OpRow
 
@@ -70,7 +70,8 @@ class DocumentFold:
                 self.skipped.append(f"{row.seq} (kind {row.kind})")
                 continue
             self._updates.append((row.seq, row.payload))
-            self._bind(row)
+            if row.actor != RELAY_ACTOR:
+                self._bind(row)
 
     def _bind(self, row: OpRow) -> None:
         try:

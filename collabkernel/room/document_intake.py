@@ -14,7 +14,7 @@ from collabkernel.errors import (
     TooLargeError,
 )
 from collabkernel.limits import Limits
-from collabkernel.room.document_log import SERVER_ACTOR, DocumentLog, StoredUpdate
+from collabkernel.room.document_log import RELAY_ACTOR, SERVER_ACTOR, DocumentLog, StoredUpdate
 from collabkernel.room.document_session import DocumentSession
 from collabkernel.wire.y_protocol import EMPTY_UPDATE
 
@@ -61,11 +61,12 @@ class DocumentIntake:
         if not change.is_new:
             return False
         actor = session.principal.actor
-        for client in change.clients:
+        authors = () if actor == RELAY_ACTOR and session.principal.is_service else change.clients
+        for client in authors:
             if self.actor_by_client.get(client, actor if is_sure else None) != actor:
                 raise ForeignClientError(f"client {client} writes for another user than {actor!r}")
         self.document.apply(change)
-        for client in change.clients:
+        for client in authors:
             self.actor_by_client[client] = actor
         self._log.add(change.update, actor, now_ms)
         return True
@@ -81,6 +82,8 @@ class DocumentIntake:
         except InvalidYjsUpdateError as error:
             raise RoomResetError("room-reset", f"what another server stored does not apply: {error}") from error
         for item in stored:
+            if item.actor == RELAY_ACTOR:
+                continue
             for client in clients_of(item.update):
                 self.actor_by_client.setdefault(client, item.actor)
 

@@ -23,6 +23,7 @@ from pycrdt import Doc, Subscription, TransactionEvent
 from collabkernel.crdt.yjs.parse import decode_vector, encode_vector
 from collabkernel.crdt.yjs.structs import read_update
 from collabkernel.errors import ClosedError, CollabKernelError, RoomNotFoundError
+from collabkernel.room.document_log import RELAY_ACTOR
 from collabkernel.room.session import Principal
 from collabkernel.server.connection import Connection
 from collabkernel.server.flag import Flag
@@ -49,6 +50,7 @@ CLIENT_ID_BITS = 32
 FILL_INLINE_BYTES = 64 << 10
 """A larger state is made a replica in a thread: a millisecond for each 100 KB."""
 
+RELAY = Principal(actor=RELAY_ACTOR, name="collabkernel", color="", role=Role.WRITER, is_service=True)
 SERVER = Principal(actor="collabkernel", name="collabkernel", color="", role=Role.WRITER, is_service=True)
 """Who the server's own edits are signed by."""
 RECONNECT_MIN_S = 0.05

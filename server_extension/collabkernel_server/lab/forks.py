@@ -21,7 +21,7 @@ from collabkernel.room.session import Principal
 from collabkernel.server.connection import Connection
 from collabkernel.server.hub import Hub
 from collabkernel.server.transport import Transport
-from collabkernel_server.lab.document_client import SERVER, DocumentClient
+from collabkernel_server.lab.document_client import RELAY, SERVER, DocumentClient
 from collabkernel_server.lab.documents import Documents, OpenDocument
 from collabkernel_server.lab.names import FORK_PREFIX, DocumentName, policy_of
 
@@ -155,8 +155,10 @@ class Forks:
         if merge:
             async with self.opened_root(fork.root) as root, self.opened(fork) as client:
                 await client.synced()
-                root.ydoc.apply_update(client.ydoc.get_update(root.ydoc.get_state()))
-                await root.flush()
+                async with _joined(DocumentClient(self._hub, root.room_id, fork.type_name, RELAY)) as relay:
+                    relay.ydoc.apply_update(client.ydoc.get_update(relay.ydoc.get_state()))
+                    await relay.flush()
+                await root.synced()
         registry = await self._list()
         entries = registry.ydoc.get("state", type=Map)
         if fork.id in entries:
@@ -176,12 +178,8 @@ class Forks:
     @contextlib.asynccontextmanager
     async def opened(self, fork: Fork) -> AsyncIterator[DocumentClient]:
         """A replica of a fork."""
-        client = DocumentClient(self._hub, fork.room_id, fork.type_name)
-        await client.start()
-        try:
+        async with _joined(DocumentClient(self._hub, fork.room_id, fork.type_name)) as client:
             yield client
-        finally:
-            await client.stop()
 
     async def _entries(self) -> dict[str, dict[str, Any]]:
         registry = await self._list()
@@ -199,6 +197,16 @@ class Forks:
                 await registry.start()
                 self._registry = registry
             return self._registry
+
+
+@contextlib.asynccontextmanager
+async def _joined(client: DocumentClient) -> AsyncIterator[DocumentClient]:
+    """A client in its room."""
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.stop()
 
 
 def _fork(fork_id: str, entry: dict[str, Any]) -> Fork:
@@ -253,7 +261,7 @@ class ForkLabRoom:
 
     async def _linked(self) -> ForkLink:
         root = await self._documents.open(self._fork.root)
-        client = DocumentClient(self._hub, self._fork.room_id, self._fork.type_name)
+        client = DocumentClient(self._hub, self._fork.room_id, self._fork.type_name, RELAY)
         try:
             await root.wake()
             await client.start()
