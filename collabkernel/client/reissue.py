@@ -40,6 +40,7 @@ from collabkernel.document.operations import (
 from collabkernel.document.room_state import RoomState
 from collabkernel.errors import (
     CollabKernelError,
+    InvalidValueError,
     PurgedError,
     ReadOnlyError,
     RejectedError,
@@ -99,9 +100,10 @@ def adopt(replica: Editor, orphans: Orphans, now_ms: int) -> Iterator[Notificati
             replica.begin(now_ms, is_batch=True, hlc=plan.hlc)
             try:
                 plan.make(replica.edit, new_id_by_old)
-            except CollabKernelError as error:
+            except (CollabKernelError, IndexError) as error:  # an index: of a text that an edit before was refused in
                 replica.roll_back()
-                yield Refused(RejectedError(error.code, str(error)), plan.counter, plan.targets)
+                code = error.code if isinstance(error, CollabKernelError) else InvalidValueError.code
+                yield Refused(RejectedError(code, str(error)), plan.counter, plan.targets)
             else:
                 replica.commit()
                 if plan.purged is not None:

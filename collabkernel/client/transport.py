@@ -358,11 +358,15 @@ def checked_url(base_url: str) -> str:
     """A server's base URL, ending in a slash.
 
     Raises:
-        InvalidValueError: It is no ``http(s)://host...`` URL.
+        InvalidValueError: It is no ``http(s)://host...`` URL, or has a password in it.
     """
     parts = urllib.parse.urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidValueError(f'url is "http(s)://host:port/base/" or "memory://", not {base_url!r}')
+    if "@" in parts.netloc:  # it would be shown, and saved in notebooks
+        raise InvalidValueError(
+            "url has a name or password in it; pass token=, or put it into a file that is yours alone"
+        )
     path = parts.path if parts.path.endswith("/") else f"{parts.path}/"
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 

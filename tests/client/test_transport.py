@@ -277,3 +277,6 @@ def test_urls_are_checked():
     for wrong in ("host:8888", "ftp://host/", "http://", ""):
         with pytest.raises(InvalidValueError, match="memory://"):
             checked_url(wrong)
+    with pytest.raises(InvalidValueError, match="token=") as raised:
+        checked_url("https://ann:secret@host/")
+    assert "secret" not in str(raised.value)
