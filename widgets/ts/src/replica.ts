@@ -8,6 +8,7 @@
 import { HybridClock } from "./clock.ts";
 import { CollabKernelError, InvalidOperationError, InvalidValueError, RejectedError } from "./errors.ts";
 import { keyOf, type IdKey, type OpId } from "./ids.ts";
+import { Resyncing } from "./incoming.ts";
 import { FRAME_BYTES_MAX, PENDING_ENVELOPES_MAX } from "./limits.ts";
 import { lastCounter, PendingQueue } from "./pending.ts";
 import { reissue, type Orphan } from "./reissue.ts";
@@ -74,14 +75,9 @@ export class Replica {
   private through = 0;
   /** The operation at a seq, when it is known: a resume names it, so that the server sees whether the logs agree. */
   private lastOp: { readonly seq: number; readonly id: OpId } | undefined;
-  /** Until the snapshot that was asked for has come. */
-  private isResyncing = false;
-  private needsResync = false;
-  private resyncAfterMs = 0;
+  private readonly resync = new Resyncing();
   /** Unanswered envelopes of lost sites, to be made again under the present one when its state is here. */
   private orphans: Orphan[] = [];
-  /** A purge that is not done here, since edits on their way are in it: until the snapshot that was asked for is here. */
-  private purgedAt: number | undefined;
   /** The last purge in the tree. */
   private purgedSeq = 0;
   /** What the log has reached for sure, from before a purge had this join anew: the server that it came to may be behind. */
@@ -112,7 +108,6 @@ export class Replica {
   /** The first message of a new connection. */
   hello(): Hello {
     this.isCaughtUp = false;
-    this.isResyncing = false;
     const base = { kind: SessionKind.PERSON, client: this.client };
     if (this.secret === undefined || this.wasRefusedResume) return base;
     const known = this.lastOp?.seq === this.through ? this.lastOp : undefined;
@@ -138,6 +133,7 @@ export class Replica {
       this.notePlaces(before);
       out.push({ kind: "reset" });
     }
+    this.resync.connected(welcome.resync && welcome.seq > 0);
     this.pending.startOver();
     out.push({ kind: "welcomed", welcome });
     this.noteCaughtUp(out);
@@ -180,6 +176,7 @@ export class Replica {
     this.tree = new LiveTree(this.site);
     this.through = 0;
     this.lastOp = undefined;
+    this.resync.came();
   }
 
   private noteCaughtUp(out: Notification[]): void {
@@ -222,8 +219,7 @@ export class Replica {
     this.clock.observe(decoded.hlc);
     this.through = seq;
     this.lastOp = op && { seq, id: op };
-    this.isResyncing = false;
-    this.purgedAt = undefined;
+    this.resync.came();
     this.purgedSeq = decoded.purgedSeq;
     this.pending.confirmThrough(seq);
     this.reapplyPending();
@@ -263,7 +259,7 @@ export class Replica {
     const mine = isOwn ? this.pending.find(envelope.counter) : undefined;
     this.clock.observe(envelope.hlc + BigInt(envelope.ops.length - 1));
     if (mine !== undefined) {
-      if (mine.envelope.hlc !== envelope.hlc) this.needsResync = true;
+      if (mine.envelope.hlc !== envelope.hlc) this.resync.want();
       this.pending.remove(envelope.counter);
       out.push({ kind: "pending" });
     }
@@ -273,8 +269,7 @@ export class Replica {
     if (mine?.isApplied === true) return;
     if (this.isPurgeOfPending(envelope)) {
       // They may keep something here that has gone elsewhere, and this tree tells where they stand.
-      this.purgedAt ??= seq;
-      this.needsResync = true;
+      this.resync.want(seq);
       return;
     }
     const changes = this.tryApply(site, envelope);
@@ -282,7 +277,7 @@ export class Replica {
     if (changes === undefined) {
       // The log holds what does not fit here: this tree is not what the log says. Once a seq, or a fault of ours would
       // have us ask for ever.
-      if (!this.unfitSeqs.has(seq)) this.needsResync = true;
+      if (!this.unfitSeqs.has(seq)) this.resync.want();
       this.unfitSeqs.add(seq);
     } else if (changes.length > 0) {
       out.push({ kind: "changed", changes, actor, site, isRemote: !isOwn });
@@ -302,13 +297,13 @@ export class Replica {
     if (entry === undefined) return;
     entry.ackedSeq = seq;
     if (hlc !== 0n && hlc !== entry.envelope.hlc) {
-      this.needsResync = true;
+      this.resync.want();
       entry.envelope = { ...entry.envelope, hlc };
     }
     if (seq <= this.through) {
       this.pending.remove(counter);
       // What it made may have gone since, and was put on all the same.
-      if (seq < this.purgedSeq) this.needsResync = true;
+      if (seq < this.purgedSeq) this.resync.want();
     }
     out.push({ kind: "pending" });
   }
@@ -327,7 +322,7 @@ export class Replica {
     const entry = this.pending.find(counter);
     if (entry === undefined) return;
     this.pending.remove(counter);
-    if (entry.isApplied) this.needsResync = true;
+    if (entry.isApplied) this.resync.want();
     out.push({ kind: "refused", error: new RejectedError(code, reason) }, { kind: "pending" });
   }
 
@@ -348,11 +343,7 @@ export class Replica {
   }
 
   private onNotice(code: string, reason: string, retryAtMs: number, out: Notification[]): void {
-    if (this.isResyncing && code === "rate") {
-      this.isResyncing = false;
-      this.needsResync = true;
-      this.resyncAfterMs = retryAtMs;
-    }
+    if (code === "rate") this.resync.refused(retryAtMs);
     out.push({ kind: "notice", error: new CollabKernelError(code, reason) });
   }
 
@@ -364,7 +355,7 @@ export class Replica {
 
   /** Something that the server sent could not be read: start again from a snapshot. */
   requestResync(): void {
-    this.needsResync = true;
+    this.resync.want();
   }
 
   /** The connection is gone; who was there is not known any more. */
@@ -379,11 +370,7 @@ export class Replica {
   takeToSend(nowMs: number): ClientMessage[] {
     const messages: ClientMessage[] = [];
     if (this.welcome === undefined) return messages;
-    if (this.needsResync && !this.isResyncing && nowMs >= this.resyncAfterMs) {
-      this.needsResync = false;
-      this.isResyncing = true;
-      messages.push({ kind: "resync", body: {} });
-    }
+    if (this.resync.takeRequest(nowMs)) messages.push({ kind: "resync", body: {} });
     if (!this.isDegraded) {
       for (const envelopes of this.pending.takeToSend(nowMs)) messages.push({ kind: "submit", body: { envelopes } });
     }
@@ -392,7 +379,7 @@ export class Replica {
 
   /** Milliseconds until something that waits may be sent; undefined when nothing waits. */
   waitMs(nowMs: number): number | undefined {
-    const resyncMs = this.needsResync && !this.isResyncing ? Math.max(0, this.resyncAfterMs - nowMs) : undefined;
+    const resyncMs = this.resync.waitMs(nowMs);
     const submitMs = this.isDegraded ? undefined : this.pending.waitMs(nowMs);
     return resyncMs === undefined || submitMs === undefined ? (resyncMs ?? submitMs) : Math.min(resyncMs, submitMs);
   }
@@ -421,8 +408,7 @@ export class Replica {
       this.batch = undefined;
     }
     if (batch.ops.length === 0) return undefined;
-    // After a purge that is not done here it may name what is gone elsewhere.
-    const base = Math.min(this.through, (this.purgedAt ?? Infinity) - 1);
+    const base = this.resync.base(this.through);
     this.pending.add({ counter: this.pending.nextCounter, base, hlc: batch.hlc, ops: batch.ops });
     return { kind: "changed", changes: batch.changes, actor: this.welcome?.actor ?? "", site: this.site, isRemote: false };
   }

@@ -49,6 +49,8 @@ export class FakeServer {
   isSnapshotOfHead = false;
   /** A site that is new knows nothing of the last so many envelopes until the next flush: its server is behind. */
   behind = 0;
+  /** The line breaks when the next so many resyncs are asked for. */
+  lostResyncsCount = 0;
   /** Every Hello, in order. */
   readonly hellos: Hello[] = [];
   /** Refuse for good what this says. */
@@ -135,7 +137,7 @@ export class FakeSession {
     const message = clientMessage.decode(frame);
     if (message.kind === "hello") this.onHello(message.body);
     else if (message.kind === "submit") for (const envelope of message.body.envelopes) this.onEnvelope(envelope);
-    else if (message.kind === "resync") this.snapshot();
+    else if (message.kind === "resync") this.onResync();
     else if (message.kind === "presence") this.shown.push(message.body.stateJson);
   }
 
@@ -164,6 +166,11 @@ export class FakeSession {
     const envelopes = this.server.log.filter(({ seq }) => seq > this.cursor);
     this.cursor = this.server.head;
     this.send({ ops: [{ actors: ["somebody"], envelopes }], through: this.cursor });
+  }
+
+  private onResync(): void {
+    if (this.server.lostResyncsCount-- > 0) this.close("lost");
+    else this.snapshot();
   }
 
   private snapshot(): void {
