@@ -6,10 +6,11 @@
  */
 
 import { HybridClock } from "./clock.ts";
-import { CollabKernelError, InvalidOperationError, InvalidValueError, RejectedError } from "./errors.ts";
+import { Edit } from "./edit.ts";
+import { CollabKernelError, InvalidOperationError, RejectedError } from "./errors.ts";
 import { keyOf, type IdKey, type OpId } from "./ids.ts";
 import { Resyncing } from "./incoming.ts";
-import { FRAME_BYTES_MAX, PENDING_ENVELOPES_MAX } from "./limits.ts";
+import { PENDING_ENVELOPES_MAX } from "./limits.ts";
 import { lastCounter, PendingQueue } from "./pending.ts";
 import { reissue, type Orphan } from "./reissue.ts";
 import { LiveTree, type Change, type TextNode, type Undo } from "./tree.ts";
@@ -48,15 +49,6 @@ export type Notification =
   | { readonly kind: "notice"; readonly error: CollabKernelError }
   | { readonly kind: "bye"; readonly code: string; readonly reason: string; readonly retryAfterMs: number };
 
-interface Batch {
-  readonly hlc: bigint;
-  readonly ops: Op[];
-  readonly undos: Undo[];
-  readonly changes: Change[];
-}
-
-const encoder = new TextEncoder();
-
 const targetOf = ({ targetSite, targetCounter }: Op): IdKey => keyOf({ site: targetSite, counter: targetCounter });
 
 export class Replica {
@@ -82,7 +74,7 @@ export class Replica {
   private purgedSeq = 0;
   /** What the log has reached for sure, from before a purge had this join anew: the server that it came to may be behind. */
   private seenSeq = 0;
-  private batch: Batch | undefined;
+  private edit: Edit | undefined;
   private wasRefusedResume = false;
   private readonly unfitSeqs = new Set<number>();
 
@@ -372,7 +364,7 @@ export class Replica {
     if (this.welcome === undefined) return messages;
     if (this.resync.takeRequest(nowMs)) messages.push({ kind: "resync", body: {} });
     if (!this.isDegraded) {
-      for (const envelopes of this.pending.takeToSend(nowMs)) messages.push({ kind: "submit", body: { envelopes } });
+      for (const envelopes of this.pending.takeToSend(nowMs, this.welcome.limits.frameBytes)) messages.push({ kind: "submit", body: { envelopes } });
     }
     return messages;
   }
@@ -392,90 +384,67 @@ export class Replica {
    * Returns the notification to show, undefined when nothing was edited.
    */
   transact(nowMs: number, change: () => void): Notification | undefined {
-    if (this.batch !== undefined) {
+    if (this.edit !== undefined) {
       change();
       return undefined;
     }
-    this.checkWritable();
-    const batch: Batch = { hlc: this.clock.take(nowMs, 1), ops: [], undos: [], changes: [] };
-    this.batch = batch;
+    const { actor, limits } = this.checkWritable();
+    const edit = new Edit(this.clock.take(nowMs, 1), limits);
+    this.edit = edit;
     try {
       change();
     } catch (error) {
-      for (const undo of batch.undos.reverse()) undo();
+      edit.rollBack();
       throw error;
     } finally {
-      this.batch = undefined;
+      this.edit = undefined;
     }
-    if (batch.ops.length === 0) return undefined;
-    const base = this.resync.base(this.through);
-    this.pending.add({ counter: this.pending.nextCounter, base, hlc: batch.hlc, ops: batch.ops });
-    return { kind: "changed", changes: batch.changes, actor: this.welcome?.actor ?? "", site: this.site, isRemote: false };
+    if (edit.ops.length === 0) return undefined;
+    this.pending.add({ counter: this.pending.nextCounter, base: this.resync.base(this.through), hlc: edit.hlc, ops: edit.ops });
+    return { kind: "changed", changes: edit.changes, actor, site: this.site, isRemote: false };
   }
 
   /** Make one operation, inside `transact`; returns its id. */
   push(target: OpId, body: OpBody): OpId {
-    const { batch, id } = this.next();
+    const edit = this.openEdit();
+    const id = { site: this.site, counter: this.pending.nextCounter + edit.ops.length };
     const op: Op = { targetSite: target.site, targetCounter: target.counter, ...body };
-    this.checkSize(op);
-    const change = this.tree.apply(id, { hlc: this.stampOf(batch), site: this.site }, op, batch.undos);
-    this.keep(batch, op, change);
+    const opBytes = edit.check(op, this.tree);
+    const change = this.tree.apply(id, { hlc: edit.nextHlc, site: this.site }, op, edit.undos);
+    this.clock.observe(edit.nextHlc);
+    edit.keep(op, opBytes, change);
     return id;
   }
 
   /** Edit a text, inside `transact`. */
   pushText(node: TextNode, index: number, deleteCount: number, insert: string): void {
-    const { batch } = this.next();
-    this.checkBytes("text", encoder.encode(insert).length, this.welcome?.limits.valueBytes);
-    const made = this.tree.editText(node, index, deleteCount, insert, batch.undos);
+    const edit = this.openEdit();
+    edit.checkInsert(insert);
+    const made = this.tree.editText(node, index, deleteCount, insert, edit.undos);
     if (made === undefined) return;
     const op: Op = { targetSite: node.id.site, targetCounter: node.id.counter, kind: "textEdit", body: { update: made.update } };
-    this.keep(batch, op, made.change);
+    try {
+      const opBytes = edit.check(op, this.tree);
+      this.clock.observe(edit.nextHlc);
+      edit.keep(op, opBytes, made.change);
+    } catch (error) {
+      edit.undos.pop()?.(); // whoever catches it inside `transact` goes on without it
+      throw error;
+    }
   }
 
-  private next(): { batch: Batch; id: OpId } {
-    const batch = this.batch;
-    if (batch === undefined) throw new CollabKernelError("local-error", "edits are made inside transact()");
-    const opsMax = this.welcome?.limits.envelopeOps ?? 0;
-    if (batch.ops.length >= opsMax) throw new InvalidValueError(`a batch holds at most ${opsMax} operations`);
-    return { batch, id: { site: this.site, counter: this.pending.nextCounter + batch.ops.length } };
+  private openEdit(): Edit {
+    if (this.edit === undefined) throw new CollabKernelError("local-error", "edits are made inside transact()");
+    this.edit.checkCount();
+    return this.edit;
   }
 
-  private stampOf(batch: Batch): bigint {
-    return batch.hlc + BigInt(batch.ops.length);
-  }
-
-  private keep(batch: Batch, op: Op, change: Change | undefined): void {
-    this.clock.observe(this.stampOf(batch));
-    batch.ops.push(op);
-    if (change) batch.changes.push(change);
-  }
-
-  private checkWritable(): void {
+  private checkWritable(): Welcome {
     if (this.welcome === undefined) throw new CollabKernelError("local-error", "the room has not answered yet");
     if (this.isReadOnly) throw new CollabKernelError("read-only", "you may read this room but not write to it");
     if (this.pending.all.length >= PENDING_ENVELOPES_MAX) {
       throw new CollabKernelError("too-many", `${PENDING_ENVELOPES_MAX} edits wait for the server already`);
     }
-  }
-
-  private checkSize(op: Op): void {
-    const limits = this.welcome?.limits;
-    if ("key" in op.body) {
-      if (!op.body.key.isWellFormed()) throw new InvalidValueError("a key holds half of a surrogate pair");
-      this.checkBytes("key", encoder.encode(op.body.key).length, limits?.keyBytes);
-    }
-    if (!("value" in op.body)) return;
-    const { value } = op.body;
-    if (value.kind === "text") this.checkBytes("value", encoder.encode(value.body).length, limits?.valueBytes);
-    else if (value.kind === "data") this.checkBytes("value", value.body.length, limits?.valueBytes);
-    else if (value.kind === "container" && limits) {
-      const { depth } = this.tree.node({ site: op.targetSite, counter: op.targetCounter });
-      if (depth + 1 > limits.depth) throw new InvalidValueError(`live values are nested over ${limits.depth} levels`);
-    }
-  }
-
-  private checkBytes(what: string, size: number, sizeMax = FRAME_BYTES_MAX): void {
-    if (size > sizeMax) throw new InvalidValueError(`a ${what} of ${size} bytes is over the limit of ${sizeMax} bytes`);
+    return this.welcome;
   }
 }

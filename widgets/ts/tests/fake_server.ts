@@ -51,6 +51,9 @@ export class FakeServer {
   behind = 0;
   /** The line breaks when the next so many resyncs are asked for. */
   lostResyncsCount = 0;
+  limits = LIMITS;
+  /** Bytes of each frame that came. */
+  readonly frameSizes: number[] = [];
   /** Every Hello, in order. */
   readonly hellos: Hello[] = [];
   /** Refuse for good what this says. */
@@ -134,6 +137,11 @@ export class FakeSession {
 
   receive(frame: Uint8Array): void {
     if (this.isClosed) return;
+    this.server.frameSizes.push(frame.length);
+    if (frame.length > this.server.limits.frameBytes) {
+      this.send({ notices: [{ code: "frame-too-large", reason: "", retryAfterMs: 0 }] });
+      return;
+    }
     const message = clientMessage.decode(frame);
     if (message.kind === "hello") this.onHello(message.body);
     else if (message.kind === "submit") for (const envelope of message.body.envelopes) this.onEnvelope(envelope);
@@ -217,7 +225,7 @@ export class FakeSession {
       actor: "somebody",
       name: "Somebody",
       color: "#336699",
-      limits: LIMITS,
+      limits: server.limits,
       nextCounter: site.nextCounter,
       resync: resume !== undefined && !agrees,
     };

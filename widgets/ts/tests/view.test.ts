@@ -290,6 +290,26 @@ describe("the view", () => {
     expect(el.children).toHaveLength(0);
   });
 
+  it("tells how much is unsent when the server answers nothing, also while it is live", async () => {
+    const server = new FakeServer();
+    const bob = await script(server);
+    bob.root.set("title", "Plan");
+    await pause(1);
+    server.flush();
+    const { el } = await show(server);
+    const status = (): string | null | undefined => el.querySelector(".ck-status")?.textContent;
+    server.isAway = true;
+    type(byLabel(el, "title"), "Better plan");
+    await pause();
+    expect(status()).toBe("via kernel");
+    await new Promise((resolve) => setTimeout(resolve, 3200));
+    expect(status()).toBe("via kernel, 1 unsent");
+    server.isAway = false;
+    for (const session of server.sessions) session.send({ degraded: { on: false } });
+    await pause();
+    expect(status()).toBe("via kernel");
+  });
+
   it("goes on offline and sends when the way is free again", async () => {
     const server = new FakeServer();
     const { el } = await show(server);
