@@ -5,13 +5,13 @@
  * lowers its stamp, the replica asks for a resync: a snapshot, the operations since, and what is still pending on top.
  */
 
-import { HybridClock } from "./clock.ts";
+import { HybridClock, isDecidedByStamps } from "./clock.ts";
 import { Edit } from "./edit.ts";
 import { CollabKernelError, InvalidOperationError, RejectedError } from "./errors.ts";
 import { keyOf, type IdKey, type OpId } from "./ids.ts";
 import { Resyncing } from "./incoming.ts";
 import { PENDING_ENVELOPES_MAX } from "./limits.ts";
-import { lastCounter, PendingQueue } from "./pending.ts";
+import { lastCounter, PendingQueue, type PendingEnvelope } from "./pending.ts";
 import { reissue, type Orphan } from "./reissue.ts";
 import { LiveTree, type Change, type TextNode, type Undo } from "./tree.ts";
 import { roomState } from "./wire/codec.ts";
@@ -187,9 +187,9 @@ export class Replica {
     if (message.welcome) this.onWelcome(message.welcome, nowMs, out);
     if (message.snapshot) this.onSnapshot(message.snapshot, out);
     for (const { actors, envelopes } of message.ops) {
-      for (const stored of envelopes) this.onStored(stored, actors[stored.actor] as string, out);
+      for (const stored of envelopes) this.onStored(stored, actors[stored.actor] as string, nowMs, out);
     }
-    for (const ack of message.acks) this.onAck(ack, out);
+    for (const ack of message.acks) this.onAck(ack, nowMs, out);
     for (const reject of message.rejects) this.onReject(reject, nowMs, out);
     if (message.presence.length > 0) this.onPresence(message.presence, out);
     for (const event of message.events) out.push({ kind: "event", event });
@@ -245,14 +245,14 @@ export class Replica {
     return changes;
   }
 
-  private onStored({ seq, site, envelope }: StoredEnvelope, actor: string, out: Notification[]): void {
+  private onStored({ seq, site, envelope }: StoredEnvelope, actor: string, nowMs: number, out: Notification[]): void {
     const lastSeq = seq + envelope.ops.length - 1;
     const isOwn = site === this.site;
     const mine = isOwn ? this.pending.find(envelope.counter) : undefined;
     this.clock.observe(envelope.hlc + BigInt(envelope.ops.length - 1));
     if (mine !== undefined) {
-      if (mine.envelope.hlc !== envelope.hlc) this.resync.want();
       this.pending.remove(envelope.counter);
+      this.onStamps(mine, envelope.hlc, nowMs);
       out.push({ kind: "pending" });
     }
     if (lastSeq >= this.through) this.lastOp = { seq: lastSeq, id: { site, counter: lastCounter(envelope) } };
@@ -284,14 +284,19 @@ export class Replica {
     return targets.size > 0 && this.pending.all.some(({ envelope }) => envelope.ops.some((op) => targets.has(targetOf(op))));
   }
 
-  private onAck({ counter, seq, hlc }: Ack, out: Notification[]): void {
+  /** An own envelope is stored, with these stamps. What they decide, when they are others, is in the server's state. */
+  private onStamps(entry: PendingEnvelope, hlc: bigint, nowMs: number): void {
+    const isLowered = hlc !== entry.envelope.hlc;
+    if (isLowered) entry.envelope = { ...entry.envelope, hlc };
+    if (isLowered && entry.isApplied && isDecidedByStamps(entry.envelope)) this.resync.want();
+    this.clock.answered(entry.envelope, isLowered, this.pending.unanswered.length === 0, nowMs);
+  }
+
+  private onAck({ counter, seq, hlc }: Ack, nowMs: number, out: Notification[]): void {
     const entry = this.pending.find(counter);
     if (entry === undefined) return;
     entry.ackedSeq = seq;
-    if (hlc !== 0n && hlc !== entry.envelope.hlc) {
-      this.resync.want();
-      entry.envelope = { ...entry.envelope, hlc };
-    }
+    this.onStamps(entry, hlc === 0n ? entry.envelope.hlc : hlc, nowMs);
     if (seq <= this.through) {
       this.pending.remove(counter);
       // What it made may have gone since, and was put on all the same.
@@ -411,7 +416,7 @@ export class Replica {
     const op: Op = { targetSite: target.site, targetCounter: target.counter, ...body };
     const opBytes = edit.check(op, this.tree);
     const change = this.tree.apply(id, { hlc: edit.nextHlc, site: this.site }, op, edit.undos);
-    this.clock.observe(edit.nextHlc);
+    this.clock.advance(edit.nextHlc);
     edit.keep(op, opBytes, change);
     return id;
   }
@@ -425,7 +430,7 @@ export class Replica {
     const op: Op = { targetSite: node.id.site, targetCounter: node.id.counter, kind: "textEdit", body: { update: made.update } };
     try {
       const opBytes = edit.check(op, this.tree);
-      this.clock.observe(edit.nextHlc);
+      this.clock.advance(edit.nextHlc);
       edit.keep(op, opBytes, made.change);
     } catch (error) {
       edit.undos.pop()?.(); // whoever catches it inside `transact` goes on without it

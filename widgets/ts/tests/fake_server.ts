@@ -45,6 +45,10 @@ export class FakeServer {
   isAway = false;
   /** Lower every stamp by this, as for a client whose clock is ahead. */
   lowerBy = 0n;
+  /** Lower every stamp that is above this. */
+  stampMax: bigint | undefined;
+  /** How often a resync was asked for. */
+  resyncsCount = 0;
   /** Whether a snapshot is of the log's head; else of nothing, and all operations follow. */
   isSnapshotOfHead = false;
   /** A site that is new knows nothing of the last so many envelopes until the next flush: its server is behind. */
@@ -177,6 +181,7 @@ export class FakeSession {
   }
 
   private onResync(): void {
+    this.server.resyncsCount += 1;
     if (this.server.lostResyncsCount-- > 0) this.close("lost");
     else this.snapshot();
   }
@@ -260,11 +265,13 @@ export class FakeSession {
       return;
     }
     site.nextCounter = lastCounter(sent) + 1;
-    const envelope = { ...sent, hlc: sent.hlc - server.lowerBy };
+    const { lowerBy, stampMax = sent.hlc } = server;
+    const hlc = sent.hlc - lowerBy;
+    const envelope = { ...sent, hlc: hlc > stampMax ? stampMax : hlc };
     try {
       if (server.isRefused(sent)) throw new InvalidOperationError("invalid-operation", "refused by the test");
       const { seq } = server.store(this.site, envelope);
-      this.send({ acks: [{ counter: sent.counter, seq, hlc: server.lowerBy > 0n ? envelope.hlc : 0n, buffered: false }] });
+      this.send({ acks: [{ counter: sent.counter, seq, hlc: envelope.hlc === sent.hlc ? 0n : envelope.hlc, buffered: false }] });
     } catch (error) {
       if (!(error instanceof InvalidOperationError)) throw error;
       if (sent.base < server.purgedSeq) {
