@@ -1,7 +1,68 @@
-/** A resync: when it is due, by the rules of `collabkernel/client/incoming.py`. */
+/**
+ * A resync, by the rules of `collabkernel/client/incoming.py`: when it is due, and the state that it brings until that may
+ * take the place of the replica's own.
+ *
+ * The server's snapshot may be older than what the replica has shown: the log behind it follows, in one message or in
+ * many. Until then the old state stays. In the snapshot's own edits may be missing that are in the log; whoever typed there
+ * would use places of his Yjs clock a second time.
+ */
 
-/** Whether the server's state is wanted, or was asked for. */
+import { isPurge, tryApply } from "./applying.ts";
+import type { OpId } from "./ids.ts";
+import { lastCounter } from "./pending.ts";
+import { LiveTree } from "./tree.ts";
+import { roomState } from "./wire/codec.ts";
+import type { Snapshot, StoredEnvelope } from "./wire/messages.ts";
+
+/** An operation, and where in the log it is. */
+export interface LoggedOp {
+  readonly seq: number;
+  readonly id: OpId;
+}
+
+/** A snapshot, and the log behind it as far as it has come. */
+export class Incoming {
+  readonly tree: LiveTree;
+  /** The highest stamp in the snapshot. */
+  readonly hlc: bigint;
+  through: number;
+  lastOp: LoggedOp | undefined;
+  /** The last purge in it. */
+  purgedSeq: number;
+  private readonly goalSeq: number;
+
+  /**
+   * Throws a CollabKernelError when the snapshot is none.
+   *
+   * @param goalSeq What the replica has shown already.
+   */
+  constructor({ seq, state, op }: Snapshot, site: number, goalSeq: number) {
+    const decoded = roomState.decode(state);
+    this.tree = LiveTree.restore(decoded, site);
+    this.hlc = decoded.hlc;
+    this.through = seq;
+    this.lastOp = op && { seq, id: op };
+    this.purgedSeq = decoded.purgedSeq;
+    this.goalSeq = goalSeq;
+  }
+
+  /** It has all that the replica has shown. */
+  get isComplete(): boolean {
+    return this.through >= this.goalSeq;
+  }
+
+  /** Apply the next envelope of the log; false when it does not fit. */
+  take({ seq, site, envelope }: StoredEnvelope): boolean {
+    this.through = seq + envelope.ops.length - 1;
+    this.lastOp = { seq: this.through, id: { site, counter: lastCounter(envelope) } };
+    if (isPurge(envelope)) this.purgedSeq = this.through;
+    return tryApply(this.tree, site, envelope) !== undefined;
+  }
+}
+
+/** Whether the server's state is wanted, was asked for, or is coming in. */
 export class Resyncing {
+  incoming: Incoming | undefined;
   private isWanted = false;
   private isAsked = false;
   /** A purge that is not done here, since edits on their way are in it. */
@@ -11,6 +72,11 @@ export class Resyncing {
 
   /** What is shown is not what it should be. */
   get isUnderWay(): boolean {
+    return this.ignoresLog || this.incoming !== undefined;
+  }
+
+  /** A snapshot will have what the log brings now. */
+  get ignoresLog(): boolean {
     return this.isWanted || this.isAsked;
   }
 
@@ -33,14 +99,16 @@ export class Resyncing {
   connected(isSent: boolean): void {
     this.isWanted = this.isUnderWay && !isSent;
     this.isAsked = isSent;
+    this.incoming = undefined;
     this.notBeforeMs = 0;
   }
 
   /** A snapshot is here, or none is needed any more. */
-  came(): void {
+  came(incoming?: Incoming): void {
     this.isWanted = false;
     this.isAsked = false;
-    this.purgedAt = undefined;
+    this.incoming = incoming;
+    if (incoming === undefined) this.purgedAt = undefined;
   }
 
   /** The server refused something for now; if a resync was asked for, it may be that. */

@@ -2,19 +2,20 @@
  * One replica of a room, without I/O: messages in, notifications and messages out; time comes in as `nowMs`.
  *
  * Own and remote operations are applied to one tree, since they commute. When the server refuses an edit for good, or
- * lowers its stamp, the replica asks for a resync: a snapshot, the operations since, and what is still pending on top.
+ * lowers its stamp, or something of the log is missing, the replica asks for a resync: a snapshot with the log behind it up to
+ * what was shown before (`incoming.ts`) takes the tree's place, and what is still pending is put on it.
  */
 
 import { HybridClock, isDecidedByStamps } from "./clock.ts";
+import { isPurge, tryApply } from "./applying.ts";
 import { Edit } from "./edit.ts";
-import { CollabKernelError, InvalidOperationError, RejectedError } from "./errors.ts";
+import { CollabKernelError, RejectedError } from "./errors.ts";
 import { keyOf, type IdKey, type OpId } from "./ids.ts";
-import { Resyncing } from "./incoming.ts";
+import { Incoming, Resyncing, type LoggedOp } from "./incoming.ts";
 import { PENDING_ENVELOPES_MAX } from "./limits.ts";
 import { lastCounter, PendingQueue, type PendingEnvelope } from "./pending.ts";
 import { reissue, type Orphan } from "./reissue.ts";
-import { LiveTree, type Change, type TextNode, type Undo } from "./tree.ts";
-import { roomState } from "./wire/codec.ts";
+import { LiveTree, type Change, type TextNode } from "./tree.ts";
 import {
   Role,
   SessionKind,
@@ -66,7 +67,7 @@ export class Replica {
   /** Everything up to this seq is in the tree. */
   private through = 0;
   /** The operation at a seq, when it is known: a resume names it, so that the server sees whether the logs agree. */
-  private lastOp: { readonly seq: number; readonly id: OpId } | undefined;
+  private lastOp: LoggedOp | undefined;
   private readonly resync = new Resyncing();
   /** Unanswered envelopes of lost sites, to be made again under the present one when its state is here. */
   private orphans: Orphan[] = [];
@@ -118,13 +119,11 @@ export class Replica {
     const firstCounter = this.pending.unanswered[0]?.envelope.counter ?? this.pending.nextCounter;
     // After a restored backup the log may lack envelopes that it had acknowledged: the counters begin anew there.
     if (welcome.site !== this.site || (welcome.resync && welcome.nextCounter < firstCounter)) this.moveToSite(welcome, out);
-    else if (welcome.resync) {
+    else if (welcome.resync && welcome.seq === 0) {
       const before = this.tree;
       this.startAgain();
-      this.reapplyPending();
-      this.notePlaces(before);
-      out.push({ kind: "reset" });
-    }
+      this.putPendingOn(before, out);
+    } else if (welcome.resync) this.through = Math.min(this.through, welcome.seq);
     this.resync.connected(welcome.resync && welcome.seq > 0);
     this.pending.startOver();
     out.push({ kind: "welcomed", welcome });
@@ -155,7 +154,7 @@ export class Replica {
     for (; next.done !== true; next = made.next()) {
       // One that does not fit any more keeps its counters, and the server says why it is refused.
       const envelope = { ...next.value, base: this.through };
-      const isApplied = this.tryApply(this.site, envelope) !== undefined;
+      const isApplied = tryApply(this.tree, this.site, envelope) !== undefined;
       this.pending.add(envelope, isApplied);
       isAnyLost ||= !isApplied;
     }
@@ -168,11 +167,12 @@ export class Replica {
     this.tree = new LiveTree(this.site);
     this.through = 0;
     this.lastOp = undefined;
+    this.purgedSeq = 0;
     this.resync.came();
   }
 
   private noteCaughtUp(out: Notification[]): void {
-    if (this.isCaughtUp || this.welcome === undefined || this.through < Math.max(this.welcome.seq, this.seenSeq)) return;
+    if (this.isCaughtUp || this.welcome === undefined || this.resync.isUnderWay || this.through < Math.max(this.welcome.seq, this.seenSeq)) return;
     this.isCaughtUp = true;
     this.seenSeq = 0;
     this.adopt(out);
@@ -189,6 +189,7 @@ export class Replica {
     for (const { actors, envelopes } of message.ops) {
       for (const stored of envelopes) this.onStored(stored, actors[stored.actor] as string, nowMs, out);
     }
+    this.takeIncoming(out);
     for (const ack of message.acks) this.onAck(ack, nowMs, out);
     for (const reject of message.rejects) this.onReject(reject, nowMs, out);
     if (message.presence.length > 0) this.onPresence(message.presence, out);
@@ -198,82 +199,87 @@ export class Replica {
       this.isDegraded = message.degraded.on;
       if (!this.isDegraded) this.pending.startOver(); // what was on its way when it began was never read
     }
-    if (message.through > this.through) this.through = message.through;
+    if (message.through > this.reached) this.resync.want();
     this.noteCaughtUp(out);
     if (message.bye) this.onBye(message.bye.code, message.bye.reason, message.bye.retryAfterMs, out);
     return out;
   }
 
-  private onSnapshot({ seq, state, op }: Snapshot, out: Notification[]): void {
-    const decoded = roomState.decode(state);
+  /** How far the log is here. */
+  private get reached(): number {
+    return this.resync.incoming?.through ?? this.through;
+  }
+
+  private onSnapshot(snapshot: Snapshot, out: Notification[]): void {
+    const incoming = new Incoming(snapshot, this.site, this.through);
+    this.clock.observe(incoming.hlc);
+    this.resync.came(incoming);
+    this.takeIncoming(out);
+  }
+
+  /** Show the state that has come, when it has all that was shown before. */
+  private takeIncoming(out: Notification[]): void {
+    const { incoming } = this.resync;
+    if (incoming === undefined || !incoming.isComplete || this.resync.ignoresLog) return;
     const before = this.tree;
-    this.tree = LiveTree.restore(decoded, this.site);
-    this.clock.observe(decoded.hlc);
-    this.through = seq;
-    this.lastOp = op && { seq, id: op };
+    this.tree = incoming.tree;
+    this.through = incoming.through;
+    this.lastOp = incoming.lastOp;
+    this.purgedSeq = incoming.purgedSeq;
     this.resync.came();
-    this.purgedSeq = decoded.purgedSeq;
-    this.pending.confirmThrough(seq);
-    this.reapplyPending();
-    this.notePlaces(before);
+    this.pending.confirmThrough(this.through);
+    this.putPendingOn(before, out);
+  }
+
+  /** Put what is pending on a new tree. The server may not take what has no place there: note where it had one. */
+  private putPendingOn(before: LiveTree, out: Notification[]): void {
+    for (const entry of this.pending.all) {
+      entry.isApplied = tryApply(this.tree, this.site, entry.envelope) !== undefined;
+      entry.stoodIn = entry.isApplied ? undefined : (entry.stoodIn ?? before);
+    }
     out.push({ kind: "reset" });
   }
 
-  /** Whether all that is pending has a place in the tree, as it had before: the server may not take what has none. */
-  private notePlaces(before: LiveTree): void {
-    for (const entry of this.pending.all) entry.stoodIn = entry.isApplied ? undefined : (entry.stoodIn ?? before);
-  }
-
-  private reapplyPending(): void {
-    for (const entry of this.pending.all) entry.isApplied = this.tryApply(this.site, entry.envelope) !== undefined;
-  }
-
-  /** Apply a whole envelope or nothing; undefined when it does not fit the tree. */
-  private tryApply(site: number, { counter, hlc, ops }: Envelope): Change[] | undefined {
-    const undos: Undo[] = [];
-    const changes: Change[] = [];
-    try {
-      ops.forEach((op, i) => {
-        const change = this.tree.apply({ site, counter: counter + i }, { hlc: hlc + BigInt(i), site }, op, ops.length > 1 ? undos : undefined);
-        if (change) changes.push(change);
-      });
-    } catch (error) {
-      if (!(error instanceof InvalidOperationError)) throw error;
-      for (const undo of undos.reverse()) undo();
-      return undefined;
+  private onStored(stored: StoredEnvelope, actor: string, nowMs: number, out: Notification[]): void {
+    const { seq, site, envelope } = stored;
+    const { incoming, ignoresLog } = this.resync;
+    if (ignoresLog || seq + envelope.ops.length - 1 <= this.reached) return;
+    if (seq !== this.reached + 1) {
+      this.resync.want(); // something is missing in between
+      return;
     }
-    return changes;
-  }
-
-  private onStored({ seq, site, envelope }: StoredEnvelope, actor: string, nowMs: number, out: Notification[]): void {
-    const lastSeq = seq + envelope.ops.length - 1;
-    const isOwn = site === this.site;
-    const mine = isOwn ? this.pending.find(envelope.counter) : undefined;
     this.clock.observe(envelope.hlc + BigInt(envelope.ops.length - 1));
+    const mine = site === this.site ? this.pending.find(envelope.counter) : undefined;
     if (mine !== undefined) {
       this.pending.remove(envelope.counter);
       this.onStamps(mine, envelope.hlc, nowMs);
       out.push({ kind: "pending" });
     }
-    if (lastSeq >= this.through) this.lastOp = { seq: lastSeq, id: { site, counter: lastCounter(envelope) } };
-    if (lastSeq <= this.through) return;
-    this.through = lastSeq;
+    if (incoming === undefined) this.apply(stored, mine, actor, out);
+    else if (!incoming.take(stored)) this.onUnfit(seq);
+  }
+
+  /** Apply what comes next in the log to what is shown. */
+  private apply({ seq, site, envelope }: StoredEnvelope, mine: PendingEnvelope | undefined, actor: string, out: Notification[]): void {
+    this.through = seq + envelope.ops.length - 1;
+    this.lastOp = { seq: this.through, id: { site, counter: lastCounter(envelope) } };
     if (mine?.isApplied === true) return;
     if (this.isPurgeOfPending(envelope)) {
       // They may keep something here that has gone elsewhere, and this tree tells where they stand.
       this.resync.want(seq);
       return;
     }
-    const changes = this.tryApply(site, envelope);
-    if (envelope.ops.some(({ kind }) => kind === "purge")) this.purgedSeq = lastSeq;
-    if (changes === undefined) {
-      // The log holds what does not fit here: this tree is not what the log says. Once a seq, or a fault of ours would
-      // have us ask for ever.
-      if (!this.unfitSeqs.has(seq)) this.resync.want();
-      this.unfitSeqs.add(seq);
-    } else if (changes.length > 0) {
-      out.push({ kind: "changed", changes, actor, site, isRemote: !isOwn });
-    }
+    const changes = tryApply(this.tree, site, envelope);
+    if (isPurge(envelope)) this.purgedSeq = this.through;
+    if (changes === undefined) this.onUnfit(seq);
+    else if (changes.length > 0) out.push({ kind: "changed", changes, actor, site, isRemote: site !== this.site });
+  }
+
+  /** The log holds what does not fit here: this tree is not what the log says. */
+  private onUnfit(seq: number): void {
+    // Once a seq, or a fault of ours would have us ask for ever.
+    if (!this.unfitSeqs.has(seq)) this.resync.want();
+    this.unfitSeqs.add(seq);
   }
 
   /** Whether edits that are on their way are in what an envelope purges. */
@@ -284,11 +290,12 @@ export class Replica {
     return targets.size > 0 && this.pending.all.some(({ envelope }) => envelope.ops.some((op) => targets.has(targetOf(op))));
   }
 
-  /** An own envelope is stored, with these stamps. What they decide, when they are others, is in the server's state. */
+  /** An own envelope is stored, with these stamps. What they decide, when they are others, the server's state tells. */
   private onStamps(entry: PendingEnvelope, hlc: bigint, nowMs: number): void {
     const isLowered = hlc !== entry.envelope.hlc;
     if (isLowered) entry.envelope = { ...entry.envelope, hlc };
-    if (isLowered && entry.isApplied && isDecidedByStamps(entry.envelope)) this.resync.want();
+    const isStateComing = this.resync.incoming !== undefined; // which has it with these stamps
+    if (isLowered && entry.isApplied && !isStateComing && isDecidedByStamps(entry.envelope)) this.resync.want();
     this.clock.answered(entry.envelope, isLowered, this.pending.unanswered.length === 0, nowMs);
   }
 
