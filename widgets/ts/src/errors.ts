@@ -31,6 +31,13 @@ export class InvalidValueError extends CollabKernelError {
   }
 }
 
+/** A value, key or envelope is too large. */
+export class TooLargeError extends CollabKernelError {
+  constructor(what: string, size: number, limit: number, unit = "bytes", hint = "") {
+    super("too-large", `a ${what} of ${size} ${unit} is over the limit of ${limit} ${unit}${hint}`);
+  }
+}
+
 /** A live value is no longer part of its room. */
 export class DetachedError extends CollabKernelError {
   constructor(message: string) {

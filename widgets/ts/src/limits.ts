@@ -10,8 +10,6 @@ export const INT_MAX = (1n << 63n) - 1n;
 export const PURGED_IDS_MAX = 1000;
 /** A frame from the server, and what its snapshot decompresses to, in bytes. */
 export const SERVER_FRAME_BYTES_MAX = 32 * 2 ** 20;
-/** A frame to the server when Welcome has not told yet, in bytes. */
-export const FRAME_BYTES_MAX = 2 ** 20;
 /** Unacknowledged envelopes that a replica holds while offline. */
 export const PENDING_ENVELOPES_MAX = 100_000;
 /** Back-off of reconnects, with full jitter. */

@@ -6,10 +6,13 @@
  */
 
 import type { LiveTree } from "./tree.ts";
+import { envelopeSizeBytes } from "./wire/codec.ts";
 import type { Envelope } from "./wire/messages.ts";
 
 export interface PendingEnvelope {
   envelope: Envelope;
+  /** As encoded; another stamp changes nothing of it. */
+  readonly sizeBytes: number;
   ackedSeq: number | undefined;
   /** Whether the tree shows it; false when what it refers to was refused. */
   isApplied: boolean;
@@ -21,8 +24,10 @@ export function lastCounter({ counter, ops }: Envelope): number {
   return counter + ops.length - 1;
 }
 
-/** Envelopes in one frame: far under the frame limit for what people do by hand. */
-const ENVELOPES_PER_FRAME_MAX = 50;
+/** Tag and length of an envelope in a Submit, at most. */
+const ENVELOPE_OVERHEAD_BYTES = 8;
+/** Tag and length of a Submit, at most. */
+const FRAME_OVERHEAD_BYTES = 16;
 
 export class PendingQueue {
   private entries: PendingEnvelope[] = [];
@@ -43,7 +48,7 @@ export class PendingQueue {
   }
 
   add(envelope: Envelope, isApplied = true): void {
-    this.entries.push({ envelope, ackedSeq: undefined, isApplied });
+    this.entries.push({ envelope, sizeBytes: envelopeSizeBytes(envelope), ackedSeq: undefined, isApplied });
     this.nextCounter = lastCounter(envelope) + 1;
   }
 
@@ -77,18 +82,25 @@ export class PendingQueue {
     return this.unsent().length > 0 ? Math.max(0, this.sendAfterMs - nowMs) : undefined;
   }
 
-  /** Groups of envelopes, a frame each, noted as sent. */
-  takeToSend(nowMs: number): Envelope[][] {
+  /** Groups of envelopes, each of which fits a frame; noted as sent. */
+  takeToSend(nowMs: number, frameBytes: number): Envelope[][] {
     if (nowMs < this.sendAfterMs) return [];
-    const unsent = this.unsent();
     const groups: Envelope[][] = [];
-    for (let at = 0; at < unsent.length; at += ENVELOPES_PER_FRAME_MAX) groups.push(unsent.slice(at, at + ENVELOPES_PER_FRAME_MAX));
-    const last = unsent.at(-1);
-    if (last) this.sentBelow = lastCounter(last) + 1;
+    let roomBytes = 0;
+    for (const { envelope, sizeBytes } of this.unsent()) {
+      const size = sizeBytes + ENVELOPE_OVERHEAD_BYTES;
+      if (groups.length === 0 || size > roomBytes) {
+        groups.push([]);
+        roomBytes = frameBytes - FRAME_OVERHEAD_BYTES;
+      }
+      groups.at(-1)?.push(envelope);
+      roomBytes -= size;
+      this.sentBelow = lastCounter(envelope) + 1;
+    }
     return groups;
   }
 
-  private unsent(): Envelope[] {
-    return this.unanswered.filter(({ envelope }) => envelope.counter >= this.sentBelow).map(({ envelope }) => envelope);
+  private unsent(): PendingEnvelope[] {
+    return this.unanswered.filter(({ envelope }) => envelope.counter >= this.sentBelow);
   }
 }

@@ -2,17 +2,20 @@
  * One replica of a room, without I/O: messages in, notifications and messages out; time comes in as `nowMs`.
  *
  * Own and remote operations are applied to one tree, since they commute. When the server refuses an edit for good, or
- * lowers its stamp, the replica asks for a resync: a snapshot, the operations since, and what is still pending on top.
+ * lowers its stamp, or something of the log is missing, the replica asks for a resync: a snapshot with the log behind it up to
+ * what was shown before (`incoming.ts`) takes the tree's place, and what is still pending is put on it.
  */
 
-import { HybridClock } from "./clock.ts";
-import { CollabKernelError, InvalidOperationError, InvalidValueError, RejectedError } from "./errors.ts";
+import { HybridClock, isDecidedByStamps } from "./clock.ts";
+import { isPurge, tryApply } from "./applying.ts";
+import { Edit } from "./edit.ts";
+import { CollabKernelError, RejectedError } from "./errors.ts";
 import { keyOf, type IdKey, type OpId } from "./ids.ts";
-import { FRAME_BYTES_MAX, PENDING_ENVELOPES_MAX } from "./limits.ts";
-import { lastCounter, PendingQueue } from "./pending.ts";
+import { Incoming, Resyncing, type LoggedOp } from "./incoming.ts";
+import { PENDING_ENVELOPES_MAX } from "./limits.ts";
+import { lastCounter, PendingQueue, type PendingEnvelope } from "./pending.ts";
 import { reissue, type Orphan } from "./reissue.ts";
-import { LiveTree, type Change, type TextNode, type Undo } from "./tree.ts";
-import { roomState } from "./wire/codec.ts";
+import { LiveTree, type Change, type TextNode } from "./tree.ts";
 import {
   Role,
   SessionKind,
@@ -47,15 +50,6 @@ export type Notification =
   | { readonly kind: "notice"; readonly error: CollabKernelError }
   | { readonly kind: "bye"; readonly code: string; readonly reason: string; readonly retryAfterMs: number };
 
-interface Batch {
-  readonly hlc: bigint;
-  readonly ops: Op[];
-  readonly undos: Undo[];
-  readonly changes: Change[];
-}
-
-const encoder = new TextEncoder();
-
 const targetOf = ({ targetSite, targetCounter }: Op): IdKey => keyOf({ site: targetSite, counter: targetCounter });
 
 export class Replica {
@@ -73,20 +67,15 @@ export class Replica {
   /** Everything up to this seq is in the tree. */
   private through = 0;
   /** The operation at a seq, when it is known: a resume names it, so that the server sees whether the logs agree. */
-  private lastOp: { readonly seq: number; readonly id: OpId } | undefined;
-  /** Until the snapshot that was asked for has come. */
-  private isResyncing = false;
-  private needsResync = false;
-  private resyncAfterMs = 0;
+  private lastOp: LoggedOp | undefined;
+  private readonly resync = new Resyncing();
   /** Unanswered envelopes of lost sites, to be made again under the present one when its state is here. */
   private orphans: Orphan[] = [];
-  /** A purge that is not done here, since edits on their way are in it: until the snapshot that was asked for is here. */
-  private purgedAt: number | undefined;
   /** The last purge in the tree. */
   private purgedSeq = 0;
   /** What the log has reached for sure, from before a purge had this join anew: the server that it came to may be behind. */
   private seenSeq = 0;
-  private batch: Batch | undefined;
+  private edit: Edit | undefined;
   private wasRefusedResume = false;
   private readonly unfitSeqs = new Set<number>();
 
@@ -112,7 +101,6 @@ export class Replica {
   /** The first message of a new connection. */
   hello(): Hello {
     this.isCaughtUp = false;
-    this.isResyncing = false;
     const base = { kind: SessionKind.PERSON, client: this.client };
     if (this.secret === undefined || this.wasRefusedResume) return base;
     const known = this.lastOp?.seq === this.through ? this.lastOp : undefined;
@@ -131,13 +119,12 @@ export class Replica {
     const firstCounter = this.pending.unanswered[0]?.envelope.counter ?? this.pending.nextCounter;
     // After a restored backup the log may lack envelopes that it had acknowledged: the counters begin anew there.
     if (welcome.site !== this.site || (welcome.resync && welcome.nextCounter < firstCounter)) this.moveToSite(welcome, out);
-    else if (welcome.resync) {
+    else if (welcome.resync && welcome.seq === 0) {
       const before = this.tree;
       this.startAgain();
-      this.reapplyPending();
-      this.notePlaces(before);
-      out.push({ kind: "reset" });
-    }
+      this.putPendingOn(before, out);
+    } else if (welcome.resync) this.through = Math.min(this.through, welcome.seq);
+    this.resync.connected(welcome.resync && welcome.seq > 0);
     this.pending.startOver();
     out.push({ kind: "welcomed", welcome });
     this.noteCaughtUp(out);
@@ -167,7 +154,7 @@ export class Replica {
     for (; next.done !== true; next = made.next()) {
       // One that does not fit any more keeps its counters, and the server says why it is refused.
       const envelope = { ...next.value, base: this.through };
-      const isApplied = this.tryApply(this.site, envelope) !== undefined;
+      const isApplied = tryApply(this.tree, this.site, envelope) !== undefined;
       this.pending.add(envelope, isApplied);
       isAnyLost ||= !isApplied;
     }
@@ -180,10 +167,12 @@ export class Replica {
     this.tree = new LiveTree(this.site);
     this.through = 0;
     this.lastOp = undefined;
+    this.purgedSeq = 0;
+    this.resync.came();
   }
 
   private noteCaughtUp(out: Notification[]): void {
-    if (this.isCaughtUp || this.welcome === undefined || this.through < Math.max(this.welcome.seq, this.seenSeq)) return;
+    if (this.isCaughtUp || this.welcome === undefined || this.resync.isUnderWay || this.through < Math.max(this.welcome.seq, this.seenSeq)) return;
     this.isCaughtUp = true;
     this.seenSeq = 0;
     this.adopt(out);
@@ -198,9 +187,10 @@ export class Replica {
     if (message.welcome) this.onWelcome(message.welcome, nowMs, out);
     if (message.snapshot) this.onSnapshot(message.snapshot, out);
     for (const { actors, envelopes } of message.ops) {
-      for (const stored of envelopes) this.onStored(stored, actors[stored.actor] as string, out);
+      for (const stored of envelopes) this.onStored(stored, actors[stored.actor] as string, nowMs, out);
     }
-    for (const ack of message.acks) this.onAck(ack, out);
+    this.takeIncoming(out);
+    for (const ack of message.acks) this.onAck(ack, nowMs, out);
     for (const reject of message.rejects) this.onReject(reject, nowMs, out);
     if (message.presence.length > 0) this.onPresence(message.presence, out);
     for (const event of message.events) out.push({ kind: "event", event });
@@ -209,84 +199,87 @@ export class Replica {
       this.isDegraded = message.degraded.on;
       if (!this.isDegraded) this.pending.startOver(); // what was on its way when it began was never read
     }
-    if (message.through > this.through) this.through = message.through;
+    if (message.through > this.reached) this.resync.want();
     this.noteCaughtUp(out);
     if (message.bye) this.onBye(message.bye.code, message.bye.reason, message.bye.retryAfterMs, out);
     return out;
   }
 
-  private onSnapshot({ seq, state, op }: Snapshot, out: Notification[]): void {
-    const decoded = roomState.decode(state);
+  /** How far the log is here. */
+  private get reached(): number {
+    return this.resync.incoming?.through ?? this.through;
+  }
+
+  private onSnapshot(snapshot: Snapshot, out: Notification[]): void {
+    const incoming = new Incoming(snapshot, this.site, this.through);
+    this.clock.observe(incoming.hlc);
+    this.resync.came(incoming);
+    this.takeIncoming(out);
+  }
+
+  /** Show the state that has come, when it has all that was shown before. */
+  private takeIncoming(out: Notification[]): void {
+    const { incoming } = this.resync;
+    if (incoming === undefined || !incoming.isComplete || this.resync.ignoresLog) return;
     const before = this.tree;
-    this.tree = LiveTree.restore(decoded, this.site);
-    this.clock.observe(decoded.hlc);
-    this.through = seq;
-    this.lastOp = op && { seq, id: op };
-    this.isResyncing = false;
-    this.purgedAt = undefined;
-    this.purgedSeq = decoded.purgedSeq;
-    this.pending.confirmThrough(seq);
-    this.reapplyPending();
-    this.notePlaces(before);
+    this.tree = incoming.tree;
+    this.through = incoming.through;
+    this.lastOp = incoming.lastOp;
+    this.purgedSeq = incoming.purgedSeq;
+    this.resync.came();
+    this.pending.confirmThrough(this.through);
+    this.putPendingOn(before, out);
+  }
+
+  /** Put what is pending on a new tree. The server may not take what has no place there: note where it had one. */
+  private putPendingOn(before: LiveTree, out: Notification[]): void {
+    for (const entry of this.pending.all) {
+      entry.isApplied = tryApply(this.tree, this.site, entry.envelope) !== undefined;
+      entry.stoodIn = entry.isApplied ? undefined : (entry.stoodIn ?? before);
+    }
     out.push({ kind: "reset" });
   }
 
-  /** Whether all that is pending has a place in the tree, as it had before: the server may not take what has none. */
-  private notePlaces(before: LiveTree): void {
-    for (const entry of this.pending.all) entry.stoodIn = entry.isApplied ? undefined : (entry.stoodIn ?? before);
-  }
-
-  private reapplyPending(): void {
-    for (const entry of this.pending.all) entry.isApplied = this.tryApply(this.site, entry.envelope) !== undefined;
-  }
-
-  /** Apply a whole envelope or nothing; undefined when it does not fit the tree. */
-  private tryApply(site: number, { counter, hlc, ops }: Envelope): Change[] | undefined {
-    const undos: Undo[] = [];
-    const changes: Change[] = [];
-    try {
-      ops.forEach((op, i) => {
-        const change = this.tree.apply({ site, counter: counter + i }, { hlc: hlc + BigInt(i), site }, op, ops.length > 1 ? undos : undefined);
-        if (change) changes.push(change);
-      });
-    } catch (error) {
-      if (!(error instanceof InvalidOperationError)) throw error;
-      for (const undo of undos.reverse()) undo();
-      return undefined;
+  private onStored(stored: StoredEnvelope, actor: string, nowMs: number, out: Notification[]): void {
+    const { seq, site, envelope } = stored;
+    const { incoming, ignoresLog } = this.resync;
+    if (ignoresLog || seq + envelope.ops.length - 1 <= this.reached) return;
+    if (seq !== this.reached + 1) {
+      this.resync.want(); // something is missing in between
+      return;
     }
-    return changes;
-  }
-
-  private onStored({ seq, site, envelope }: StoredEnvelope, actor: string, out: Notification[]): void {
-    const lastSeq = seq + envelope.ops.length - 1;
-    const isOwn = site === this.site;
-    const mine = isOwn ? this.pending.find(envelope.counter) : undefined;
     this.clock.observe(envelope.hlc + BigInt(envelope.ops.length - 1));
+    const mine = site === this.site ? this.pending.find(envelope.counter) : undefined;
     if (mine !== undefined) {
-      if (mine.envelope.hlc !== envelope.hlc) this.needsResync = true;
       this.pending.remove(envelope.counter);
+      this.onStamps(mine, envelope.hlc, nowMs);
       out.push({ kind: "pending" });
     }
-    if (lastSeq >= this.through) this.lastOp = { seq: lastSeq, id: { site, counter: lastCounter(envelope) } };
-    if (lastSeq <= this.through) return;
-    this.through = lastSeq;
+    if (incoming === undefined) this.apply(stored, mine, actor, out);
+    else if (!incoming.take(stored)) this.onUnfit(seq);
+  }
+
+  /** Apply what comes next in the log to what is shown. */
+  private apply({ seq, site, envelope }: StoredEnvelope, mine: PendingEnvelope | undefined, actor: string, out: Notification[]): void {
+    this.through = seq + envelope.ops.length - 1;
+    this.lastOp = { seq: this.through, id: { site, counter: lastCounter(envelope) } };
     if (mine?.isApplied === true) return;
     if (this.isPurgeOfPending(envelope)) {
       // They may keep something here that has gone elsewhere, and this tree tells where they stand.
-      this.purgedAt ??= seq;
-      this.needsResync = true;
+      this.resync.want(seq);
       return;
     }
-    const changes = this.tryApply(site, envelope);
-    if (envelope.ops.some(({ kind }) => kind === "purge")) this.purgedSeq = lastSeq;
-    if (changes === undefined) {
-      // The log holds what does not fit here: this tree is not what the log says. Once a seq, or a fault of ours would
-      // have us ask for ever.
-      if (!this.unfitSeqs.has(seq)) this.needsResync = true;
-      this.unfitSeqs.add(seq);
-    } else if (changes.length > 0) {
-      out.push({ kind: "changed", changes, actor, site, isRemote: !isOwn });
-    }
+    const changes = tryApply(this.tree, site, envelope);
+    if (isPurge(envelope)) this.purgedSeq = this.through;
+    if (changes === undefined) this.onUnfit(seq);
+    else if (changes.length > 0) out.push({ kind: "changed", changes, actor, site, isRemote: site !== this.site });
+  }
+
+  /** The log holds what does not fit here: this tree is not what the log says. */
+  private onUnfit(seq: number): void {
+    // Once a seq, or a fault of ours would have us ask for ever.
+    if (!this.unfitSeqs.has(seq)) this.resync.want();
+    this.unfitSeqs.add(seq);
   }
 
   /** Whether edits that are on their way are in what an envelope purges. */
@@ -297,18 +290,24 @@ export class Replica {
     return targets.size > 0 && this.pending.all.some(({ envelope }) => envelope.ops.some((op) => targets.has(targetOf(op))));
   }
 
-  private onAck({ counter, seq, hlc }: Ack, out: Notification[]): void {
+  /** An own envelope is stored, with these stamps. What they decide, when they are others, the server's state tells. */
+  private onStamps(entry: PendingEnvelope, hlc: bigint, nowMs: number): void {
+    const isLowered = hlc !== entry.envelope.hlc;
+    if (isLowered) entry.envelope = { ...entry.envelope, hlc };
+    const isStateComing = this.resync.incoming !== undefined; // which has it with these stamps
+    if (isLowered && entry.isApplied && !isStateComing && isDecidedByStamps(entry.envelope)) this.resync.want();
+    this.clock.answered(entry.envelope, isLowered, this.pending.unanswered.length === 0, nowMs);
+  }
+
+  private onAck({ counter, seq, hlc }: Ack, nowMs: number, out: Notification[]): void {
     const entry = this.pending.find(counter);
     if (entry === undefined) return;
     entry.ackedSeq = seq;
-    if (hlc !== 0n && hlc !== entry.envelope.hlc) {
-      this.needsResync = true;
-      entry.envelope = { ...entry.envelope, hlc };
-    }
+    this.onStamps(entry, hlc === 0n ? entry.envelope.hlc : hlc, nowMs);
     if (seq <= this.through) {
       this.pending.remove(counter);
       // What it made may have gone since, and was put on all the same.
-      if (seq < this.purgedSeq) this.needsResync = true;
+      if (seq < this.purgedSeq) this.resync.want();
     }
     out.push({ kind: "pending" });
   }
@@ -327,7 +326,7 @@ export class Replica {
     const entry = this.pending.find(counter);
     if (entry === undefined) return;
     this.pending.remove(counter);
-    if (entry.isApplied) this.needsResync = true;
+    if (entry.isApplied) this.resync.want();
     out.push({ kind: "refused", error: new RejectedError(code, reason) }, { kind: "pending" });
   }
 
@@ -348,11 +347,7 @@ export class Replica {
   }
 
   private onNotice(code: string, reason: string, retryAtMs: number, out: Notification[]): void {
-    if (this.isResyncing && code === "rate") {
-      this.isResyncing = false;
-      this.needsResync = true;
-      this.resyncAfterMs = retryAtMs;
-    }
+    if (code === "rate") this.resync.refused(retryAtMs);
     out.push({ kind: "notice", error: new CollabKernelError(code, reason) });
   }
 
@@ -364,7 +359,7 @@ export class Replica {
 
   /** Something that the server sent could not be read: start again from a snapshot. */
   requestResync(): void {
-    this.needsResync = true;
+    this.resync.want();
   }
 
   /** The connection is gone; who was there is not known any more. */
@@ -379,20 +374,16 @@ export class Replica {
   takeToSend(nowMs: number): ClientMessage[] {
     const messages: ClientMessage[] = [];
     if (this.welcome === undefined) return messages;
-    if (this.needsResync && !this.isResyncing && nowMs >= this.resyncAfterMs) {
-      this.needsResync = false;
-      this.isResyncing = true;
-      messages.push({ kind: "resync", body: {} });
-    }
+    if (this.resync.takeRequest(nowMs)) messages.push({ kind: "resync", body: {} });
     if (!this.isDegraded) {
-      for (const envelopes of this.pending.takeToSend(nowMs)) messages.push({ kind: "submit", body: { envelopes } });
+      for (const envelopes of this.pending.takeToSend(nowMs, this.welcome.limits.frameBytes)) messages.push({ kind: "submit", body: { envelopes } });
     }
     return messages;
   }
 
   /** Milliseconds until something that waits may be sent; undefined when nothing waits. */
   waitMs(nowMs: number): number | undefined {
-    const resyncMs = this.needsResync && !this.isResyncing ? Math.max(0, this.resyncAfterMs - nowMs) : undefined;
+    const resyncMs = this.resync.waitMs(nowMs);
     const submitMs = this.isDegraded ? undefined : this.pending.waitMs(nowMs);
     return resyncMs === undefined || submitMs === undefined ? (resyncMs ?? submitMs) : Math.min(resyncMs, submitMs);
   }
@@ -405,91 +396,67 @@ export class Replica {
    * Returns the notification to show, undefined when nothing was edited.
    */
   transact(nowMs: number, change: () => void): Notification | undefined {
-    if (this.batch !== undefined) {
+    if (this.edit !== undefined) {
       change();
       return undefined;
     }
-    this.checkWritable();
-    const batch: Batch = { hlc: this.clock.take(nowMs, 1), ops: [], undos: [], changes: [] };
-    this.batch = batch;
+    const { actor, limits } = this.checkWritable();
+    const edit = new Edit(this.clock.take(nowMs, 1), limits);
+    this.edit = edit;
     try {
       change();
     } catch (error) {
-      for (const undo of batch.undos.reverse()) undo();
+      edit.rollBack();
       throw error;
     } finally {
-      this.batch = undefined;
+      this.edit = undefined;
     }
-    if (batch.ops.length === 0) return undefined;
-    // After a purge that is not done here it may name what is gone elsewhere.
-    const base = Math.min(this.through, (this.purgedAt ?? Infinity) - 1);
-    this.pending.add({ counter: this.pending.nextCounter, base, hlc: batch.hlc, ops: batch.ops });
-    return { kind: "changed", changes: batch.changes, actor: this.welcome?.actor ?? "", site: this.site, isRemote: false };
+    if (edit.ops.length === 0) return undefined;
+    this.pending.add({ counter: this.pending.nextCounter, base: this.resync.base(this.through), hlc: edit.hlc, ops: edit.ops });
+    return { kind: "changed", changes: edit.changes, actor, site: this.site, isRemote: false };
   }
 
   /** Make one operation, inside `transact`; returns its id. */
   push(target: OpId, body: OpBody): OpId {
-    const { batch, id } = this.next();
+    const edit = this.openEdit();
+    const id = { site: this.site, counter: this.pending.nextCounter + edit.ops.length };
     const op: Op = { targetSite: target.site, targetCounter: target.counter, ...body };
-    this.checkSize(op);
-    const change = this.tree.apply(id, { hlc: this.stampOf(batch), site: this.site }, op, batch.undos);
-    this.keep(batch, op, change);
+    const opBytes = edit.check(op, this.tree);
+    const change = this.tree.apply(id, { hlc: edit.nextHlc, site: this.site }, op, edit.undos);
+    this.clock.advance(edit.nextHlc);
+    edit.keep(op, opBytes, change);
     return id;
   }
 
   /** Edit a text, inside `transact`. */
   pushText(node: TextNode, index: number, deleteCount: number, insert: string): void {
-    const { batch } = this.next();
-    this.checkBytes("text", encoder.encode(insert).length, this.welcome?.limits.valueBytes);
-    const made = this.tree.editText(node, index, deleteCount, insert, batch.undos);
+    const edit = this.openEdit();
+    edit.checkInsert(insert);
+    const made = this.tree.editText(node, index, deleteCount, insert, edit.undos);
     if (made === undefined) return;
     const op: Op = { targetSite: node.id.site, targetCounter: node.id.counter, kind: "textEdit", body: { update: made.update } };
-    this.keep(batch, op, made.change);
+    try {
+      const opBytes = edit.check(op, this.tree);
+      this.clock.advance(edit.nextHlc);
+      edit.keep(op, opBytes, made.change);
+    } catch (error) {
+      edit.undos.pop()?.(); // whoever catches it inside `transact` goes on without it
+      throw error;
+    }
   }
 
-  private next(): { batch: Batch; id: OpId } {
-    const batch = this.batch;
-    if (batch === undefined) throw new CollabKernelError("local-error", "edits are made inside transact()");
-    const opsMax = this.welcome?.limits.envelopeOps ?? 0;
-    if (batch.ops.length >= opsMax) throw new InvalidValueError(`a batch holds at most ${opsMax} operations`);
-    return { batch, id: { site: this.site, counter: this.pending.nextCounter + batch.ops.length } };
+  private openEdit(): Edit {
+    if (this.edit === undefined) throw new CollabKernelError("local-error", "edits are made inside transact()");
+    this.edit.checkCount();
+    return this.edit;
   }
 
-  private stampOf(batch: Batch): bigint {
-    return batch.hlc + BigInt(batch.ops.length);
-  }
-
-  private keep(batch: Batch, op: Op, change: Change | undefined): void {
-    this.clock.observe(this.stampOf(batch));
-    batch.ops.push(op);
-    if (change) batch.changes.push(change);
-  }
-
-  private checkWritable(): void {
+  private checkWritable(): Welcome {
     if (this.welcome === undefined) throw new CollabKernelError("local-error", "the room has not answered yet");
     if (this.isReadOnly) throw new CollabKernelError("read-only", "you may read this room but not write to it");
     if (this.pending.all.length >= PENDING_ENVELOPES_MAX) {
       throw new CollabKernelError("too-many", `${PENDING_ENVELOPES_MAX} edits wait for the server already`);
     }
-  }
-
-  private checkSize(op: Op): void {
-    const limits = this.welcome?.limits;
-    if ("key" in op.body) {
-      if (!op.body.key.isWellFormed()) throw new InvalidValueError("a key holds half of a surrogate pair");
-      this.checkBytes("key", encoder.encode(op.body.key).length, limits?.keyBytes);
-    }
-    if (!("value" in op.body)) return;
-    const { value } = op.body;
-    if (value.kind === "text") this.checkBytes("value", encoder.encode(value.body).length, limits?.valueBytes);
-    else if (value.kind === "data") this.checkBytes("value", value.body.length, limits?.valueBytes);
-    else if (value.kind === "container" && limits) {
-      const { depth } = this.tree.node({ site: op.targetSite, counter: op.targetCounter });
-      if (depth + 1 > limits.depth) throw new InvalidValueError(`live values are nested over ${limits.depth} levels`);
-    }
-  }
-
-  private checkBytes(what: string, size: number, sizeMax = FRAME_BYTES_MAX): void {
-    if (size > sizeMax) throw new InvalidValueError(`a ${what} of ${size} bytes is over the limit of ${sizeMax} bytes`);
+    return this.welcome;
   }
 }

@@ -6,7 +6,7 @@ import { toState } from "../src/state.ts";
 import { clientMessage, roomState, serverMessage } from "../src/wire/codec.ts";
 import type { ChannelHandlers, Dialer } from "../src/connection.ts";
 import { InvalidOperationError } from "../src/errors.ts";
-import { Kind, Role, type Envelope, type Hello, type Op, type ServerMessage, type StoredEnvelope, type Welcome } from "../src/wire/messages.ts";
+import { Kind, Role, type Envelope, type Hello, type Op, type ServerMessage, type Snapshot, type StoredEnvelope, type Welcome } from "../src/wire/messages.ts";
 
 interface Site {
   readonly secret: Uint8Array;
@@ -45,10 +45,22 @@ export class FakeServer {
   isAway = false;
   /** Lower every stamp by this, as for a client whose clock is ahead. */
   lowerBy = 0n;
-  /** Whether a snapshot is of the log's head; else of nothing, and all operations follow. */
+  /** Lower every stamp that is above this. */
+  stampMax: bigint | undefined;
+  /** How often a resync was asked for. */
+  resyncsCount = 0;
+  /** Whether a snapshot is of the log's head; else it is of `snapshotSeq`, and all operations behind it follow. */
   isSnapshotOfHead = false;
+  snapshotSeq = 0;
+  /** The operations behind a snapshot come at the next flush. */
+  isLogLate = false;
   /** A site that is new knows nothing of the last so many envelopes until the next flush: its server is behind. */
   behind = 0;
+  /** The line breaks when the next so many resyncs are asked for. */
+  lostResyncsCount = 0;
+  limits = LIMITS;
+  /** Bytes of each frame that came. */
+  readonly frameSizes: number[] = [];
   /** Every Hello, in order. */
   readonly hellos: Hello[] = [];
   /** Refuse for good what this says. */
@@ -83,10 +95,23 @@ export class FakeServer {
 
   store(site: number, envelope: Envelope): StoredEnvelope {
     const stored = { seq: this.head + 1, site, actor: 0, envelope };
-    envelope.ops.forEach((op, i) => this.tree.apply({ site, counter: envelope.counter + i }, { hlc: envelope.hlc + BigInt(i), site }, op));
+    applyAll(this.tree, site, envelope);
     this.log.push(stored);
     this.head += envelope.ops.length;
     return stored;
+  }
+
+  /** A snapshot of the log up to a seq, at the end of an envelope. */
+  snapshotAt(seq: number): Snapshot {
+    const tree = new LiveTree(0);
+    let hlc = 0n;
+    for (const { site, envelope } of this.log.filter((each) => each.seq <= seq)) {
+      applyAll(tree, site, envelope);
+      const last = envelope.hlc + BigInt(envelope.ops.length - 1);
+      if (last > hlc) hlc = last;
+    }
+    const op = this.opAt(seq);
+    return { seq, encoding: 0, state: roomState.encode(toState(tree, seq, hlc)), ...(op && { op }) };
   }
 
   opAt(seq: number): { site: number; counter: number } | undefined {
@@ -113,6 +138,10 @@ export class FakeServer {
   }
 }
 
+function applyAll(tree: LiveTree, site: number, { counter, hlc, ops }: Envelope): void {
+  ops.forEach((op, i) => tree.apply({ site, counter: counter + i }, { hlc: hlc + BigInt(i), site }, op));
+}
+
 export class FakeSession {
   readonly server: FakeServer;
   private readonly handlers: ChannelHandlers;
@@ -132,10 +161,15 @@ export class FakeSession {
 
   receive(frame: Uint8Array): void {
     if (this.isClosed) return;
+    this.server.frameSizes.push(frame.length);
+    if (frame.length > this.server.limits.frameBytes) {
+      this.send({ notices: [{ code: "frame-too-large", reason: "", retryAfterMs: 0 }] });
+      return;
+    }
     const message = clientMessage.decode(frame);
     if (message.kind === "hello") this.onHello(message.body);
     else if (message.kind === "submit") for (const envelope of message.body.envelopes) this.onEnvelope(envelope);
-    else if (message.kind === "resync") this.snapshot();
+    else if (message.kind === "resync") this.onResync();
     else if (message.kind === "presence") this.shown.push(message.body.stateJson);
   }
 
@@ -152,6 +186,12 @@ export class FakeSession {
     for (const frame of frames) this.handlers.onFrame(frame);
   }
 
+  /** Let the first frame through that waits. */
+  releaseOne(): void {
+    const frame = this.held?.shift();
+    if (frame && !this.isClosed) this.handlers.onFrame(frame);
+  }
+
   close(reason: string): void {
     if (this.isClosed) return;
     this.isClosed = true;
@@ -166,15 +206,18 @@ export class FakeSession {
     this.send({ ops: [{ actors: ["somebody"], envelopes }], through: this.cursor });
   }
 
+  private onResync(): void {
+    this.server.resyncsCount += 1;
+    if (this.server.lostResyncsCount-- > 0) this.close("lost");
+    else this.snapshot();
+  }
+
   private snapshot(): void {
-    const { head, tree, log, isSnapshotOfHead } = this.server;
-    const op = isSnapshotOfHead ? this.server.opAt(head) : undefined;
-    this.cursor = op === undefined ? 0 : head;
-    const hlcs = log.map(({ envelope }) => envelope.hlc + BigInt(envelope.ops.length - 1));
-    const hlc = hlcs.reduce((a, b) => (a > b ? a : b), 0n);
-    const state = op === undefined ? EMPTY_STATE : roomState.encode(toState(tree, head, hlc));
-    this.send({ snapshot: { seq: this.cursor, encoding: 0, state, ...(op && { op }) } });
-    this.catchUp();
+    const { head, log, isSnapshotOfHead, snapshotSeq, isLogLate } = this.server;
+    const ends = log.map(({ seq, envelope }) => seq + envelope.ops.length - 1);
+    this.cursor = isSnapshotOfHead ? head : Math.max(0, ...ends.filter((end) => end <= snapshotSeq));
+    this.send({ snapshot: this.server.snapshotAt(this.cursor) });
+    if (!isLogLate) this.catchUp();
   }
 
   private onHello(hello: Hello): void {
@@ -210,7 +253,7 @@ export class FakeSession {
       actor: "somebody",
       name: "Somebody",
       color: "#336699",
-      limits: LIMITS,
+      limits: server.limits,
       nextCounter: site.nextCounter,
       resync: resume !== undefined && !agrees,
     };
@@ -245,11 +288,13 @@ export class FakeSession {
       return;
     }
     site.nextCounter = lastCounter(sent) + 1;
-    const envelope = { ...sent, hlc: sent.hlc - server.lowerBy };
+    const { lowerBy, stampMax = sent.hlc } = server;
+    const hlc = sent.hlc - lowerBy;
+    const envelope = { ...sent, hlc: hlc > stampMax ? stampMax : hlc };
     try {
       if (server.isRefused(sent)) throw new InvalidOperationError("invalid-operation", "refused by the test");
       const { seq } = server.store(this.site, envelope);
-      this.send({ acks: [{ counter: sent.counter, seq, hlc: server.lowerBy > 0n ? envelope.hlc : 0n, buffered: false }] });
+      this.send({ acks: [{ counter: sent.counter, seq, hlc: envelope.hlc === sent.hlc ? 0n : envelope.hlc, buffered: false }] });
     } catch (error) {
       if (!(error instanceof InvalidOperationError)) throw error;
       if (sent.base < server.purgedSeq) {

@@ -2,59 +2,12 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { EmptyText, type LiveText } from "../src/live.ts";
 import { Room } from "../src/room.ts";
-import type { Model } from "../src/view/comm.ts";
 import view from "../src/view/index.ts";
 import { parseNumber } from "../src/view/editors.ts";
 import { movedIndex, spliceBetween } from "../src/view/splice.ts";
 import { Role } from "../src/wire/messages.ts";
 import { FakeServer } from "./fake_server.ts";
-
-/** A widget model whose kernel relays to the fake server. */
-class KernelModel implements Model {
-  readonly listeners = new Map<string, Set<(...args: never[]) => void>>();
-  readonly sent: { kind: string; id: string }[] = [];
-  isBusy = false;
-  private readonly channels = new Map<string, { send(frame: Uint8Array): void; close(): void }>();
-  private readonly server: FakeServer;
-  private readonly traits: Record<string, unknown>;
-
-  constructor(server: FakeServer, target: readonly [number, number] = [0, 0]) {
-    this.server = server;
-    this.traits = { _room_key: `memory|${Math.random()}`, _room_name: "planning", _target: target, _socket_path: "", _has_socket: false };
-  }
-
-  get(name: string): unknown {
-    return this.traits[name];
-  }
-
-  send(content: { kind: string; id: string }, _callbacks?: unknown, buffers: ArrayBuffer[] = []): void {
-    this.sent.push(content);
-    if (this.isBusy) return;
-    const { kind, id } = content;
-    if (kind === "relay-open") {
-      const channel = this.server.dialer("relay").open({
-        onOpen: () => this.emit({ kind: "relay-opened", id }),
-        onFrame: (frame) => this.emit({ kind: "relay-frame", id }, [new DataView(frame.slice().buffer)]),
-        onClose: (reason) => this.emit({ kind: "relay-closed", id, reason }),
-      });
-      this.channels.set(id, channel);
-    } else if (kind === "relay-frame") this.channels.get(id)?.send(new Uint8Array(buffers[0] as ArrayBuffer));
-    else if (kind === "relay-close") this.channels.get(id)?.close();
-  }
-
-  on(event: string, callback: (...args: never[]) => void): void {
-    const callbacks = this.listeners.get(event) ?? new Set();
-    this.listeners.set(event, callbacks.add(callback));
-  }
-
-  off(event: string, callback: (...args: never[]) => void): void {
-    this.listeners.get(event)?.delete(callback);
-  }
-
-  private emit(content: unknown, buffers: DataView[] = []): void {
-    for (const callback of [...(this.listeners.get("msg:custom") ?? [])]) (callback as (...args: unknown[]) => void)(content, buffers);
-  }
-}
+import { KernelModel } from "./kernel_model.ts";
 
 /** Lets come about what follows from what was done: turns of the loop, since a busy machine is late with all timers. */
 async function pause(turns = 50): Promise<void> {
@@ -288,6 +241,26 @@ describe("the view", () => {
     expect(model.sent.filter(({ kind }) => kind === "relay-open")).toHaveLength(1);
     cleanup();
     expect(el.children).toHaveLength(0);
+  });
+
+  it("tells how much is unsent when the server answers nothing, also while it is live", async () => {
+    const server = new FakeServer();
+    const bob = await script(server);
+    bob.root.set("title", "Plan");
+    await pause(1);
+    server.flush();
+    const { el } = await show(server);
+    const status = (): string | null | undefined => el.querySelector(".ck-status")?.textContent;
+    server.isAway = true;
+    type(byLabel(el, "title"), "Better plan");
+    await pause();
+    expect(status()).toBe("via kernel");
+    await new Promise((resolve) => setTimeout(resolve, 3200));
+    expect(status()).toBe("via kernel, 1 unsent");
+    server.isAway = false;
+    for (const session of server.sessions) session.send({ degraded: { on: false } });
+    await pause();
+    expect(status()).toBe("via kernel");
   });
 
   it("goes on offline and sends when the way is free again", async () => {

@@ -72,10 +72,23 @@ export class TextState {
 
   /** What follows a refused edit must not wait in the document for clocks that will come to mean something else. */
   private checkContinues(update: Uint8Array): void {
-    for (const [client, clock] of Y.parseUpdateMeta(update).from) {
-      const known = Y.getState(this.doc.store, client);
-      if (clock > known) throw new RangeError(`client ${client} is at clock ${known}, the update begins at ${clock}`);
+    const { structs, ds } = Y.decodeUpdate(update);
+    const ends = new Map<number, number>();
+    const endOf = (client: number): number => ends.get(client) ?? Y.getState(this.doc.store, client);
+    for (const struct of structs) {
+      const { client, clock } = struct.id;
+      if (struct instanceof Y.Skip) continue;
+      if (clock > endOf(client)) throw new RangeError(`client ${client} is at clock ${endOf(client)}, the update goes on at ${clock}`);
+      ends.set(client, Math.max(endOf(client), clock + struct.length));
     }
+    const checkKnown = (what: string, client: number, clock: number): void => {
+      if (clock >= endOf(client)) throw new RangeError(`${what} names clock ${clock} of client ${client}, who is at ${endOf(client)}`);
+    };
+    for (const struct of structs) {
+      if (!(struct instanceof Y.Item)) continue;
+      for (const id of [struct.origin, struct.rightOrigin]) if (id !== null) checkKnown("an insert", id.client, id.clock);
+    }
+    for (const [client, ranges] of ds.clients) for (const { clock, len } of ranges) checkKnown("a deletion", client, clock + len - 1);
   }
 
   private get text(): Y.Text {

@@ -5,6 +5,8 @@ import type { Participant, Room } from "../room.ts";
 import { arrange, h } from "./dom.ts";
 
 const CHIPS_MAX = 8;
+/** Edits are mostly answered at once: their count is shown when none has been for so long. */
+const UNSENT_MS = 3000;
 
 export class Header {
   readonly element: HTMLElement;
@@ -12,6 +14,9 @@ export class Header {
   private readonly people = h("ul", { class: "ck-people", role: "list", "aria-label": "Who is here" });
   private readonly status = h("span", { class: "ck-status", role: "status" });
   private readonly chipByKey = new Map<string, HTMLElement>();
+  private pendingCount = 0;
+  private isStuck = false;
+  private stuckTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
     this.element = h("div", { class: "ck-header" }, this.title, this.people, this.status);
@@ -19,12 +24,33 @@ export class Header {
 
   update(title: string, room: Room): void {
     this.title.textContent = title;
+    this.watchPending(room);
     this.updateStatus(room.status);
     this.updatePeople(room.presence);
   }
 
+  destroy(): void {
+    clearTimeout(this.stuckTimer);
+  }
+
+  /** Note whether edits are waiting, and none of them was answered for a while. */
+  private watchPending(room: Room): void {
+    const { pendingCount } = room.status;
+    if (pendingCount === 0 || pendingCount < this.pendingCount) {
+      this.destroy();
+      this.stuckTimer = undefined;
+      this.isStuck = false;
+    }
+    this.pendingCount = pendingCount;
+    if (pendingCount === 0) return;
+    this.stuckTimer ??= setTimeout(() => {
+      this.isStuck = true;
+      this.updateStatus(room.status);
+    }, UNSENT_MS);
+  }
+
   private updateStatus(status: Status): void {
-    const { text, tone, hint } = describe(status);
+    const { text, tone, hint } = describe(status, this.isStuck);
     // Written only when it changes, or a screen reader would say it again and again.
     if (this.status.textContent !== text) this.status.textContent = text;
     this.status.dataset.tone = tone;
@@ -70,13 +96,15 @@ function initials(name: string): string {
   return ([...first][0] ?? "?").toUpperCase() + (last ? ([...last][0] as string).toUpperCase() : "");
 }
 
-function describe({ state, via, pendingCount, isReadOnly, isDegraded, reason }: Status): { text: string; tone: string; hint: string } {
+function describe({ state, via, pendingCount, isReadOnly, isDegraded, reason }: Status, isStuck: boolean): { text: string; tone: string; hint: string } {
   const unsent = pendingCount > 0 ? `, ${pendingCount} unsent` : "";
   if (state === "connecting") return { text: "connecting", tone: "wait", hint: "" };
   if (state === "closed") return { text: reason || "closed", tone: "bad", hint: "Run the cell again to join anew" };
   if (state !== "live") return { text: `offline${unsent}`, tone: "bad", hint: reason };
   if (isDegraded) return { text: `not saving${unsent}`, tone: "bad", hint: "The server cannot store at the moment; your edits are kept here" };
   if (isReadOnly) return { text: "read only", tone: "live", hint: "You may read this room but not write to it" };
-  const hint = via === "relay" ? "Connected through the kernel: waits while it is busy" : "Connected";
-  return { text: via === "relay" ? "via kernel" : "live", tone: pendingCount > 0 ? "wait" : "live", hint };
+  const text = via === "relay" ? "via kernel" : "live";
+  const tone = pendingCount > 0 ? "wait" : "live";
+  if (isStuck) return { text: `${text}${unsent}`, tone, hint: "The server has not taken your newest edits yet; they are kept here" };
+  return { text, tone, hint: via === "relay" ? "Connected through the kernel: waits while it is busy" : "Connected" };
 }

@@ -61,6 +61,7 @@ class RootView implements ViewContext {
   destroy(): void {
     for (const stop of this.stops) stop();
     this.view?.destroy();
+    this.header.destroy();
     clearTimeout(this.alertTimer);
     clearTimeout(this.presenceTimer);
     this.root.removeEventListener("focusin", this.onFocus);

@@ -361,6 +361,18 @@ export function encodeClientMessage(message: m.ClientMessage): Uint8Array<ArrayB
   return clientMessage.encode(message);
 }
 
+/** Bytes of an operation in its envelope, with tag and length. */
+export function opSizeBytes(op: m.Op): number {
+  return opSchema.encode(op).length + OP_OVERHEAD_BYTES;
+}
+
+/** Bytes of an envelope, without tag and length. */
+export function envelopeSizeBytes(value: m.Envelope): number {
+  return envelope.encode(value).length;
+}
+
+const OP_OVERHEAD_BYTES = 5;
+
 function inflated(contents: m.Contents, bytesMax: number): m.Contents {
   if (contents.encoding !== 1) return contents;
   const blocks = inflate(contents.blocks, bytesMax);
