@@ -217,11 +217,16 @@ class LocalFiles:
             _sweep(folder, begin)
             self._swept.add(os_path)
         temporary = os.path.join(folder, begin + secrets.token_hex(_TOKEN_BYTES))
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, status.st_mode & 0o7777)
+        try:
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, status.st_mode & 0o7777)
+        except OSError:  # a full disk: each try would leave one more there
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
         return temporary
 
     def _checked(self, path: str, os_path: str, before: Hashable) -> Mark:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -36,6 +37,10 @@ async def yes(_):
 
 async def written(disk, found: DiskFile, content, name=TEXT, path="a.txt", guard=yes):
     return await disk.write(name, path, content, found.seen, guard)
+
+
+def full(_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_managers_with_ways_of_their_own_are_not_passed_by(tmp_path):
@@ -73,6 +78,20 @@ async def test_a_write_keeps_the_mode_and_leaves_nothing_beside(tmp_path):
 
     assert file.read_text() == "two"
     assert file.stat().st_mode & 0o777 == 0o640
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["a.txt"]
+
+
+async def test_a_full_disk_leaves_nothing_beside(tmp_path, monkeypatch):
+    disk, file = Disk(contents_at(tmp_path)), tmp_path / "a.txt"
+    file.write_text("one")
+    found = await disk.read(TEXT, "a.txt")
+    monkeypatch.setattr(os, "fsync", full)
+
+    for _ in range(2):
+        with pytest.raises(SaveFailedError, match="No space left"):
+            await written(disk, found, "two")
+
+    assert file.read_text() == "one"
     assert sorted(found.name for found in tmp_path.iterdir()) == ["a.txt"]
 
 
