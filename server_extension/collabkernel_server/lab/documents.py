@@ -265,6 +265,9 @@ class Documents:
         except CollabKernelError as error:
             log.warning("document %s is not looked at: %s", document_id, error)
             return
+        except Exception:  # the edge of this document: the others are looked at
+            log.exception("document %s is not looked at", document_id)
+            return
         try:
             binding = self.loaded(document_id)
             if binding is not None and not binding.is_saved:

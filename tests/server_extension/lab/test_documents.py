@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from collabkernel_server.lab.binding import FileBinding
 from collabkernel_server.lab.file_errors import DocumentUnknownError
 from collabkernel_server.lab.saver import SavePauses
 from pycrdt import Doc, Text
@@ -93,6 +94,32 @@ async def test_f3_what_was_acknowledged_before_a_kill_is_in_the_file_after_the_r
 
     await until(lambda: file.read_text() == "one\n" + "".join(f"{word} " for word in range(30)))
     assert await again.documents.recover() == 0
+
+
+async def test_one_document_that_fails_keeps_no_other_from_being_saved(start, root, monkeypatch):
+    server = await start(pauses=NEVER)
+    for name in ("a.txt", "b.txt", "c.txt"):
+        (root / name).write_text("one\n")
+        ann = await server.person(await server.open(name))
+        for word in ("two", "\n"):
+            type_text(ann, word)
+            await ann.flush()
+    await server.kill()
+
+    again = await start()
+    opened, failed = FileBinding.open, []
+
+    async def first_fails(self):
+        if not failed:
+            failed.append(self.name.room_id)
+            raise RuntimeError("a fault")
+        await opened(self)
+
+    monkeypatch.setattr(FileBinding, "open", first_fails)
+    assert await again.documents.recover() == 3
+
+    assert [(root / name).read_text() for name in ("a.txt", "b.txt", "c.txt")].count("one\ntwo\n") == 2
+    assert again.documents.loaded(failed[0]) is None
 
 
 async def test_a_save_by_hand_is_a_version_of_the_timeline(start, root):

@@ -1,0 +1,106 @@
+"""A document and its file when something is at fault: what was typed is saved, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from collabkernel_server.lab import binding, document_content
+from collabkernel_server.lab.content import is_same, merged
+from pycrdt import Map, Text
+
+from tests.server_extension.lab.file_world import (
+    Server,
+    contents_at,
+    notebook,
+    sources_of,
+    type_in_cell,
+    type_text,
+    until,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+async def server(tmp_path, root):
+    server = await Server(tmp_path / "db.sqlite", contents_at(root)).start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def quick_to_rest(tmp_path, root):
+    server = await Server(tmp_path / "db.sqlite", contents_at(root), rest_ms=20).start()
+    yield server
+    await server.stop()
+
+
+async def test_a_fault_of_a_merge_ends_neither_the_document_nor_its_saves(server, root, caplog, monkeypatch):
+    file = root / "a.txt"
+    file.write_text("one\n")
+    ann = await server.person(await server.open("a.txt"))
+
+    def broken(*_):
+        monkeypatch.setattr(document_content, "merged", merged)
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(document_content, "merged", broken)
+    file.write_text("one\nfrom outside\n")
+    await until(lambda: "a fault" in caplog.text)
+    type_text(ann, "zero\n", 0)
+
+    await until(lambda: file.read_text() == "zero\none\nfrom outside\n")
+
+
+async def test_what_is_no_cell_keeps_a_notebook_neither_from_its_file_nor_from_opening(server, root, tmp_path):
+    file = root / "a.ipynb"
+    file.write_text(json.dumps(notebook("x = 1")))
+    ann = await server.person(await server.open("a.ipynb", "json:notebook"))
+    ann.document.ycells.append(5)
+    ann.document.ycells.append(Map({"cell_type": "code", "source": Text("y = 2")}))
+    ann.ydoc.get("meta", type=Map)["nbformat"] = "four"
+    await ann.flush()
+
+    assert await server.documents.save(ann.room_id) == "success"
+    assert sources_of(file) == ["x = 1", "y = 2"]
+
+    ann.document.ycells.append("of a server that was killed")
+    await ann.flush()
+    await server.kill()
+    again = await Server(tmp_path / "db.sqlite", contents_at(root)).start()
+    try:
+        ann = await again.person(await again.documents.open(ann.room_id))
+        type_in_cell(ann, 0, "0")
+        await until(lambda: sources_of(file) == ["x = 10", "y = 2"])
+    finally:
+        await again.stop()
+
+
+async def test_a_document_of_which_nothing_can_be_told_is_open_and_saved(quick_to_rest, root, caplog, monkeypatch):
+    file = root / "a.txt"
+    file.write_text("one\n")
+    held = await quick_to_rest.open("a.txt")
+    opened = quick_to_rest.documents.loaded(held.client.room_id)
+    other = await quick_to_rest.documents.open(held.client.room_id)
+    held.release()
+    await until(lambda: not opened.client.is_awake)
+
+    def broken(*_):
+        monkeypatch.setattr(binding, "is_same", is_same)
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(binding, "is_same", broken)
+    ann = await quick_to_rest.person(other)
+    type_text(ann, "two\n")
+
+    await until(lambda: file.read_text() == "one\ntwo\n")
+    assert "a fault" in caplog.text
+    assert opened.is_alive
