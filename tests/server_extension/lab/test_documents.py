@@ -55,6 +55,32 @@ async def test_a_document_is_opened_once_and_leaves_memory_after_its_last_holder
     assert text_of((await server.documents.open(room_id)).client) == "one\n"
 
 
+async def test_a_document_whose_last_save_hangs_keeps_no_other_from_opening(start, root, monkeypatch):
+    (root / "a.txt").write_text("one\n")
+    (root / "b.txt").write_text("two\n")
+    server = await start()
+    held = await server.open("a.txt")
+    closing, may_close = asyncio.Event(), asyncio.Event()
+    close = FileBinding.close
+
+    async def hangs(self):
+        closing.set()
+        await may_close.wait()
+        await close(self)
+
+    monkeypatch.setattr(FileBinding, "close", hangs)
+    held.release()
+    await asyncio.wait_for(closing.wait(), HANG_S)
+    again = asyncio.create_task(server.open("a.txt"))
+    try:
+        other = await asyncio.wait_for(server.open("b.txt"), HANG_S)
+        assert text_of(other.client) == "two\n"
+        assert not again.done(), "its last save is waited for"
+    finally:
+        may_close.set()
+    assert text_of((await again).client) == "one\n"
+
+
 @pytest.mark.parametrize("room_id", ["nonsense", "text:file:nobody", "JupyterLab:globalAwareness"])
 async def test_what_is_no_document_is_unknown(start, room_id):
     server = await start()
