@@ -441,6 +441,7 @@ class FileBinding:
         if not stamp.is_writable:
             raise SaveFailedError(self.path, "may not be written")
         if self._seen is None or stamp.mark != self._seen.stamp.mark:
+            await self._around.disk.settled(self.path, stamp, lambda: self._is_closing)
             await self._take_over(lease)
         seq, content = await self._notes.head_seq(), await self._content.read()
         assert self._seen is not None

@@ -7,13 +7,17 @@ import json
 import pytest
 from collabkernel_server.lab import binding, document_content
 from collabkernel_server.lab.content import is_same, merged
+from collabkernel_server.lab.disk import Disk
+from collabkernel_server.lab.saver import SavePauses
 from pycrdt import Map, Text
 
+from tests.bounds import HANG_S
 from tests.server_extension.lab.file_world import (
     Server,
     contents_at,
     notebook,
     sources_of,
+    text_of,
     type_in_cell,
     type_text,
     until,
@@ -104,3 +108,32 @@ async def test_a_document_of_which_nothing_can_be_told_is_open_and_saved(quick_t
     await until(lambda: file.read_text() == "one\ntwo\n")
     assert "a fault" in caplog.text
     assert opened.is_alive
+
+
+@pytest.fixture
+async def asked_only(tmp_path, root):
+    """A server that looks at files and saves them when somebody asks."""
+    pauses = SavePauses(debounce_ms=10**9, longest_ms=10**9)
+    server = await Server(tmp_path / "db.sqlite", contents_at(root), pauses=pauses, poll_s=HANG_S).start()
+    yield server
+    await server.stop()
+
+
+async def test_a_save_waits_for_a_file_that_is_being_written(asked_only, root, monkeypatch):
+    file = root / "a.txt"
+    file.write_text("one\ntwo\n")
+    ann = await asked_only.person(await asked_only.open("a.txt"))
+    type_text(ann, "typed\n", 0)
+    await ann.flush()
+    settled = Disk.settled
+
+    async def written(self, path, stamp, is_hurried):
+        file.write_text("one\ntwo\nfrom outside\n")
+        return await settled(self, path, stamp, is_hurried)
+
+    monkeypatch.setattr(Disk, "settled", written)
+    file.write_text("")  # a program that has begun to write it
+
+    assert await asked_only.documents.save(ann.room_id) == "success"
+    await ann.synced()
+    assert file.read_text() == text_of(ann) == "typed\none\ntwo\nfrom outside\n"
