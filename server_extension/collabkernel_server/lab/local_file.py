@@ -193,10 +193,7 @@ class LocalFiles:
         try:
             if not await guard():
                 return None
-            await asyncio.to_thread(self._checked, path, os_path, before)
-            if temporary is None:
-                return await asyncio.to_thread(_overwrite, os_path, data)
-            mark = await asyncio.to_thread(_rename, temporary, os_path)
+            mark = await asyncio.to_thread(self._in_place, path, os_path, before, temporary, data)
             temporary = None
             return mark
         finally:
@@ -228,6 +225,11 @@ class LocalFiles:
                 os.unlink(temporary)
             raise
         return temporary
+
+    def _in_place(self, path: str, os_path: str, before: Hashable, temporary: str | None, data: bytes) -> Mark:
+        """Look a last time and put it there, without a turn for anybody else on the loop in between."""
+        self._checked(path, os_path, before)
+        return _overwrite(os_path, data) if temporary is None else _rename(temporary, os_path)
 
     def _checked(self, path: str, os_path: str, before: Hashable) -> Mark:
         try:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
+import threading
 import time
 
 import pytest
 from collabkernel_server.lab.disk import Disk, DiskFile
 from collabkernel_server.lab.file_errors import FileChangedError, FileGoneError, SaveFailedError
-from collabkernel_server.lab.local_file import is_stock
+from collabkernel_server.lab.local_file import LocalFiles, is_stock
 from collabkernel_server.lab.names import DocumentName
 from jupyter_server.services.contents.filemanager import AsyncFileContentsManager, FileContentsManager
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager, LargeFileManager
@@ -153,6 +155,33 @@ async def test_a_file_that_somebody_wrote_meanwhile_is_not_overwritten(tmp_path)
     with pytest.raises(FileGoneError):
         await written(disk, found, "two")
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_nobody_has_his_turn_between_the_last_look_and_the_rename(tmp_path, monkeypatch):
+    disk, file = Disk(contents_at(tmp_path)), tmp_path / "a.txt"
+    file.write_text("one")
+    found = await disk.read(TEXT, "a.txt")
+    loop, replaced = asyncio.get_running_loop(), threading.Event()
+    checked, replace = LocalFiles._checked, os.replace
+
+    def others_turn():
+        replaced.wait(1)
+        file.write_text("theirs")
+
+    def checked_and_overtaken(*arguments):
+        mark = checked(*arguments)
+        loop.call_soon_threadsafe(others_turn)
+        return mark
+
+    def replace_and_tell(*arguments):
+        replace(*arguments)
+        replaced.set()
+
+    monkeypatch.setattr(LocalFiles, "_checked", checked_and_overtaken)
+    monkeypatch.setattr(os, "replace", replace_and_tell)
+    await written(disk, found, "two")
+
+    assert file.read_text() == "theirs"
 
 
 async def test_a_hook_may_change_what_is_written_or_refuse_it(tmp_path):
