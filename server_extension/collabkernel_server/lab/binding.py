@@ -226,7 +226,8 @@ class FileBinding:
         self._watcher = view_of(self.name.type, self.client.ydoc)
         self._watcher.unobserve()  # what a class does of itself, as jupyterlab-chat's, the client's view does
         self._watcher.observe(self._on_changed)
-        self._on_active()
+        self._active_ms = self._around.now_ms()
+        self._on_news()  # what was edited while it woke, nobody has watched
 
     def _on_active(self) -> None:
         self._active_ms = self._around.now_ms()
@@ -308,6 +309,8 @@ class FileBinding:
 
     async def _find_unsaved(self) -> None:
         """What a server that died had acknowledged, and not saved, is saved now."""
+        await self.client.wake()
+        self._has_news = False  # from here on the replica is watched
         try:
             base, content = await self._notes.base(), await self._content.read()
             is_saved = await asyncio.to_thread(is_same, base, content)

@@ -67,7 +67,7 @@ async def test_a_file_is_read_and_opening_it_writes_nothing(server, root):
         "dirty": False,
         "document_id": ann.room_id,
     }
-    assert server.documents.loaded(ann.room_id).is_saved
+    await until(lambda: server.documents.loaded(ann.room_id).is_saved)
     assert unread(file) == before
 
 
@@ -175,7 +175,7 @@ async def test_a_file_that_was_changed_outside_and_merged_is_left_alone(server, 
 
     await until(lambda: ann.document.hash == sha(file))
     assert str(ann.document.ycells[0]["source"]) == "x = 2"
-    assert server.documents.loaded(ann.room_id).is_saved
+    await until(lambda: server.documents.loaded(ann.room_id).is_saved)
     assert unread(file) == before
 
 

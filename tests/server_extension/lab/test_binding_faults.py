@@ -110,6 +110,31 @@ async def test_a_document_of_which_nothing_can_be_told_is_open_and_saved(quick_t
     assert opened.is_alive
 
 
+async def test_what_is_edited_while_its_replica_wakes_is_saved(quick_to_rest, root):
+    file = root / "a.txt"
+    file.write_text("one\n")
+    held = await quick_to_rest.open("a.txt")
+    opened = quick_to_rest.documents.loaded(held.client.room_id)
+    ann = await quick_to_rest.person(held)
+    other = await quick_to_rest.documents.open(held.client.room_id)
+    held.release()
+    await until(lambda: not opened.client.is_awake)
+    asked = opened.client._asked_for_all
+
+    async def edited_meanwhile():
+        opened.client._asked_for_all = asked
+        type_text(ann, "two\n")
+        await ann.flush()
+        await opened.client.take_in()
+        return await asked()
+
+    opened.client._asked_for_all = edited_meanwhile
+    await other.wake()
+
+    assert text_of(other.client) == "one\ntwo\n"
+    await until(lambda: file.read_text() == "one\ntwo\n")
+
+
 @pytest.fixture
 async def asked_only(tmp_path, root):
     """A server that looks at files and saves them when somebody asks."""
