@@ -380,6 +380,11 @@ class FileBinding:
         row = await self._around.ids.row(self.name.file_id)
         if row is not None and row.deleted:
             raise UnreadableFileError(self.path, "is another file than the one of this document, which was deleted")
+        torn = await self._around.disk.torn(self.path, await self._notes.in_place())
+        if torn is not None:  # a write of ours that was cut short: nobody's edit, and to be done again
+            self._seen, self._bad_mark = torn, None
+            self._feed(Edited())
+            return
         found = await self._around.disk.read(self.name, self.path)
         saved = await self._notes.last()
         if saved is not None and saved.hash == found.hash:
@@ -449,7 +454,7 @@ class FileBinding:
         seq, content = await self._notes.head_seq(), await self._content.read()
         assert self._seen is not None
         written = await self._around.disk.write(
-            self.name, self.path, content, self._seen, lambda file_hash: self._notes.may_put(lease, file_hash)
+            self.name, self.path, content, self._seen, lambda *noted: self._notes.may_put(lease, *noted)
         )
         if written is None:
             raise SaveFailedError(self.path, "another server saves it now")

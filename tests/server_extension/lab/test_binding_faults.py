@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
-from collabkernel_server.lab import binding, document_content
+from collabkernel_server.lab import binding, document_content, local_file
 from collabkernel_server.lab.content import is_same, merged
 from collabkernel_server.lab.disk import Disk
 from collabkernel_server.lab.saver import SavePauses
@@ -162,3 +165,75 @@ async def test_a_save_waits_for_a_file_that_is_being_written(asked_only, root, m
     assert await asked_only.documents.save(ann.room_id) == "success"
     await ann.synced()
     assert file.read_text() == text_of(ann) == "typed\none\ntwo\nfrom outside\n"
+
+
+def cut_short(monkeypatch, kept):
+    """Writes in place leave so many bytes, as on a full disk."""
+
+    def overwrite(os_path, data):
+        Path(os_path).write_bytes(data[:kept])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(local_file, "_overwrite", overwrite)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 7])
+async def test_a_write_in_place_that_was_cut_short_deletes_nothing(asked_only, root, monkeypatch, kept):
+    file = root / "a.txt"
+    file.write_text("one\ntwo\n")
+    os.link(file, root / "hard.txt")
+    ann = await asked_only.person(await asked_only.open("a.txt"))
+    type_text(ann, "caf\u00e9\n", 3)
+    await ann.flush()
+    with monkeypatch.context() as patch:
+        cut_short(patch, kept)
+        assert await asked_only.documents.save(ann.room_id) == "failed"
+    assert file.stat().st_size == kept
+
+    assert await asked_only.documents.save(ann.room_id) == "success"
+
+    await ann.synced()
+    assert file.read_text() == (root / "hard.txt").read_text() == text_of(ann) == "onecaf\u00e9\n\ntwo\n"
+
+
+async def test_a_notebook_that_a_crash_cut_short_is_written_again(asked_only, root, tmp_path, monkeypatch):
+    file = root / "a.ipynb"
+    file.write_text(json.dumps(notebook("x = 1", "y = 2")))
+    os.link(file, root / "hard.ipynb")
+    ann = await asked_only.person(await asked_only.open("a.ipynb", "json:notebook"))
+    type_in_cell(ann, 0, "0")
+    await ann.flush()
+    with monkeypatch.context() as patch:
+        cut_short(patch, 100)
+        assert await asked_only.documents.save(ann.room_id) == "failed"
+    await asked_only.kill()
+
+    again = await Server(tmp_path / "db.sqlite", contents_at(root)).start()
+    try:
+        held = await again.documents.open(ann.room_id)
+        await until(lambda: file.stat().st_size > 100)
+        await until(lambda: again.documents.loaded(ann.room_id).is_saved)
+        assert sources_of(file) == ["x = 10", "y = 2"]
+        file.write_bytes(file.read_bytes()[:100])
+        type_in_cell(await again.person(held), 1, "0")
+        await again.stop()
+        assert file.stat().st_size == 100, "that was somebody else, and is no notebook"
+    finally:
+        await again.stop()
+
+
+async def test_what_somebody_wrote_over_a_file_that_was_cut_short_is_merged(asked_only, root, monkeypatch):
+    file = root / "a.txt"
+    file.write_text("one\ntwo\n")
+    os.link(file, root / "hard.txt")
+    ann = await asked_only.person(await asked_only.open("a.txt"))
+    type_text(ann, "three\n")
+    await ann.flush()
+    with monkeypatch.context() as patch:
+        cut_short(patch, 2)
+        assert await asked_only.documents.save(ann.room_id) == "failed"
+    file.write_text("zero\none\ntwo\n")
+
+    assert await asked_only.documents.save(ann.room_id) == "success"
+
+    assert file.read_text() == "zero\none\ntwo\nthree\n"

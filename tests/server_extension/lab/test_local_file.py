@@ -33,7 +33,7 @@ class OwnWay(AsyncLargeFileManager):
         return await super().save(model, path)
 
 
-async def yes(_):
+async def yes(*_):
     return True
 
 
@@ -109,12 +109,37 @@ async def test_links_stay_links(tmp_path):
     assert (tmp_path / "target.txt").read_text() == (tmp_path / "hard.txt").read_text() == "two"
 
 
+async def test_a_write_in_place_is_marked_before_and_known_when_it_was_cut_short(tmp_path, monkeypatch):
+    disk, file = Disk(contents_at(tmp_path)), tmp_path / "a.txt"
+    file.write_text("one")
+    marks = []
+
+    async def asked(_, mark):
+        marks.append(mark)
+        return True
+
+    await written(disk, await disk.read(TEXT, "a.txt"), "two", guard=asked)
+    os.link(file, tmp_path / "hard.txt")
+    found = await disk.read(TEXT, "a.txt")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SaveFailedError):
+        await written(disk, found, "three", guard=asked)
+
+    assert marks[0] == ""
+    assert await disk.torn("a.txt", marks[1]) is None, "it is whole"
+    file.write_text("thr")
+    torn = await disk.torn("a.txt", marks[1])
+    assert (torn.stamp, torn.hash) == (await disk.stamp("a.txt"), (await disk.read(TEXT, "a.txt")).hash)
+    file.write_text("own")
+    assert await disk.torn("a.txt", marks[1]) is None
+
+
 async def test_what_is_there_already_is_not_written(tmp_path):
     disk, file = Disk(contents_at(tmp_path)), tmp_path / "a.txt"
     file.write_text("one")
     before = file.stat()
 
-    async def never(_):
+    async def never(*_):
         raise AssertionError("nobody is asked")
 
     done = await written(disk, await disk.read(TEXT, "a.txt"), "one", guard=never)
@@ -128,7 +153,7 @@ async def test_the_guard_is_asked_with_the_hash_and_can_stop_it(tmp_path):
     file.write_text("one")
     asked = []
 
-    async def no(file_hash):
+    async def no(file_hash, _):
         asked.append(file_hash)
         return False
 
@@ -144,7 +169,7 @@ async def test_a_file_that_somebody_wrote_meanwhile_is_not_overwritten(tmp_path)
     file.write_text("one")
     found = await disk.read(TEXT, "a.txt")
 
-    async def meanwhile(_):
+    async def meanwhile(*_):
         file.write_text("theirs")
         return True
 
