@@ -21,18 +21,10 @@ from collabkernel.errors import CollabKernelError
 from collabkernel.server.flag import Flag
 from collabkernel.storage.base import Lease
 from collabkernel_server.heap import give_back_after
-from collabkernel_server.lab.content import (
-    Content,
-    apply_steps,
-    encode_base,
-    is_same,
-    merged,
-    read_content,
-    seed,
-    steps,
-)
-from collabkernel_server.lab.disk import DiskFile, Seen, Stamp
+from collabkernel_server.lab.content import encode_base, is_same, seed
+from collabkernel_server.lab.disk import Seen, Stamp
 from collabkernel_server.lab.document_client import SERVER, DocumentClient
+from collabkernel_server.lab.document_content import DocumentContent
 from collabkernel_server.lab.file_errors import (
     DocumentUnknownError,
     FileChangedError,
@@ -75,12 +67,13 @@ class FileBinding:
         """Held by whoever does something with the file."""
         self.hash_news = HashNews()
         self._around = around
+        self._content = DocumentContent(self.client, name.type)
         self._notes = SaveNotes(around.hub.storage, name, around.server_id, around.now_ms)
         self._clock = SaveClock(around.pauses)
         self._seen: Seen | None = None
         self._bad_mark: object = None
         """Of a file that could not be read: it is not tried again until it changes."""
-        self._is_gone = self._is_merging = False
+        self._is_gone = False
         self._has_news = False  # something was edited while there was no replica: perhaps it has to be saved
         self._keepers = self._active_ms = 0
         self._is_closing = self._wants_save = self._wants_look = False
@@ -233,7 +226,8 @@ class FileBinding:
         self._watcher = view_of(self.name.type, self.client.ydoc)
         self._watcher.unobserve()  # what a class does of itself, as jupyterlab-chat's, the client's view does
         self._watcher.observe(self._on_changed)
-        self._on_active()
+        self._active_ms = self._around.now_ms()
+        self._on_news()  # what was edited while it woke, nobody has watched
 
     def _on_active(self) -> None:
         self._active_ms = self._around.now_ms()
@@ -281,7 +275,7 @@ class FileBinding:
             if "hash" in event.keys:
                 self.hash_news.told(self.client.awareness_states().values())
         else:
-            is_edit = not self._is_merging
+            is_edit = not self._content.is_merging
         if is_edit:
             self._feed(Edited())
 
@@ -296,11 +290,6 @@ class FileBinding:
         if changed := {key: value for key, value in values.items() if state.get(key) != value}:
             with self.client.ydoc.transaction():
                 state.update(changed)
-
-    async def _content(self) -> Content:
-        await self.client.synced()
-        async with self.client.editing() as document:
-            return await read_content(document)
 
     # -- opening
 
@@ -320,8 +309,17 @@ class FileBinding:
 
     async def _find_unsaved(self) -> None:
         """What a server that died had acknowledged, and not saved, is saved now."""
-        base, content = await self._notes.base(), await self._content()
-        if not await asyncio.to_thread(is_same, base, content):
+        await self.client.wake()
+        self._has_news = False  # from here on the replica is watched
+        try:
+            base, content = await self._notes.base(), await self._content.read()
+            is_saved = await asyncio.to_thread(is_same, base, content)
+        except CollabKernelError:
+            raise
+        except Exception:  # the edge of this look: a content that cannot be read keeps nobody from the document
+            log.exception("what is saved of document %s cannot be told", self.name.room_id)
+            is_saved = False
+        if not is_saved:
             self._feed(Edited())
 
     # -- what happens on disk
@@ -382,13 +380,21 @@ class FileBinding:
         row = await self._around.ids.row(self.name.file_id)
         if row is not None and row.deleted:
             raise UnreadableFileError(self.path, "is another file than the one of this document, which was deleted")
+        torn = await self._around.disk.torn(self.path, await self._notes.in_place())
+        if torn is not None:  # a write of ours that was cut short: nobody's edit, and to be done again
+            self._seen, self._bad_mark = torn, None
+            self._feed(Edited())
+            return
         found = await self._around.disk.read(self.name, self.path)
         saved = await self._notes.last()
         if saved is not None and saved.hash == found.hash:
             await self._accept(found.seen)
             return
         is_own = saved is not None and found.hash in saved.intents
-        content = await self._content() if is_own else await self._merge(found)
+        if is_own:
+            content = await self._content.read()
+        else:
+            content = await self._content.merge(await self._notes.base_of(found), found.content)
         await self._notes.record(lease, found.hash, await self._notes.head_seq(), found.content)
         await self._accept(found.seen)
         if not await asyncio.to_thread(is_same, encode_base(found.content), content):
@@ -397,32 +403,6 @@ class FileBinding:
             await self._publish({"dirty": False})
         if not is_own:
             self._tell("overwrite")
-
-    async def _merge(self, found: DiskFile) -> Content:
-        """The document's content with the file's changes in it, and stored in its log."""
-        base = await self._notes.base_of(found)
-        await self.client.synced()
-        # The room goes on meanwhile; this replica does not, so the edits made here fit what they were made for.
-        async with self.client.editing() as document:
-            old = await read_content(document)
-            new = await asyncio.to_thread(merged, self.name.type, base, old, found.content)
-            plan = await asyncio.to_thread(steps, self.name.type, old, new)
-            for _ in self._applied(document, plan):
-                await asyncio.sleep(0)
-        await self.client.flush()
-        return new
-
-    def _applied(self, document: YBaseDoc, plan: list[Any]) -> Any:
-        edits = apply_steps(document, plan)
-        while True:
-            self._is_merging = True
-            try:
-                next(edits)
-            except StopIteration:
-                return
-            finally:
-                self._is_merging = False
-            yield
 
     async def _accept(self, seen: Seen) -> None:
         self._seen, self._bad_mark, self._is_gone = seen, None, False
@@ -469,11 +449,12 @@ class FileBinding:
         if not stamp.is_writable:
             raise SaveFailedError(self.path, "may not be written")
         if self._seen is None or stamp.mark != self._seen.stamp.mark:
+            await self._around.disk.settled(self.path, stamp, lambda: self._is_closing)
             await self._take_over(lease)
-        seq, content = await self._notes.head_seq(), await self._content()
+        seq, content = await self._notes.head_seq(), await self._content.read()
         assert self._seen is not None
         written = await self._around.disk.write(
-            self.name, self.path, content, self._seen, lambda file_hash: self._notes.may_put(lease, file_hash)
+            self.name, self.path, content, self._seen, lambda *noted: self._notes.may_put(lease, *noted)
         )
         if written is None:
             raise SaveFailedError(self.path, "another server saves it now")

@@ -19,6 +19,7 @@ from jupyter_ydoc.ybasedoc import YBaseDoc
 from pycrdt import Array, Doc, Map, Text
 
 from collabkernel_server.lab.diff import changes, text_edits
+from collabkernel_server.lab.mend import mend, mended_cell
 from collabkernel_server.lab.merge import merge_text
 from collabkernel_server.lab.merge_notebook import Cell, Notebook, lean, merge_notebook
 from collabkernel_server.lab.names import document_class
@@ -39,13 +40,16 @@ _EMPTY_CELL: Cell = {
 
 async def read_content(document: YBaseDoc) -> Content:
     """What a replica holds; remote edits must be held back meanwhile. Cells have their ids, whatever their format."""
-    content: Content = await document.aget()
-    if isinstance(document, YNotebook):
-        assert isinstance(content, dict)
-        _drop_copies(document, content)
-        for cell, ycell in zip(content["cells"], document.ycells, strict=True):
-            cell["id"] = ycell["id"]
-    return content
+    if not isinstance(document, YNotebook):
+        content: Content = await document.aget()
+        return content
+    ids = await mend(document)
+    notebook: Notebook = await document.aget()
+    _drop_copies(document, notebook)
+    for index, cell in enumerate(notebook["cells"]):
+        cell.setdefault("id", ids[index])  # those of an old format have none of their own, and all of them are there
+        mended_cell(cell)
+    return notebook
 
 
 def for_file(notebook: Notebook) -> Notebook:

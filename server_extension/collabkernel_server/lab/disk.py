@@ -13,7 +13,7 @@ import base64
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,16 +25,15 @@ from tornado.web import HTTPError
 from collabkernel_server.lab.content import Content, for_file, from_file
 from collabkernel_server.lab.file_errors import FileGoneError, SaveFailedError, UnreadableFileError
 from collabkernel_server.lab.line_endings import restored, to_lf
-from collabkernel_server.lab.local_file import LocalFiles, is_stock
+from collabkernel_server.lab.local_file import Guard, LocalFiles, is_stock
 from collabkernel_server.lab.names import DocumentName, document_class
+from collabkernel_server.lab.torn import is_beginning
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 SETTLE_S = 0.2
 """A file that changes is read when it has not changed for this long: many programs write in several steps."""
 SETTLE_TRIES = 25
-Guard = Callable[[str], Awaitable[bool]]
-"""Asked with the hash of what is about to be put in place (empty when unknown); False: it must not be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +150,20 @@ class Disk:
         data, mark = await asyncio.to_thread(self._local.read_bytes, path)
         return Seen(Stamp(*mark), await asyncio.to_thread(self._local.hash_of, data))
 
+    async def torn(self, path: str, mark: str) -> Seen | None:
+        """A file that is the beginning of a content with this mark, as a write in place leaves it; else None.
+
+        Raises:
+            FileGoneError: There is none.
+            UnreadableFileError: It cannot be read.
+        """
+        if self._local is None or not mark:
+            return None
+        data, stamp = await asyncio.to_thread(self._local.read_bytes, path)
+        if not await asyncio.to_thread(is_beginning, mark, data):
+            return None
+        return Seen(Stamp(*stamp), await asyncio.to_thread(self._local.hash_of, data))
+
     async def read(self, name: DocumentName, path: str) -> DiskFile:
         """A file as this document shows it.
 
@@ -238,7 +251,7 @@ class Disk:
     async def _asked_to_save(
         self, name: DocumentName, path: str, model: dict[str, Any], content: Content, before: Seen, guard: Guard
     ) -> Written | None:
-        if not await guard(_own_hash(content)):
+        if not await guard(_own_hash(content), ""):
             return None
         if not await self.exists(path):
             raise FileGoneError(path)

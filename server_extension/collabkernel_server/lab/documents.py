@@ -137,7 +137,7 @@ class Documents:
         self._stop_s = stop_s
         self._on_opened = on_opened
         self._entry_by_id: dict[str, _Entry] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: dict[str, asyncio.Task[None]] = {}
         self._watching: asyncio.Task[None] | None = None
         self._is_stopping = False
 
@@ -151,7 +151,7 @@ class Documents:
         """Save what is pending, and let all go."""
         self._is_stopping = True
         self.ids.stop()
-        waited: list[asyncio.Task[Any]] = list(self._closing)
+        waited: list[asyncio.Task[Any]] = list(self._closing.values())
         if self._watching is not None:
             self._watching.cancel()
             waited.append(self._watching)
@@ -265,6 +265,9 @@ class Documents:
         except CollabKernelError as error:
             log.warning("document %s is not looked at: %s", document_id, error)
             return
+        except Exception:  # the edge of this document: the others are looked at
+            log.exception("document %s is not looked at", document_id)
+            return
         try:
             binding = self.loaded(document_id)
             if binding is not None and not binding.is_saved:
@@ -288,8 +291,8 @@ class Documents:
         return entry
 
     async def _opened(self, name: DocumentName) -> FileBinding:
-        if self._closing:  # one of this document that ends meanwhile saves first
-            await asyncio.wait(tuple(self._closing))
+        if (closing := self._closing.get(name.room_id)) is not None:  # it saves first
+            await asyncio.wait([closing])
         binding = FileBinding(name, self._around)
         try:
             await binding.open()
@@ -320,8 +323,8 @@ class Documents:
             del self._entry_by_id[document_id]
         if entry.binding is not None:
             task = asyncio.create_task(entry.binding.close(), name=f"closing {document_id}")
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._closing[document_id] = task  # the only one: what is opened again waits for it
+            task.add_done_callback(lambda _: self._closing.pop(document_id))
 
     # -- files
 

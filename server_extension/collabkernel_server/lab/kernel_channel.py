@@ -82,6 +82,11 @@ class KernelChannel:
             self._client.context.destroy(linger=0)
             self._client = None
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the kernel that it is to is known to have ended."""
+        return self._gone.done()
+
     def tell_gone(self, name: str, message: str) -> None:
         """The kernel is another one now, or none: whoever waits for it hears so."""
         if not self._gone.done():

@@ -301,6 +301,8 @@ class KernelRunner:
         writing = asyncio.create_task(self._write_along(run), name="outputs of a cell")
         reply = Message("execute_reply", {"status": "error"})
         try:
+            if self._channel is not None and self._channel.is_gone and not self._is_stopping:
+                await self._disconnect()  # it was to a kernel that ended while nothing ran
             if self._channel is None:
                 self._channel = KernelChannel(self._kernel)
                 await self._channel.open()

@@ -27,8 +27,12 @@ from jupyter_server.utils import ensure_async
 from tornado.web import HTTPError
 
 from collabkernel_server.lab.file_errors import FileChangedError, FileGoneError, SaveFailedError, UnreadableFileError
+from collabkernel_server.lab.torn import mark_of
 
 log = logging.getLogger(__name__)
+Guard = Callable[[str, str], Awaitable[bool]]
+"""Asked with the hash of what is about to be put in place (empty when unknown), and with its ``mark_of`` when it is to
+be written over the old content, empty for a rename. False: it must not be."""
 Mark = tuple[tuple[int, int, int, int], bool]
 """What changes with the file, and whether it may be written."""
 READ_TRIES = 5
@@ -150,7 +154,7 @@ class LocalFiles:
         return notebook, self._contents.notary.compute_signature(notebook)
 
     async def write(
-        self, path: str, model: dict[str, Any], old_hash: str, before: Hashable, guard: Callable[[str], Awaitable[bool]]
+        self, path: str, model: dict[str, Any], old_hash: str, before: Hashable, guard: Guard
     ) -> tuple[str, Mark] | None:
         """Do what ``save`` would, with one rename; None when the guard said no. What is there already stays."""
         contents = self._contents
@@ -168,7 +172,7 @@ class LocalFiles:
             if file_hash == old_hash:
                 os_path = await asyncio.to_thread(self._os_path, path)
                 return file_hash, await asyncio.to_thread(self._checked, path, os_path, before)
-            mark = await self._put(path, data, before, lambda: guard(file_hash))
+            mark = await self._put(path, data, before, lambda mark: guard(file_hash, mark))
         except OSError as error:
             raise SaveFailedError(path, f"cannot be written: {error.strerror or error}") from error
         if mark is None:
@@ -187,16 +191,15 @@ class LocalFiles:
         text = nbformat.writes(notebook, version=nbformat.NO_CONVERT, capture_validation_error={})
         return (text if text.endswith("\n") else text + "\n").encode(), signature
 
-    async def _put(self, path: str, data: bytes, before: Hashable, guard: Callable[[], Awaitable[bool]]) -> Mark | None:
+    async def _put(
+        self, path: str, data: bytes, before: Hashable, guard: Callable[[str], Awaitable[bool]]
+    ) -> Mark | None:
         os_path = await asyncio.to_thread(self._real_path, path)
         temporary = await asyncio.to_thread(self._temporary, os_path, data)
         try:
-            if not await guard():
+            if not await guard(await asyncio.to_thread(mark_of, data) if temporary is None else ""):
                 return None
-            await asyncio.to_thread(self._checked, path, os_path, before)
-            if temporary is None:
-                return await asyncio.to_thread(_overwrite, os_path, data)
-            mark = await asyncio.to_thread(_rename, temporary, os_path)
+            mark = await asyncio.to_thread(self._in_place, path, os_path, before, temporary, data)
             temporary = None
             return mark
         finally:
@@ -217,12 +220,22 @@ class LocalFiles:
             _sweep(folder, begin)
             self._swept.add(os_path)
         temporary = os.path.join(folder, begin + secrets.token_hex(_TOKEN_BYTES))
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, status.st_mode & 0o7777)
+        try:
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, status.st_mode & 0o7777)
+        except OSError:  # a full disk: each try would leave one more there
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
         return temporary
+
+    def _in_place(self, path: str, os_path: str, before: Hashable, temporary: str | None, data: bytes) -> Mark:
+        """Look a last time and put it there, without a turn for anybody else on the loop in between."""
+        self._checked(path, os_path, before)
+        return _overwrite(os_path, data) if temporary is None else _rename(temporary, os_path)
 
     def _checked(self, path: str, os_path: str, before: Hashable) -> Mark:
         try:

@@ -16,6 +16,8 @@ from collabkernel_server.lab.recent_saves import RecentSaves
 LEASE_MS = 30_000
 """A save of the largest notebook takes a few seconds; a server that died holds up the others for this long."""
 LEASE_POLL_S = 0.05
+IN_PLACE = "in-place"
+"""In the place of a view: what is being written over the file's old content, of whatever view. Its hash is a mark."""
 
 
 class SaveNotes:
@@ -28,6 +30,8 @@ class SaveNotes:
         self._holder = f"{server_id}/{name.room_id}"
         self._now_ms = now_ms
         self._recent = RecentSaves()
+        self._is_in_place = False
+        """Whether a write in place is noted, by whomever."""
 
     async def head_seq(self) -> int:
         """How far the document's log goes; 0 for one that is not known."""
@@ -47,9 +51,18 @@ class SaveNotes:
         last = await self.base()
         return await asyncio.to_thread(self._recent.base_of, last, found.hash, found.content, self._now_ms())
 
-    async def may_put(self, lease: Lease, file_hash: str) -> bool:
-        """Note what is about to be put in place; False when the lease is lost."""
+    async def in_place(self) -> str:
+        """The mark of what was being written over the file's old content and is not recorded; empty for none."""
+        row = await self._storage.saved(self._name.file_id, IN_PLACE)
+        mark = "" if row is None else row.hash
+        self._is_in_place = mark != ""
+        return mark
+
+    async def may_put(self, lease: Lease, file_hash: str, mark: str = "") -> bool:
+        """Note what is about to be put in place, with a mark if it is to be written there; False: the lease is lost."""
         is_noted = await self._storage.intend_save(self._name.file_id, lease, view=self._view, hash=file_hash)
+        if is_noted and mark:
+            is_noted = await self._note_in_place(lease, mark)
         return is_noted and await self._storage.holds_lease(lease)
 
     async def record(self, lease: Lease, file_hash: str, seq: int, content: Content) -> None:
@@ -65,7 +78,15 @@ class SaveNotes:
         )
         if not is_noted:
             raise SaveFailedError("", f"the file of {self._name.room_id} was deleted, or another server has its lease")
+        if self._is_in_place:
+            await self._note_in_place(lease, "")
         self._recent.add(file_hash, base, now_ms)
+
+    async def _note_in_place(self, lease: Lease, mark: str) -> bool:
+        self._is_in_place = mark != ""
+        return await self._storage.record_save(
+            self._name.file_id, lease, view=IN_PLACE, hash=mark, seq=0, base=b"", now_ms=self._now_ms()
+        )
 
     @asynccontextmanager
     async def leased(self, wait_s: float, is_closing: Callable[[], bool]) -> AsyncIterator[Lease | None]:

@@ -91,7 +91,7 @@ def contents(request, tmp_path):
     return contents_at(tmp_path, request.param).keep()
 
 
-async def yes(_):
+async def yes(*_):
     return True
 
 

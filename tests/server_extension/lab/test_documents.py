@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from collabkernel_server.lab.binding import FileBinding
 from collabkernel_server.lab.file_errors import DocumentUnknownError
 from collabkernel_server.lab.saver import SavePauses
 from pycrdt import Doc, Text
@@ -54,6 +55,32 @@ async def test_a_document_is_opened_once_and_leaves_memory_after_its_last_holder
     assert text_of((await server.documents.open(room_id)).client) == "one\n"
 
 
+async def test_a_document_whose_last_save_hangs_keeps_no_other_from_opening(start, root, monkeypatch):
+    (root / "a.txt").write_text("one\n")
+    (root / "b.txt").write_text("two\n")
+    server = await start()
+    held = await server.open("a.txt")
+    closing, may_close = asyncio.Event(), asyncio.Event()
+    close = FileBinding.close
+
+    async def hangs(self):
+        closing.set()
+        await may_close.wait()
+        await close(self)
+
+    monkeypatch.setattr(FileBinding, "close", hangs)
+    held.release()
+    await asyncio.wait_for(closing.wait(), HANG_S)
+    again = asyncio.create_task(server.open("a.txt"))
+    try:
+        other = await asyncio.wait_for(server.open("b.txt"), HANG_S)
+        assert text_of(other.client) == "two\n"
+        assert not again.done(), "its last save is waited for"
+    finally:
+        may_close.set()
+    assert text_of((await again).client) == "one\n"
+
+
 @pytest.mark.parametrize("room_id", ["nonsense", "text:file:nobody", "JupyterLab:globalAwareness"])
 async def test_what_is_no_document_is_unknown(start, room_id):
     server = await start()
@@ -93,6 +120,32 @@ async def test_f3_what_was_acknowledged_before_a_kill_is_in_the_file_after_the_r
 
     await until(lambda: file.read_text() == "one\n" + "".join(f"{word} " for word in range(30)))
     assert await again.documents.recover() == 0
+
+
+async def test_one_document_that_fails_keeps_no_other_from_being_saved(start, root, monkeypatch):
+    server = await start(pauses=NEVER)
+    for name in ("a.txt", "b.txt", "c.txt"):
+        (root / name).write_text("one\n")
+        ann = await server.person(await server.open(name))
+        for word in ("two", "\n"):
+            type_text(ann, word)
+            await ann.flush()
+    await server.kill()
+
+    again = await start()
+    opened, failed = FileBinding.open, []
+
+    async def first_fails(self):
+        if not failed:
+            failed.append(self.name.room_id)
+            raise RuntimeError("a fault")
+        await opened(self)
+
+    monkeypatch.setattr(FileBinding, "open", first_fails)
+    assert await again.documents.recover() == 3
+
+    assert [(root / name).read_text() for name in ("a.txt", "b.txt", "c.txt")].count("one\ntwo\n") == 2
+    assert again.documents.loaded(failed[0]) is None
 
 
 async def test_a_save_by_hand_is_a_version_of_the_timeline(start, root):

@@ -54,6 +54,23 @@ def test_restart_ends_the_cell_and_clears_the_queue(tmp_path: Path) -> None:
     run(test())
 
 
+def test_restart_while_nothing_runs_costs_no_later_cell(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with kernel_world(tmp_path, CELLS) as world:
+            await world.ask("b")
+            await world.done("b")
+            await world.kernels.restart_kernel(world.kernel_id)
+            await world.kernel.event_logger.gather_listeners()
+
+            await world.ask("b", "c")
+            await world.done("b", "c")
+
+            assert (world.text("b"), world.text("c")) == ("b\n", "c\n")
+            assert [int(world.cell(cell)["execution_count"]) for cell in "bc"] == [1, 2]
+
+    run(test())
+
+
 def test_death_of_a_kernel_is_shown(tmp_path: Path) -> None:
     async def test() -> None:
         async with kernel_world(tmp_path, CELLS | {"a": f"{FOREVER.splitlines()[1]}\nimport os\nos._exit(1)"}) as world:

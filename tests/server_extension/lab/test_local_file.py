@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import os
+import threading
 import time
 
 import pytest
 from collabkernel_server.lab.disk import Disk, DiskFile
 from collabkernel_server.lab.file_errors import FileChangedError, FileGoneError, SaveFailedError
-from collabkernel_server.lab.local_file import is_stock
+from collabkernel_server.lab.local_file import LocalFiles, is_stock
 from collabkernel_server.lab.names import DocumentName
 from jupyter_server.services.contents.filemanager import AsyncFileContentsManager, FileContentsManager
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager, LargeFileManager
@@ -30,12 +33,16 @@ class OwnWay(AsyncLargeFileManager):
         return await super().save(model, path)
 
 
-async def yes(_):
+async def yes(*_):
     return True
 
 
 async def written(disk, found: DiskFile, content, name=TEXT, path="a.txt", guard=yes):
     return await disk.write(name, path, content, found.seen, guard)
+
+
+def full(_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_managers_with_ways_of_their_own_are_not_passed_by(tmp_path):
@@ -76,6 +83,20 @@ async def test_a_write_keeps_the_mode_and_leaves_nothing_beside(tmp_path):
     assert sorted(found.name for found in tmp_path.iterdir()) == ["a.txt"]
 
 
+async def test_a_full_disk_leaves_nothing_beside(tmp_path, monkeypatch):
+    disk, file = Disk(contents_at(tmp_path)), tmp_path / "a.txt"
+    file.write_text("one")
+    found = await disk.read(TEXT, "a.txt")
+    monkeypatch.setattr(os, "fsync", full)
+
+    for _ in range(2):
+        with pytest.raises(SaveFailedError, match="No space left"):
+            await written(disk, found, "two")
+
+    assert file.read_text() == "one"
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["a.txt"]
+
+
 async def test_links_stay_links(tmp_path):
     disk, file = Disk(contents_at(tmp_path)), tmp_path / "a.txt"
     (tmp_path / "target.txt").write_text("one")
@@ -88,12 +109,37 @@ async def test_links_stay_links(tmp_path):
     assert (tmp_path / "target.txt").read_text() == (tmp_path / "hard.txt").read_text() == "two"
 
 
+async def test_a_write_in_place_is_marked_before_and_known_when_it_was_cut_short(tmp_path, monkeypatch):
+    disk, file = Disk(contents_at(tmp_path)), tmp_path / "a.txt"
+    file.write_text("one")
+    marks = []
+
+    async def asked(_, mark):
+        marks.append(mark)
+        return True
+
+    await written(disk, await disk.read(TEXT, "a.txt"), "two", guard=asked)
+    os.link(file, tmp_path / "hard.txt")
+    found = await disk.read(TEXT, "a.txt")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SaveFailedError):
+        await written(disk, found, "three", guard=asked)
+
+    assert marks[0] == ""
+    assert await disk.torn("a.txt", marks[1]) is None, "it is whole"
+    file.write_text("thr")
+    torn = await disk.torn("a.txt", marks[1])
+    assert (torn.stamp, torn.hash) == (await disk.stamp("a.txt"), (await disk.read(TEXT, "a.txt")).hash)
+    file.write_text("own")
+    assert await disk.torn("a.txt", marks[1]) is None
+
+
 async def test_what_is_there_already_is_not_written(tmp_path):
     disk, file = Disk(contents_at(tmp_path)), tmp_path / "a.txt"
     file.write_text("one")
     before = file.stat()
 
-    async def never(_):
+    async def never(*_):
         raise AssertionError("nobody is asked")
 
     done = await written(disk, await disk.read(TEXT, "a.txt"), "one", guard=never)
@@ -107,7 +153,7 @@ async def test_the_guard_is_asked_with_the_hash_and_can_stop_it(tmp_path):
     file.write_text("one")
     asked = []
 
-    async def no(file_hash):
+    async def no(file_hash, _):
         asked.append(file_hash)
         return False
 
@@ -123,7 +169,7 @@ async def test_a_file_that_somebody_wrote_meanwhile_is_not_overwritten(tmp_path)
     file.write_text("one")
     found = await disk.read(TEXT, "a.txt")
 
-    async def meanwhile(_):
+    async def meanwhile(*_):
         file.write_text("theirs")
         return True
 
@@ -134,6 +180,33 @@ async def test_a_file_that_somebody_wrote_meanwhile_is_not_overwritten(tmp_path)
     with pytest.raises(FileGoneError):
         await written(disk, found, "two")
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_nobody_has_his_turn_between_the_last_look_and_the_rename(tmp_path, monkeypatch):
+    disk, file = Disk(contents_at(tmp_path)), tmp_path / "a.txt"
+    file.write_text("one")
+    found = await disk.read(TEXT, "a.txt")
+    loop, replaced = asyncio.get_running_loop(), threading.Event()
+    checked, replace = LocalFiles._checked, os.replace
+
+    def others_turn():
+        replaced.wait(1)
+        file.write_text("theirs")
+
+    def checked_and_overtaken(*arguments):
+        mark = checked(*arguments)
+        loop.call_soon_threadsafe(others_turn)
+        return mark
+
+    def replace_and_tell(*arguments):
+        replace(*arguments)
+        replaced.set()
+
+    monkeypatch.setattr(LocalFiles, "_checked", checked_and_overtaken)
+    monkeypatch.setattr(os, "replace", replace_and_tell)
+    await written(disk, found, "two")
+
+    assert file.read_text() == "theirs"
 
 
 async def test_a_hook_may_change_what_is_written_or_refuse_it(tmp_path):

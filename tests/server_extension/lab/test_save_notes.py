@@ -50,12 +50,31 @@ async def test_one_server_at_a_time_notes_and_both_views_share_the_lease(storage
         assert lease is not None
 
 
+async def test_a_write_in_place_is_noted_for_all_until_it_is_recorded(storage):
+    one, view = await notes_of(storage, "1"), await notes_of(storage, "2", "json:x")
+    async with one.leased(0, never) as lease:
+        assert await one.may_put(lease, "hash")
+        assert await view.in_place() == ""
+        assert await one.may_put(lease, "hash", "mark")
+        assert await view.in_place() == "mark"
+        await one.record(lease, "hash", 7, "text")
+        assert await view.in_place() == ""
+
+    async with one.leased(0, never) as lease:
+        assert await one.may_put(lease, "another", "mark")
+    async with view.leased(0, never) as lease:
+        assert await view.in_place() == "mark", "of a server that was killed"
+        await view.record(lease, "hash", 8, "text")
+        assert await one.in_place() == ""
+
+
 async def test_a_lost_lease_notes_nothing(storage):
     one, two = await notes_of(storage, "1"), await notes_of(storage, "2")
     async with one.leased(0, never) as lost:
         await storage.release_lease(lost)
         async with two.leased(0, never):
             assert not await one.may_put(lost, "hash")
+            assert not await one.may_put(lost, "hash", "mark")
             with pytest.raises(SaveFailedError):
                 await one.record(lost, "hash", 1, "text")
 
