@@ -253,6 +253,25 @@ async def test_a_document_whose_file_was_deleted_takes_no_other_for_it(start, ro
     assert (root / "a.txt").read_text() == "another\n"
 
 
+async def test_a_rename_that_another_server_saw_is_followed_before_a_save(start, root):
+    """Somebody's new file of the old name was merged, and written over."""
+    (root / "a.txt").write_text("one\n")
+    one, two = [await start(is_alone=False, pauses=NEVER, poll_s=HANG_S) for _ in range(2)]
+    await one.open("a.txt")
+    bob = await two.person(await two.open("a.txt"), "bob")
+    await one.contents.rename("a.txt", "b.txt")
+    await one.contents.event_logger.gather_listeners()
+    (root / "a.txt").write_text("another\n")
+    type_text(bob, "two\n")
+    await bob.flush()
+
+    assert await two.documents.save(bob.room_id) == "success"
+
+    assert (root / "a.txt").read_text() == "another\n"
+    assert (root / "b.txt").read_text() == text_of(bob) == "one\ntwo\n"
+    await until(lambda: bob.document.path == "b.txt")
+
+
 async def test_pages_know_the_hash_of_a_file_before_anybody_is_told_of_it(start, root):
     """At Ctrl+S JupyterLab holds the file's hash against the one that its page was sent."""
     file = root / "a.txt"
