@@ -367,9 +367,12 @@ class FileBinding:
             return
         if row.deleted and await self._around.disk.stamp(row.path) is not None:
             await self._around.ids.restore(self.name.file_id)
-        if row.path != self.path:
-            self.path = row.path
-            await self._publish({"path": row.path})
+        await self._follow_to(row.path)
+
+    async def _follow_to(self, path: str) -> None:
+        if path != self.path:
+            self.path = path
+            await self._publish({"path": path})
 
     async def _take_over(self, lease: Lease) -> None:
         """Merge the file into the document, unless this content is our own.
@@ -442,6 +445,9 @@ class FileBinding:
         raise FileChangedError(self.path)
 
     async def _save_once(self, lease: Lease) -> None:
+        row = await self._around.ids.row(self.name.file_id)
+        if row is not None:  # another server may have moved it, and another file may have its old path
+            await self._follow_to(row.path)
         stamp = await self._around.disk.stamp(self.path)
         if stamp is None:
             raise FileGoneError(self.path)

@@ -39,8 +39,8 @@ class CellWriter:
     def find(self) -> Map[Any] | None:
         """The cell; None when it is gone, or no code any more."""
         cells = self._notebook.ycells
-        if not (self._index < len(cells) and cells[self._index].get("id") == self.cell_id):
-            found = (index for index, cell in enumerate(cells) if cell.get("id") == self.cell_id)
+        if not (self._index < len(cells) and _has_id(cells[self._index], self.cell_id)):
+            found = (index for index, cell in enumerate(cells) if _has_id(cell, self.cell_id))
             self._index = next(found, -1)
         if self._index < 0:
             self._index = 0
@@ -140,6 +140,10 @@ class CellWriter:
             # Offsets in pycrdt's texts are of bytes.
             del shared[len(before[:same].encode()) : end]
         return len(after) - same + 64
+
+
+def _has_id(cell: Any, cell_id: str) -> bool:
+    return isinstance(cell, Map) and cell.get("id") == cell_id  # a client can put anything among the cells
 
 
 def _change(target: Map[Any], key: str, value: Any) -> None:

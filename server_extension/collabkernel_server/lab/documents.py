@@ -242,7 +242,8 @@ class Documents:
     async def recover(self) -> int:
         """Save what was acknowledged and not saved when a server died; how many documents were looked at.
 
-        A document's log has at least one operation after the save: that which tells of it.
+        A document's log has at least one operation after a save: that which tells of it. What makes a document of its
+        file tells of it itself.
         """
         looked = 0
         after = ""
@@ -257,7 +258,7 @@ class Documents:
 
     async def _is_behind(self, name: DocumentName, seq: int) -> bool:
         saved = await self._around.hub.storage.saved(name.file_id, f"{name.format}:{name.type}")
-        return saved is not None and seq > saved.seq + 1
+        return saved is not None and seq > saved.seq + (saved.seq > 1)
 
     async def _save_if_needed(self, document_id: str) -> None:
         try:

@@ -60,11 +60,12 @@ def _is_output(output: Any) -> bool:
 
 
 def _mend_meta(meta: Map[Any]) -> None:
+    # As floats, for JavaScript has no integers: one would come out there as a BigInt, which is no JSON.
     if meta.get("nbformat") != NBFORMAT_MAJOR_VERSION:
-        meta["nbformat"] = NBFORMAT_MAJOR_VERSION
+        meta["nbformat"] = float(NBFORMAT_MAJOR_VERSION)
     minor = meta.get("nbformat_minor")
     if not isinstance(minor, int | float) or minor not in MINORS:
-        meta["nbformat_minor"] = NBFORMAT_MINOR_VERSION
+        meta["nbformat_minor"] = float(NBFORMAT_MINOR_VERSION)
     if not isinstance(meta.get("metadata"), Map | dict):
         meta["metadata"] = Map({})
 
@@ -93,3 +94,5 @@ def _mend_cell(ycell: Map[Any]) -> None:
     metadata = ycell.get("metadata")
     if not isinstance(metadata, Map):
         ycell["metadata"] = Map(dict(metadata) if isinstance(metadata, Mapping) else {})
+    if ycell["cell_type"] == "code" and "outputs" not in ycell:
+        ycell["outputs"] = Array()

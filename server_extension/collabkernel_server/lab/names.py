@@ -43,7 +43,7 @@ class DocumentName:
             return None
         name = cls(*parts)
         is_one = name.format in FORMATS and _TYPE.fullmatch(name.type) and _FILE_ID.fullmatch(name.file_id)
-        return name if is_one else None
+        return name if is_one and is_format_of(name.format, name.type) else None
 
     @property
     def room_id(self) -> str:
@@ -59,6 +59,11 @@ def is_fork(room_id: str) -> bool:
 def is_document_type(name: str) -> bool:
     """Whether a document may be of this type; one that no package knows is a plain file."""
     return _TYPE.fullmatch(name) is not None
+
+
+def is_format_of(file_format: str, type_name: str) -> bool:
+    """Whether files of this type can be given so: JSON is what the contents manager gives of notebooks alone."""
+    return file_format != "json" or type_name == "notebook"
 
 
 def is_known_type(name: str) -> bool:

@@ -10,6 +10,7 @@ from jupyter_ydoc.ynotebook import YNotebook
 from collabkernel.errors import CollabKernelError
 from collabkernel.storage.base import Leases
 from collabkernel_server.lab.document_client import DocumentClient
+from collabkernel_server.lab.mend import mend
 from collabkernel_server.lab.server_life import LEASE_MS, is_dead
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ async def _others(client: DocumentClient, own_id: str) -> dict[str, str]:
 async def _end(client: DocumentClient, cell_ids: set[str]) -> None:
     async with client.editing() as notebook:
         assert isinstance(notebook, YNotebook)
+        await mend(notebook)
         with client.ydoc.transaction():
             for cell in notebook.ycells:
                 if cell.get("id") in cell_ids and cell.get("execution_state") not in (None, IDLE):

@@ -6,7 +6,7 @@ from tornado import web
 
 from collabkernel_server.handler import ApiError
 from collabkernel_server.lab.api import SESSION_ID, LabApiHandler, answers_errors, apart, authorized_to_read
-from collabkernel_server.lab.names import FORMATS, is_document_type
+from collabkernel_server.lab.names import FORMATS, is_document_type, is_format_of
 
 
 class SessionHandler(LabApiHandler):
@@ -26,6 +26,8 @@ class SessionHandler(LabApiHandler):
             raise ApiError(400, "bad-request", f'"format" must be one of {", ".join(FORMATS)}')
         if not isinstance(file_type, str) or not is_document_type(file_type):
             raise ApiError(400, "bad-request", '"type" must be a type of document such as "notebook"')
+        if not is_format_of(file_format, file_type):
+            raise ApiError(400, "bad-request", 'only a "notebook" has the format "json"')
         # JupyterLab's history view asks with a leading slash.
         file_id, is_new = await apart(self.lab.index(path.strip("/")))
         answer = {"format": file_format, "type": file_type, "fileId": file_id, "sessionId": SESSION_ID}

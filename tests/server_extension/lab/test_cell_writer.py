@@ -210,6 +210,16 @@ def test_cell_is_found_where_it_was_moved_and_missed_where_it_is_gone() -> None:
     writer.mark("idle")
 
 
+def test_cell_is_found_behind_what_is_no_cell() -> None:
+    made, run, writer = make()
+    made.ycells.insert(0, "any client can put this here")
+    run.print("stdout", "text")
+
+    writer.sync(run)
+
+    assert made.get_cell(1)["outputs"][0]["text"] == "text"
+
+
 def test_integers_become_what_javascript_has() -> None:
     made, run, writer = make()
     run.show("display_data", {"data": {"application/json": {"n": [1, 2]}}})

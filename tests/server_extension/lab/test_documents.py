@@ -122,14 +122,27 @@ async def test_f3_what_was_acknowledged_before_a_kill_is_in_the_file_after_the_r
     assert await again.documents.recover() == 0
 
 
+async def test_one_edit_of_a_file_that_was_just_opened_is_saved_after_a_kill(start, root):
+    (root / "a.txt").write_text("one\n")
+    server = await start(pauses=NEVER)
+    ann = await server.person(await server.open("a.txt"))
+    type_text(ann, "two\n")
+    await ann.flush()
+    await server.kill()
+
+    again = await start()
+    assert await again.documents.recover() == 1
+
+    assert (root / "a.txt").read_text() == "one\ntwo\n"
+
+
 async def test_one_document_that_fails_keeps_no_other_from_being_saved(start, root, monkeypatch):
     server = await start(pauses=NEVER)
     for name in ("a.txt", "b.txt", "c.txt"):
         (root / name).write_text("one\n")
         ann = await server.person(await server.open(name))
-        for word in ("two", "\n"):
-            type_text(ann, word)
-            await ann.flush()
+        type_text(ann, "two\n")
+        await ann.flush()
     await server.kill()
 
     again = await start()
@@ -251,6 +264,25 @@ async def test_a_document_whose_file_was_deleted_takes_no_other_for_it(start, ro
     assert text_of(old.client) == "one\ntyped\n"
     assert text_of(new.client) == "another\n"
     assert (root / "a.txt").read_text() == "another\n"
+
+
+async def test_a_rename_that_another_server_saw_is_followed_before_a_save(start, root):
+    """Somebody's new file of the old name was merged, and written over."""
+    (root / "a.txt").write_text("one\n")
+    one, two = [await start(is_alone=False, pauses=NEVER, poll_s=HANG_S) for _ in range(2)]
+    await one.open("a.txt")
+    bob = await two.person(await two.open("a.txt"), "bob")
+    await one.contents.rename("a.txt", "b.txt")
+    await one.contents.event_logger.gather_listeners()
+    (root / "a.txt").write_text("another\n")
+    type_text(bob, "two\n")
+    await bob.flush()
+
+    assert await two.documents.save(bob.room_id) == "success"
+
+    assert (root / "a.txt").read_text() == "another\n"
+    assert (root / "b.txt").read_text() == text_of(bob) == "one\ntwo\n"
+    await until(lambda: bob.document.path == "b.txt")
 
 
 async def test_pages_know_the_hash_of_a_file_before_anybody_is_told_of_it(start, root):

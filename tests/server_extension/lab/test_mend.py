@@ -87,6 +87,7 @@ async def test_a_map_without_anything_is_an_empty_cell():
 
     assert [each["source"] for each in content["cells"]] == ["x = 1", ""]
     assert all(each["id"] for each in content["cells"])
+    assert set(document.ycells[1].keys()) == {"id", "cell_type", "source", "metadata", "outputs"}
 
 
 @pytest.mark.parametrize("bad", ["five", None, [4], True, float("inf"), -1, 10**6])
@@ -100,6 +101,7 @@ async def test_a_format_that_is_no_number_is_that_of_new_notebooks(bad):
     assert content["nbformat"] == 4
     assert content["nbformat_minor"] == (1 if bad is True else 5)
     assert content["metadata"] == {}
+    assert isinstance(meta["nbformat"], float), "JavaScript would have a BigInt"
 
 
 async def test_a_notebook_in_order_is_not_edited():

@@ -32,6 +32,7 @@ def test_document_is_format_type_and_file(room_id: str) -> None:
     [
         *("", "plan", "json:notebook", "json:notebook:", "json::x", "xml:file:x", "text:file:a/b", "text:file:a:b"),
         *("::", "text:file:a\n", "text:fi le:a", f"text:file:{'x' * 129}", f"text:{'t' * 65}:x", "text:file:\u00e9"),
+        *("json:file:x", "json:no-such-type:x"),
     ],
 )
 def test_other_names_are_no_documents(room_id: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from collabkernel_server.lab.run_notes import end_dead_runs, note_run, noted_runs
 from collabkernel_server.lab.server_life import ServerLife
 from jupyter_ydoc import YNotebook
+from pycrdt import Map
 
 from collabkernel.server.hub import Hub
 from tests.server_extension.lab.kernel_world import KernelWorld, kernel_world
@@ -20,7 +21,7 @@ def notebook_of(world: KernelWorld) -> YNotebook:
 
 
 def states(world: KernelWorld) -> list[str]:
-    return [cell.get("execution_state") for cell in notebook_of(world).ycells]
+    return [cell.get("execution_state") for cell in notebook_of(world).ycells if isinstance(cell, Map)]
 
 
 def test_a_run_is_noted_from_its_request_to_its_end(tmp_path: Path) -> None:
@@ -48,6 +49,7 @@ def test_cells_of_a_dead_server_are_ended_and_those_of_living_ones_go_on(tmp_pat
             with world.client.ydoc.transaction():
                 for cell in notebook.ycells:
                     cell["execution_state"] = "running"
+                notebook.ycells.insert(4, "any client can put this here")
                 note_run(notebook, "dead", "a server that was killed")
                 note_run(notebook, "deleted", "a server that was killed")
                 note_run(notebook, "other", other.id)

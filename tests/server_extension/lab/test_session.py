@@ -62,6 +62,7 @@ def test_file_outside_of_the_root_is_not_found(server: RunningServer) -> None:
         {"format": "xml", "type": "file"},
         {"format": "text", "type": "fi:le"},
         {"format": "text", "type": 1},
+        {"format": "json", "type": "file"},
         {"format": ["text"], "type": "file"},
     ],
 )
