@@ -56,6 +56,9 @@ SITES_RETRY_MS = 60_000
 """Who finds no place comes again after this."""
 FINDS_AT_ONCE = 32
 """Look-ups of one room in one round: a resend of hundreds of envelopes takes few rounds, and no reader long."""
+GRANTS_AT_ONCE = 8
+"""Who comes to one room in one round: a crowd whose server died is in within few of them. Each is a transaction of a
+millisecond or two, and edits wait for it."""
 LINES_AT_ONCE = 64
 """Lines that have something done in one round, beside the appends of all."""
 BROKEN = "an envelope before this was not stored"
@@ -404,13 +407,24 @@ class Committer:
 
 
 def _take_other(line: Line) -> list[Asked]:
-    """The first thing in a line, which is no append; of look-ups several."""
+    """The first thing in a line, which is no append; of look-ups, and of those who come, several."""
     taken = [line.asked.pop(0)]
-    while isinstance(taken[0].job, FindEnvelope) and line.asked and len(taken) < FINDS_AT_ONCE:
-        if not isinstance(line.asked[0].job, FindEnvelope):
-            break
+    while line.asked and _goes_along(line, line.asked[0].job, [each.job for each in taken]):
         taken.append(line.asked.pop(0))
     return taken
+
+
+def _goes_along(line: Line, job: Job, taken: Sequence[Job]) -> bool:
+    """Whether a job may be done beside those that were taken: none of them depends on another."""
+    first = taken[0]
+    if isinstance(first, FindEnvelope):
+        return isinstance(job, FindEnvelope) and len(taken) < FINDS_AT_ONCE
+    if not isinstance(first, GrantSite) or not isinstance(job, GrantSite) or len(taken) >= GRANTS_AT_ONCE:
+        return False
+    if first.resume is None:
+        return job.resume is None and len(taken) < line.sites_free
+    resumed = {each.resume.site for each in taken if isinstance(each, GrantSite) and each.resume is not None}
+    return job.resume is not None and job.resume.site not in resumed
 
 
 def _put_back(taken: Sequence[tuple[Line, Append, int]]) -> None:

@@ -19,7 +19,7 @@ from collabkernel.room.events import (
     SiteGranted,
 )
 from collabkernel.server.committer import Committer
-from collabkernel.storage.base import Appended, AppendRequest, NotAppended, Refusal, Storage
+from collabkernel.storage.base import Appended, AppendRequest, NotAppended, Refusal, SiteRow, Storage
 from collabkernel.storage.memory import MemoryStorage
 from collabkernel.wire.messages import Resume
 from tests.bounds import HANG_S
@@ -183,6 +183,39 @@ def test_a_crowd_that_joins_holds_up_no_edit() -> None:
         answers = await ask_all(storage, *crowd, append(granted, 1))
         assert any(isinstance(answer, OpsStored) for answer in answers[:2])
         assert len(answers) == 101
+
+    asyncio.run(main())
+
+
+class CrowdStorage(MemoryStorage):
+    """Tells how many resumes it was asked for at once, and of how many sites."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.resuming: list[int] = []
+        self.crowds: list[tuple[int, int]] = []
+
+    async def resume_site(self, room_id: str, site: int, now_ms: int) -> SiteRow | None:
+        self.resuming.append(site)
+        await asyncio.sleep(0)
+        if self.resuming:
+            self.crowds.append((len(self.resuming), len(set(self.resuming))))
+            self.resuming.clear()
+        return await super().resume_site(room_id, site, now_ms)
+
+
+def test_a_crowd_that_comes_back_is_in_within_few_rounds_and_one_site_after_itself() -> None:
+    async def main() -> None:
+        storage = CrowdStorage()
+        granted = [await with_site(storage)]
+        granted += [each for _ in range(9) for each in await ask_all(storage, GrantSite(1, "ann", 1, None))]
+        resumes = [GrantSite(1, "ann", 1, Resume(each.site.site, each.secret, 0, None)) for each in granted]
+
+        answers = await ask_all(storage, *resumes[:3], resumes[0], *resumes[:10])
+
+        assert storage.crowds == [(3, 3), (1, 1), (8, 8), (2, 2)]
+        epochs = [answer.site.epoch for answer in answers if isinstance(answer, SiteGranted) and answer.site]
+        assert epochs == [2, 2, 2, 3, 4, 3, 3, 2, 2, 2, 2, 2, 2, 2]
 
     asyncio.run(main())
 
