@@ -13,8 +13,8 @@ _HEADER = struct.Struct(">B16sQQ")
 _OPS_STORED = 1
 _EPHEMERAL_HEADER = struct.Struct(">B16sB")
 _EPHEMERAL = 2
+_DELETED_HEADER = struct.Struct(">B16s")
 _DELETED = 3
-ORIGIN_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,8 @@ class DeletedMessage:
 
     def encode(self) -> bytes:
         """The message for ``Bus.publish``."""
-        return bytes((_DELETED,)) + self.origin
+        assert len(self.origin) == 16, "an origin is 16 bytes"
+        return _DELETED_HEADER.pack(_DELETED, self.origin)
 
     @classmethod
     def decode(cls, message: bytes) -> DeletedMessage:
@@ -123,10 +124,9 @@ class DeletedMessage:
         Raises:
             MalformedFrameError: If it is none.
         """
-        if len(message) != 1 + ORIGIN_BYTES:
-            raise MalformedFrameError(
-                f"a bus message of {len(message)} bytes, where {1 + ORIGIN_BYTES} tell of a delete"
-            )
+        size = _DELETED_HEADER.size
+        if len(message) != size or message[0] != _DELETED:
+            raise MalformedFrameError(f"a bus message of {len(message)} bytes, where {size} tell of a delete")
         return cls(message[1:])
 
 
@@ -136,13 +136,10 @@ def decode_message(message: bytes) -> OpsStoredMessage | EphemeralMessage | Dele
     Raises:
         MalformedFrameError: If it is none.
     """
-    match message[:1]:
-        case b"\x02":
-            return EphemeralMessage.decode(message)
-        case b"\x03":
-            return DeletedMessage.decode(message)
-        case _:
-            return OpsStoredMessage.decode(message)
+    kind = message[0] if message else 0
+    if kind == _EPHEMERAL:
+        return EphemeralMessage.decode(message)
+    return DeletedMessage.decode(message) if kind == _DELETED else OpsStoredMessage.decode(message)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,7 +19,7 @@ from collabkernel.client.relay import Relay
 from collabkernel.client.replica import Replica
 from collabkernel.client.transport import Connector
 from collabkernel.crdt.ids import OpId
-from collabkernel.errors import CollabKernelError, LocalProtocolError, RemoteProtocolError
+from collabkernel.errors import CollabKernelError, RemoteProtocolError
 from collabkernel.limits import Limits
 
 T = TypeVar("T")
@@ -61,9 +61,9 @@ class AsyncRoom(QueuedRoom):
             return asyncio.current_task()
         return None
 
-    def _refuse_in_batch(self) -> None:
-        if self._depth and self._editor is self._task():
-            raise LocalProtocolError("a batch is sent at its end, and nothing comes in before: wait after it")
+    @property
+    def _is_in_batch(self) -> bool:
+        return self._depth > 0 and self._editor is self._task()
 
     async def join(self, timeout_s: float) -> None:
         """Connect, and wait until the room's state is here.

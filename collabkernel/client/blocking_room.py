@@ -144,9 +144,9 @@ class BlockingRoom(QueuedRoom):
     def _on_broken(self, error: RemoteProtocolError) -> None:
         self._thread.post(self._connection.broken, error)
 
-    def _refuse_in_batch(self) -> None:
-        if self._lock.is_mine:
-            raise LocalProtocolError("a batch is sent at its end, and nothing comes in before: wait after it")
+    @property
+    def _is_in_batch(self) -> bool:
+        return self._lock.is_mine
 
     def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         """Run it on the room's thread, which this one must not have locked out."""

@@ -9,6 +9,7 @@ from functools import partial
 from collabkernel.client.queue_file import QueueFile
 from collabkernel.client.replica import Replica
 from collabkernel.client.room_base import RoomBase, log
+from collabkernel.errors import LocalProtocolError
 from collabkernel.limits import Limits
 from collabkernel.wire.messages import ServerMessage
 
@@ -88,6 +89,15 @@ class QueuedRoom(RoomBase):
             self._queue.sync()
         except OSError as error:
             log.error("room %s: the offline queue is not safe from a power cut: %s", self.name, error)
+
+    @property
+    def _is_in_batch(self) -> bool:
+        """Whether who asks has a batch open, and what he waited for would wait for that."""
+        return False
+
+    def _refuse_in_batch(self) -> None:
+        if self._is_in_batch:
+            raise LocalProtocolError("a batch is sent at its end, and nothing comes in before: wait after it")
 
     @property
     def _is_worth_flushing(self) -> bool:

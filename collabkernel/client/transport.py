@@ -11,8 +11,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
+from functools import partial
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
@@ -36,6 +37,8 @@ from collabkernel.limits import Limits
 
 _log = logging.getLogger("collabkernel.websocket")
 _log.setLevel(logging.INFO)  # below, websockets would log the token among the headers
+
+T = TypeVar("T")
 
 SUBPROTOCOL = Subprotocol("collabkernel.v1")
 REPLY_BYTES_MAX = 64 << 10
@@ -217,10 +220,7 @@ class WebSocketConnector:
         """A new WebSocket, Hello not yet said."""
         base_url = self.servers.url
         request = urllib.request.Request(f"{base_url}{self._socket_path()}")
-        try:
-            headers = await asyncio.to_thread(self._login, request)
-        except RuntimeError as error:  # at the interpreter's exit no thread can be started
-            raise LinkError(f"no line to {base_url}: {error}") from error
+        headers = await _in_thread(base_url, partial(self._login, request))
         try:
             socket = await _Connect(
                 self._socket_url(base_url),
@@ -242,20 +242,22 @@ class WebSocketConnector:
 
     def _login(self, request: urllib.request.Request) -> dict[str, str]:
         """The headers that say who asks. In a thread: the token may be in a file."""
-        headers = {}
-        if token := self._token():
-            headers["Authorization"] = f"token {token}"
+        self._authorize(request)
         self._cookies.add_cookie_header(request)
-        if cookie := request.get_header("Cookie"):
-            headers["Cookie"] = cookie
-        return headers
+        return dict(request.unredirected_hdrs)
+
+    def _authorize(self, request: urllib.request.Request) -> None:
+        """Put the token into a request, for the server that was named alone."""
+        if token := self._token():
+            request.add_unredirected_header("Authorization", f"token {token}")
 
     async def ticket(self, origin: str = "") -> dict[str, str]:
         """A fresh one-use ticket and the WebSocket's URL."""
         base_url = self.servers.url
         body = {"room": self._room_id, "origin": origin} if origin else {"room": self._room_id}
         timeout_s = self._limits.connect_timeout_ms / 1000
-        answer = await asyncio.to_thread(self._ask, base_url, "auth_ticket", timeout_s, REPLY_BYTES_MAX, body)
+        ask = partial(self._ask, base_url, "auth_ticket", timeout_s, REPLY_BYTES_MAX, body)
+        answer = await _in_thread(base_url, ask)
         reply = _from_json(base_url, answer)
         try:
             return {"url": self._socket_url(base_url), "ticket": str(reply["ticket"])}
@@ -276,14 +278,15 @@ class WebSocketConnector:
         query = f"seq={when.seq}" if when.seq is not None else f"time_ms={when.at_ms}"
         path = f"rooms/{urllib.parse.quote(self._room_id, safe='')}/past?{query}"
         bytes_max = self._limits.server_frame_bytes
-        return await asyncio.to_thread(self._ask, self.servers.url, path, PAST_TIMEOUT_S, bytes_max)
+        base_url = self.servers.url
+        return await _in_thread(base_url, partial(self._ask, base_url, path, PAST_TIMEOUT_S, bytes_max))
 
     async def authors(self, ops: Sequence[OpId], sites: Sequence[int]) -> Authors:
         """Who made operations, and who writes as sites."""
         base_url = self.servers.url
         path = f"rooms/{urllib.parse.quote(self._room_id, safe='')}/authors"
         timeout_s, body = self._limits.connect_timeout_ms / 1000, {"ops": ops, "sites": sites}
-        answer = await asyncio.to_thread(self._ask, base_url, path, timeout_s, AUTHORS_BYTES_MAX, body)
+        answer = await _in_thread(base_url, partial(self._ask, base_url, path, timeout_s, AUTHORS_BYTES_MAX, body))
         reply = _from_json(base_url, answer)
         try:
             origins = {OpId(site, counter): Origin(*origin) for site, counter, *origin in reply["ops"]}
@@ -297,8 +300,7 @@ class WebSocketConnector:
         request = urllib.request.Request(
             f"{base_url}collabkernel/api/{path}", data, {"Content-Type": "application/json"}
         )
-        if token := self._token():
-            request.add_unredirected_header("Authorization", f"token {token}")
+        self._authorize(request)
         opener = self._local_http if _is_loopback(base_url) else self._http
         try:
             with opener.open(request, timeout=timeout_s) as reply:
@@ -333,6 +335,13 @@ class WebSocketConnector:
         if status < 400:
             message = "where a WebSocket was wanted; is it a Jupyter server with collabkernel, and this its URL?"
         raise LinkError(f"{base_url} answered {status} {message}", retry_ms if isinstance(retry_ms, int) else None)
+
+
+async def _in_thread(base_url: str, work: Callable[[], T]) -> T:
+    try:
+        return await asyncio.to_thread(work)
+    except RuntimeError as error:  # at the interpreter's exit no thread can be started
+        raise LinkError(f"nothing can be asked of {base_url} any more: {error}") from error
 
 
 def _from_json(base_url: str, answer: bytes) -> Any:

@@ -24,9 +24,9 @@ YDOC_UPDATE = 64
 SEED_SITE = 1
 """The site under which a document's first content is stored, so that it is stored once."""
 SERVER_ACTOR = "collabkernel"
+"""Signs what the server writes into a document, and owns the sites of its replicas."""
 RELAY_ACTOR = "collabkernel-forks"
 """Who brings edits from a document into a fork of it, and back: they stay their authors', who go on under their ids."""
-"""Signs what the server writes into a document, and owns the sites of its replicas."""
 
 
 class StoredUpdate(NamedTuple):

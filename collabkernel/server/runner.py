@@ -379,9 +379,7 @@ class Runner:
             return
         if row is not None and row.created_ms == self._made_ms:
             if row.seq < effect.after_seq:
-                log.error(
-                    "Room %s: the log ends at %d, and was at %d: it went back", self.room_id, row.seq, effect.after_seq
-                )
+                log.error("Room %s: the log has gone back, from %d to %d", self.room_id, effect.after_seq, row.seq)
                 self.stop("room-reset", "the database has lost what was stored; the room is loaded again")
             self.post(MissingRead(tuple(rows), is_cut=row.seq > (rows[-1].seq if rows else effect.after_seq)))
         else:  # what was read may be of another room by that name

@@ -321,7 +321,7 @@ class Migration:
         self.closed_s = max(self.closed_s, time.monotonic() - closed_s)
         return True
 
-    async def _check(self, way: Way, room_id: str, after_seq: int = 0) -> None:
+    async def _check(self, way: Way, room_id: str, after_seq: int) -> None:
         """Copy what there still is of a room that is closed, and compare it."""
         seen = await way.copier.copy_room(room_id)
         if seen is None:

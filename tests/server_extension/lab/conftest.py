@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -13,3 +14,11 @@ from tests.server_extension.running_server import RunningServer
 def server(start_server: Callable[..., RunningServer]) -> RunningServer:
     """Shared by all tests that leave it running; each edit is a step of the timeline, so that none waits a second."""
     return start_server("--CollabKernelServer.timeline_step_ms=0")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Where the files are of a server in this process; its database is beside."""
+    root = tmp_path / "root"
+    root.mkdir()
+    return root

@@ -30,13 +30,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def root(tmp_path):
-    root = tmp_path / "root"
-    root.mkdir()
-    return root
-
-
-@pytest.fixture
 async def server(tmp_path, root):
     server = await Server(tmp_path / "db.sqlite", contents_at(root)).start()
     yield server

@@ -19,13 +19,6 @@ NEVER = SavePauses(debounce_ms=10**9, longest_ms=10**9)
 
 
 @pytest.fixture
-def root(tmp_path):
-    root = tmp_path / "root"
-    root.mkdir()
-    return root
-
-
-@pytest.fixture
 async def start(tmp_path, root):
     servers = []
 
