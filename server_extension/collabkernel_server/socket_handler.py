@@ -5,8 +5,8 @@ from __future__ import annotations
 from jupyter_server.base.handlers import JupyterHandler
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
+from collabkernel_server.fast_socket import FastSocketProtocol
 from collabkernel_server.handler import RoomsHandlerBase
-from collabkernel_server.read_ahead import ReadAheadProtocol
 from collabkernel_server.transport import SocketTransport, close_frame
 
 
@@ -34,9 +34,9 @@ class SocketHandler(RoomsHandlerBase, WebSocketHandler):
         return
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        """Tornado's, with fewer reads."""
+        """Tornado's, read faster."""
         plain = super().get_websocket_protocol()
-        return ReadAheadProtocol(self, plain.params) if isinstance(plain, WebSocketProtocol13) else plain
+        return FastSocketProtocol(self, plain.params) if isinstance(plain, WebSocketProtocol13) else plain
 
     def close_frame(self, code: str, reason: str) -> tuple[int, str]:
         """The WebSocket's close code and reason for one of our codes."""

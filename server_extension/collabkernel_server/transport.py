@@ -14,6 +14,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.websocket import WebSocketHandler
 
 from collabkernel.server.transport import CLOSE_CODE_OTHER, CLOSE_CODES
+from collabkernel_server.fast_socket import DirectStream
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ PIECE_S = 0.002
 it goes on: a frame to 1,000 sockets takes 12 to 50 ms."""
 FEW = 16
 """So few that come meanwhile do not wait for the rest: these are answers, and not what is shown to everybody."""
+_PLAIN = (IOStream, DirectStream)
+"""Streams whose sockets can be written to past them, when nothing waits there. Not those of TLS."""
 BUFFERS_MAX = 1000
 """Pieces in one system call; Linux takes 1,024."""
 
@@ -138,7 +141,7 @@ class SocketTransport:
         if stream is None or not frames:
             self._taken(size_bytes, is_told=False)
             return
-        is_direct = type(stream) is IOStream and not stream.writing() and hasattr(stream.socket, "sendmsg")
+        is_direct = type(stream) in _PLAIN and not stream.writing() and hasattr(stream.socket, "sendmsg")
         if len(frames) == 1 and len(frames[0]) < SHARED_FROM_BYTES:
             buffers = [self._pushes.wire(frames[0])]
         else:

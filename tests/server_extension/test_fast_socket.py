@@ -7,7 +7,7 @@ import struct
 from collections.abc import Awaitable, Callable
 
 import pytest
-from collabkernel_server.read_ahead import AHEAD_BYTES, ReadAheadProtocol
+from collabkernel_server.fast_socket import AHEAD_BYTES, FastSocketProtocol
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
@@ -28,7 +28,7 @@ class Echo(WebSocketHandler):
 
     def get_websocket_protocol(self) -> WebSocketProtocol:
         plain = super().get_websocket_protocol()
-        return ReadAheadProtocol(self, plain.params)  # type: ignore[union-attr]  # it is Tornado's own
+        return FastSocketProtocol(self, plain.params)  # type: ignore[union-attr]  # it is Tornado's own
 
     def on_message(self, message: str | bytes) -> Awaitable[None] | None:
         assert isinstance(message, bytes)
