@@ -381,7 +381,7 @@ def _key_of(document: BlockDocument, block: OpId) -> str:
 
 
 def _is_below(document: BlockDocument, block: OpId, top: OpId) -> bool:
-    return block == top or top in document.tree.ancestors(block)
+    return block == top or any(above == top for above in document.tree.ancestors(block))
 
 
 def _refuse_cycle(document: BlockDocument, block: OpId, parent: OpId) -> None:

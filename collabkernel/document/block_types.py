@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from collabkernel.document.block_spec import BlockSpec, Property, depth, in_order
+from collabkernel.document.block_spec import BlockSpec, depth, in_order
 from collabkernel.errors import InvalidValueError, TooDeepError, TooManyError
 from collabkernel.limits import (
     BLOCK_PROPERTIES_MAX,
@@ -222,7 +222,7 @@ class BlockTypes:
             registry = registry.extended(*types)
         return registry
 
-    def fault(self, type_name: str, name: str, value: Property) -> str | None:
+    def fault(self, type_name: str, name: str, value: object) -> str | None:
         """What is wrong with a property of a block; None if nothing is. Types nobody knows take any."""
         type = self.get(type_name)
         if type is None:

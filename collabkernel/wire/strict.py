@@ -15,6 +15,7 @@ from typing import Any, Final, Never, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from collabkernel.crdt.ids import OpId
+from collabkernel.crdt.yjs.parse import is_unicode
 from collabkernel.errors import MalformedFrameError
 from collabkernel.limits import COUNTER_MAX, HLC_MAX, SITE_MAX
 from collabkernel.wire import collab_pb2 as pb
@@ -153,7 +154,7 @@ def _check_json_value(value: Any, what: str, depth_left: int) -> None:
     if depth_left < 0:
         raise MalformedFrameError(f"{what} is nested over {JSON_DEPTH_MAX} levels")
     if isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+        if not is_unicode(value):
             raise MalformedFrameError(f"{what} holds a lone surrogate")
     elif isinstance(value, dict):
         for key, member in value.items():

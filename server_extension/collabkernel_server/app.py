@@ -44,6 +44,9 @@ if TYPE_CHECKING:  # the extra that it needs may not be installed
     from collabkernel_server.lab.execute import Executor
     from collabkernel_server.lab.service import LabService
 
+GC_THRESHOLDS = 10_000, 20, 5
+"""A full collection walks through a large document in 90 ms, in which nobody is answered: one a million objects that
+stay, and not each 70,000. Few things here are in cycles: a session that has ended is."""
 _WILDCARD_IPS = {"", "0.0.0.0", "::", "*"}
 
 
@@ -272,6 +275,7 @@ class CollabKernelServer(ExtensionApp):
             # What was imported stays. Without this each full collection walks through its 220,000 objects, and nobody's
             # edit is shown meanwhile: 0.13 s, in the middle of many who join.
             gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
             where = make_url(self.db_url).render_as_string(hide_password=True)
             self.log.info("collabkernel: ready; rooms are kept in %s", where)
 

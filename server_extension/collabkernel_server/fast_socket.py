@@ -29,6 +29,7 @@ _buffer = memoryview(bytearray(READ_BYTES))
 """For the reads of all sockets: what came is taken out of it in the same turn."""
 _WHOLE_BINARY = 0x82
 _IS_MASKED = 0x80
+_IS_CONTROL = 0x08
 
 
 class FastSocketProtocol(WebSocketProtocol13):
@@ -113,14 +114,14 @@ class FastSocketProtocol(WebSocketProtocol13):
             if size > 125:
                 start = at + (4 if size == 126 else 10)
                 size = int.from_bytes(data[at + 2 : start])
+            is_refused = size > size_max or (size > 125 and data[at] & _IS_CONTROL)  # for its header alone
             is_masked = data[at + 1] & _IS_MASKED
-            if is_masked:
+            if is_masked and not is_refused:
                 start += 4
-            is_too_large = size > size_max
-            if start > end or (start + size > end and not is_too_large):
+            if start > end or (start + size > end and not is_refused):
                 break
             slow: Awaitable[None] | None
-            if is_masked and data[at] == _WHOLE_BINARY and self._fragmented_message_buffer is None and not is_too_large:
+            if is_masked and data[at] == _WHOLE_BINARY and self._fragmented_message_buffer is None and not is_refused:
                 at = start + size
                 payload = _websocket_mask(bytes(data[start - 4 : start]), bytes(data[start:at]))
                 slow = self._run_callback(self.handler.on_message, payload)

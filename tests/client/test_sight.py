@@ -22,7 +22,7 @@ from collabkernel.room import viewport
 from collabkernel.wire.messages import Contents, Notice, ServerMessage, Viewport
 from tests.client.room_world import RoomWorld
 
-pytestmark = pytest.mark.core
+pytestmark = [pytest.mark.core, pytest.mark.interpreted]
 
 PARAGRAPHS = 40
 LONG = 60

@@ -49,6 +49,7 @@ def lines_of_moves(tree: MoveTree, size: int, section: int, start: int = 0, move
     return lines
 
 
+@pytest.mark.interpreted
 @pytest.mark.heavy
 @pytest.mark.parametrize("is_flat", [False, True])
 def test_a_move_takes_as_many_steps_in_a_long_document_as_in_a_short_one(is_flat: bool):
@@ -60,6 +61,7 @@ def test_a_move_takes_as_many_steps_in_a_long_document_as_in_a_short_one(is_flat
     assert steps[1] < steps[0] * 1.05
 
 
+@pytest.mark.interpreted
 @pytest.mark.heavy
 def test_a_move_takes_as_many_steps_after_a_long_history():
     tree = document(1_000, 20)

@@ -308,6 +308,7 @@ def test_an_empty_rope_can_be_stored():
     assert TextRope.from_state(TextRope(1).encode_state(), 2).text == ""
 
 
+@pytest.mark.interpreted
 @pytest.mark.heavy
 def test_a_panic_of_yrs_is_a_refusal_and_the_text_is_built_again(monkeypatch: pytest.MonkeyPatch):
     ann, bob = pair("hello 😀")
@@ -367,6 +368,7 @@ def test_edits_that_are_staged_are_all_taken_or_all_dropped():
     assert bob.encode_state() == ann.encode_state()
 
 
+@pytest.mark.interpreted
 def test_a_panic_over_what_is_staged_leaves_the_text_as_it_was(monkeypatch: pytest.MonkeyPatch):
     ann, bob = pair("hello")
     edit = ann.insert(5, "!")

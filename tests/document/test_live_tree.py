@@ -264,6 +264,7 @@ def test_a_text_edit_reaches_the_rope_once() -> None:
     assert tree.to_plain(ContainerRef(node.id, ContainerKind.TEXT)) == "hello"
 
 
+@pytest.mark.interpreted
 def test_a_shared_name_is_made_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a key of a kilobyte it takes 0.1 ms, and was done twice an operation."""
     calls: list[str] = []

@@ -157,6 +157,7 @@ def test_half_an_envelope_that_is_refused_never_goes_back_over_its_text(monkeypa
     assert world.room._state.tree.to_json() == {"t": "yhello"}
 
 
+@pytest.mark.interpreted
 def test_what_yrs_refuses_after_all_leaves_every_text_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hole in the validator: one text has taken its edit already when yrs refuses another's."""
     world, ann, rope = text_room(Limits(), "hello")

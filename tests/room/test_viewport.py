@@ -165,6 +165,7 @@ def test_sessions_that_see_the_same_share_a_frame():
     assert sorted(tuple(e.session_ids) for e in flushed) == [tuple(near), (far,)]  # type: ignore[union-attr]
 
 
+@pytest.mark.interpreted
 def test_contents_are_encoded_once_for_all_who_come_together(monkeypatch: pytest.MonkeyPatch):
     book = Book()
     readers = [book.join() for _ in range(3)]

@@ -1,15 +1,17 @@
-"""Frames arrive whole, however the network cuts them."""
+"""Frames arrive whole, however the network cuts them, and all of what is written does."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from typing import ClassVar
 
 import pytest
-from collabkernel_server.fast_socket import AHEAD_BYTES, FastSocketProtocol
+from collabkernel_server.fast_socket import AHEAD_BYTES, READ_BYTES, WRITE_BYTES, DirectStream, FastSocketProtocol
 from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
@@ -25,14 +27,50 @@ class Echo(WebSocketHandler):
     """Says how many bytes it was sent, and the first of them."""
 
     max_message_size = 1 << 20
+    is_quick: ClassVar[bool] = False
+    """Whether it takes the next frame at once: else when the socket has taken its answer."""
+    last: ClassVar[Echo]
+    gate: ClassVar[asyncio.Event | None] = None
 
     def get_websocket_protocol(self) -> WebSocketProtocol:
         plain = super().get_websocket_protocol()
         return FastSocketProtocol(self, plain.params)  # type: ignore[union-attr]  # it is Tornado's own
 
+    def open(self) -> None:
+        Echo.last = self
+        self.over = asyncio.Event()
+        self.got: list[bytes] = []
+
     def on_message(self, message: str | bytes) -> Awaitable[None] | None:
         assert isinstance(message, bytes)
+        self.got.append(message)
+        if self.gate is not None:
+            return self.held(message)
+        answered = self.answer(message)
+        return None if self.is_quick else answered
+
+    async def held(self, message: bytes) -> None:
+        assert self.gate is not None
+        await self.gate.wait()
+        await self.answer(message)
+
+    def answer(self, message: bytes) -> Awaitable[None]:
         return self.write_message(struct.pack("!I", len(message)) + message[:1], binary=True)
+
+    def on_close(self) -> None:
+        self.over.set()
+
+    @property
+    def stream(self) -> DirectStream:
+        """What it writes to, once the socket has gone over."""
+        stream = self.ws_connection.stream  # type: ignore[union-attr]  # it is open
+        assert isinstance(stream, DirectStream)
+        return stream
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["waits", "quick"])
+def is_quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Echo, "is_quick", request.param)
 
 
 def framed(payload: bytes, opcode: int = 2, is_last: bool = True) -> bytes:
@@ -43,7 +81,7 @@ def framed(payload: bytes, opcode: int = 2, is_last: bool = True) -> bytes:
     return head + b"\xff" + struct.pack("!Q", len(payload)) + bytes(4) + payload
 
 
-async def told(talk: Callable[[IOStream], Awaitable[None]], count: int) -> list[tuple[int, bytes]]:
+async def told(talk: Callable[[IOStream], Awaitable[None]], count: int = 0) -> list[tuple[int, bytes]]:
     """(size, first byte) of so many messages that the server got."""
     (listener,) = bind_sockets(0, "127.0.0.1")
     server = HTTPServer(Application([("/", Echo)]))
@@ -97,3 +135,120 @@ async def test_a_message_in_fragments_with_a_ping_between():
         assert await stream.read_bytes(2) == b"\x8a\x00"
 
     assert await told(talk, 1) == [(6, b"o")]
+
+
+async def gone_over(stream: IOStream) -> Echo:
+    """The server's end of a socket that asyncio reads."""
+    await stream.write(framed(b"first"))
+    await answer(stream)
+    near = Echo.last
+    while not isinstance(near.ws_connection.stream, DirectStream) or near.stream.writing():  # type: ignore[union-attr]  # noqa: ASYNC110  # it is open, and has no event for it
+        await asyncio.sleep(0)
+    return near
+
+
+async def answer(stream: IOStream) -> bytes:
+    _, length = await stream.read_bytes(2)
+    return await stream.read_bytes(length)
+
+
+async def test_what_comes_while_a_frame_is_waited_for_waits_and_keeps_its_order(monkeypatch: pytest.MonkeyPatch):
+    async def talk(stream: IOStream) -> None:
+        near = await gone_over(stream)
+        gate = asyncio.Event()
+        monkeypatch.setattr(Echo, "gate", gate)
+        sizes = [5, READ_BYTES, 3 * READ_BYTES, 7]
+        writing = asyncio.ensure_future(stream.write(b"".join([framed(b"x" * size) for size in sizes])))
+        while len(near.got) < 2:  # noqa: ASYNC110  # it has no event for it
+            await asyncio.sleep(0)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(near.got) == 2, "the second is waited for"
+        gate.set()
+        await writing
+        assert [int.from_bytes((await answer(stream))[:4]) for _ in sizes] == sizes
+
+    await told(talk)
+
+
+async def test_what_a_socket_does_not_take_is_shared_and_comes_in_order():
+    """A snapshot that waits for a thousand slow sockets is in memory once."""
+
+    async def talk(stream: IOStream) -> None:
+        near = (await gone_over(stream)).stream
+        large = bytes(range(256)) * (64 << 10)
+        taken = [near.write(large), near.write(b"behind")]
+        assert near.writing()
+        assert near._transport.get_write_buffer_size() <= WRITE_BYTES  # type: ignore[union-attr]  # it has gone over
+        assert not any(each.done() for each in taken)
+        assert await stream.read_bytes(len(large) + 6) == large + b"behind"
+        await asyncio.gather(*taken)
+        assert not near.writing()
+
+    await told(talk)
+
+
+async def test_what_waits_when_a_socket_closes_is_told_of():
+    async def talk(stream: IOStream) -> None:
+        near = (await gone_over(stream)).stream
+        waiting = near.write(bytes(16 << 20))
+        near.close()
+        with pytest.raises(StreamClosedError):
+            await waiting
+        with pytest.raises(StreamClosedError):
+            near.write(b"more")
+        await Echo.last.over.wait()
+
+    await told(talk)
+
+
+async def test_a_close_is_answered_and_told_of():
+    async def talk(stream: IOStream) -> None:
+        near = await gone_over(stream)
+        await stream.write(framed(struct.pack("!H", 4321) + b"enough", opcode=8))
+        assert await stream.read_until_close() == b"\x88\x02" + struct.pack("!H", 4321)
+        await near.over.wait()
+        assert (near.close_code, near.close_reason) == (4321, "enough")
+
+    await told(talk)
+
+
+async def test_who_is_gone_without_a_word_is_told_of():
+    async def talk(stream: IOStream) -> None:
+        near = await gone_over(stream)
+        stream.close()
+        await near.over.wait()
+
+    await told(talk)
+
+
+async def test_a_message_that_is_too_large_closes_before_it_is_read():
+    async def talk(stream: IOStream) -> None:
+        near = await gone_over(stream)
+        await stream.write(b"\x82\xff" + struct.pack("!Q", Echo.max_message_size + 1))
+        assert (await stream.read_bytes(4))[2:] == struct.pack("!H", 1009)
+        await near.over.wait()
+
+    await told(talk)
+
+
+@pytest.mark.parametrize("garbage", [b"\xf2\x80" + bytes(4), b"\x80\x80" + bytes(4), b"\x89\xfe\x00\x7e" + bytes(4)])
+async def test_frames_that_mean_nothing_close_the_socket(garbage: bytes):
+    async def talk(stream: IOStream) -> None:
+        near = await gone_over(stream)
+        await stream.write(garbage + framed(b"more"))
+        await near.over.wait()
+        assert near.got == [b"first"]
+
+    await told(talk)
+
+
+async def test_a_handler_that_fails_loses_its_socket_alone(monkeypatch: pytest.MonkeyPatch):
+    async def talk(stream: IOStream) -> None:
+        near = await gone_over(stream)
+        monkeypatch.setattr(Echo, "answer", lambda *_: 1 / 0)
+        await stream.write(framed(b"second") + framed(b"third"))
+        await near.over.wait()
+        assert near.got == [b"first", b"second"]
+
+    await told(talk)

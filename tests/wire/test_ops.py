@@ -47,6 +47,7 @@ def test_encoded_value_is_what_protobuf_writes(value: OpValue):
     assert pb.Value.FromString(value_bytes(value)).SerializeToString() == value_bytes(value)
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, float("nan"), float("inf"), "\ud800", object(), [1], {"a": 1}])
 def test_what_rooms_do_not_hold_is_not_encoded(value: object):
     with pytest.raises(InvalidValueError):

@@ -164,6 +164,7 @@ def test_spoilt_contents_are_refused():
             decode_contents(spoilt)
 
 
+@pytest.mark.interpreted
 def test_a_text_that_was_checked_here_before_is_not_checked_again_and_another_is(monkeypatch: pytest.MonkeyPatch):
     parts = encode_parts(sample(), 40, 7)
     before, _, _ = decode_room(join_parts(parts), 5)

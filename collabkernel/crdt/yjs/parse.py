@@ -84,6 +84,17 @@ def low_surrogates(text: str, clock: int) -> list[int]:
     return [clock + index + number + 1 for number, index in enumerate(astral)]
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text has no lone surrogates, which JSON can write and UTF-8 cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def splits_pair(lows: Mapping[int, Sequence[int]], client: int, clock: int) -> bool:
     """Whether a cut before ``clock`` falls between the halves of a pair; ``lows`` are the second halves, rising."""
     of_client = lows.get(client)
@@ -189,7 +200,7 @@ class Reader:
             raise InvalidYjsUpdateError(f"{what} of {len(raw)} bytes is over the limit of {bytes_max} bytes")
         if raw in _SCALARS:
             return _SCALARS[raw]
-        if raw[1:-1].isalnum() and raw[0] == raw[-1] == 0x22:  # a plain word, such as a colour
+        if len(raw) > 2 and raw[0] == raw[-1] == 0x22 and raw[1:-1].isalnum():  # a plain word, such as a colour
             return raw[1:-1].decode()
         return _strict_json(raw, what)
 
@@ -283,7 +294,7 @@ def _strict_json(raw: bytes, what: str) -> Any:
 
 def _check_value(value: Any, what: str, depth: int, has_escapes: bool) -> None:
     if isinstance(value, str):
-        if has_escapes and not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+        if has_escapes and not is_unicode(value):
             raise InvalidYjsUpdateError(f"{what} holds half a surrogate pair")
         return
     if not isinstance(value, (dict, list)):

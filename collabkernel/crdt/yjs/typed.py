@@ -45,7 +45,7 @@ def read_typed(data: bytes) -> Typed | None:
         size, at = read_uint(data, at)
         if size == 0 or at + size + 1 != len(data) or data[-1] != 0:
             return None
-        raw = data[at:-1]
+        raw = data[at : at + size]
         if raw.isascii():
             return Typed(client, clock, clock + size, origin, right, ()) if clock + size <= YJS_CLOCK_MAX else None
         text = raw.decode()

@@ -180,6 +180,7 @@ def test_own_edits_that_are_too_deep_are_taken_back(document: YDocument):
     assert document.map_json("state") == {}
 
 
+@pytest.mark.interpreted
 def test_when_yrs_fails_the_document_is_rebuilt(document: YDocument, monkeypatch: pytest.MonkeyPatch):
     client = Client(7)
     document.apply(document.check(client.type("a")))

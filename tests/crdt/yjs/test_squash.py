@@ -75,6 +75,7 @@ def test_a_hole_in_the_history_is_noticed():
         squash(FILE_POLICY, b"", updates[1:])
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("lost", ["contents", "deletes", "state vector"])
 def test_a_lossy_encoder_is_noticed(lost: str, monkeypatch: pytest.MonkeyPatch):
     updates = churn(2, 3)
