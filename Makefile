@@ -11,6 +11,8 @@ TS := widgets/ts
 PORT ?= 8888
 DATABASE ?= sqlite:///$(CURDIR)/rooms.sqlite
 BENCH ?=
+# Servers of the benchmarks run what `make test-compiled` tests: make bench BENCH=editors COMPILED=1
+COMPILED ?=
 ARGS ?=
 # Processes for `make test`, which wait for a third of their time; ARGS=-n0 runs all in one, as --pdb wants it.
 WORKERS ?= 3
@@ -71,6 +73,14 @@ $(VENV)/installed-node: $(TS)/package-lock.json $(VENV)/installed-dev
 	$(call step,$(VENV)/npm.log,Installing the TypeScript tools,$(NPM) ci)
 	@touch $@
 
+# A wheel of this platform, beside the sources and not among them: what is edited is what runs, but for who asks for this.
+build/compiled/installed: pyproject.toml .ci/compile_hook.py $(shell find collabkernel -name '*.py') | $(VENV)/installed-dev
+	@rm -rf build/compiled; mkdir -p build/compiled
+	$(call step,build/compiled/build.log,Compiling: some minutes,HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m build \
+	  --no-isolation --wheel --outdir build/compiled/dist . && \
+	  $(BIN)/pip install --no-deps --no-compile --target build/compiled/lib build/compiled/dist/*.whl)
+	@touch $@
+
 # ---------------------------------------------------------------- use
 
 .PHONY: run
@@ -106,13 +116,19 @@ test-browser: $(VENV)/installed-dev ## Run the tests that need a browser (Debian
 	@echo '» Browser tests'
 	@$(PYTEST) -m browser -o testpaths=tests/browser $(ARGS)
 
+.PHONY: test-compiled
+test-compiled: build/compiled/installed ## Run the tests of what is compiled for speed on that (decision 0022)
+	@echo '» Python tests, compiled'
+	@PYTHONPATH=$(abspath build/compiled/lib) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	  -m 'not browser and not long and not interpreted' $(CORE) $(addprefix tests/,fuzz simulation server) $(ARGS)
+
 .PHONY: test-long
 test-long: $(VENV)/installed-dev ## Run the tests that take minutes, with more examples
 	@$(PYTEST) -m long --hypothesis-profile=long $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/installed-dev ## Measure: BENCH=NAME for one; results in build/bench/NAME.json
-	@$(BIN)/python -m tests.benchmarks run $(BENCH) $(ARGS)
+bench: $(VENV)/installed-dev $(if $(COMPILED),build/compiled/installed) ## Measure: BENCH=NAME for one; results in build/bench/NAME.json
+	@$(if $(COMPILED),PYTHONPATH=$(abspath build/compiled/lib)) $(BIN)/python -m tests.benchmarks run $(BENCH) $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/installed-node ## Check style, types, the floor plan of imports, and that the bundle is current

@@ -20,7 +20,7 @@ class TokenBucket:
         More than ``burst`` at once is granted when the bucket is full: it would wait for ever otherwise.
         """
         self._fill(now_ms)
-        wanted = min(tokens, self.burst)
+        wanted = tokens if tokens < self.burst else self.burst
         if self._tokens >= wanted:
             self._tokens -= tokens
             return 0
@@ -33,5 +33,6 @@ class TokenBucket:
 
     def _fill(self, now_ms: int) -> None:
         if now_ms > self._at_ms:
-            self._tokens = min(self.burst, self._tokens + (now_ms - self._at_ms) * self.rate_per_s / 1000)
+            tokens = self._tokens + (now_ms - self._at_ms) * self.rate_per_s / 1000
+            self._tokens = tokens if tokens < self.burst else float(self.burst)
             self._at_ms = now_ms

@@ -20,6 +20,7 @@ from collabkernel.crdt.yjs.policy import YjsPolicy
 from collabkernel.document.operations import Purge
 from collabkernel.errors import BannedError, RoomNotFoundError, ServerDrainingError, TooManyError
 from collabkernel.limits import Limits
+from collabkernel.room import room as room_module
 from collabkernel.room.document_log import SEED_SITE, SERVER_ACTOR, seed_request
 from collabkernel.room.events import PurgeAsked, SessionOpened
 from collabkernel.room.names import check_room_name, is_room_name
@@ -479,6 +480,7 @@ class Hub:
         """What operators ask first."""
         return {
             "version": collabkernel.__version__,
+            "is_compiled": not (room_module.__file__ or "").endswith(".py"),
             "protocol": "collabkernel.v1",
             "rooms_loaded": len(self._runner_by_room),
             "sessions": sum([runner.sessions_count for runner in self._runner_by_room.values()]),

@@ -45,8 +45,8 @@ class UnusualError(Exception):
     """Not for this reader; ask the strict decoder. Never leaves ``collabkernel.wire``."""
 
 
-NOT_READ: Final = (UnusualError, IndexError, KeyError, UnicodeDecodeError, struct.error)
-"""What the readers raise when they do not answer."""
+NOT_READ: Final = (UnusualError, IndexError, KeyError, ValueError, struct.error)
+"""What the readers raise when they do not answer. ValueError: no UTF-8; or, compiled, an offset over 63 bits."""
 
 _new_tuple: Final = tuple.__new__
 """``OpId(site, counter)`` without the named tuple's own, twice as slow, ``__new__``."""

@@ -74,6 +74,8 @@ class Run(NamedTuple):
     """What the server's process takes with the document loaded and nobody in it."""
     joined_bytes: int
     clock_s: float
+    is_compiled: bool
+    """Whether the server ran the compiled core (decision 0022)."""
 
     @property
     def cpu_percent(self) -> float:
@@ -197,6 +199,7 @@ def rows_of(name: str, runs: Sequence[Run]) -> Iterator[Row]:
     yield put("generator_cpu", [100 * load["counted"]["cpu_s"] / load["counted"]["s"] for load in loads], "%")
     yield put("put_off", [load["refused"].get("busy", 0) for load in loads], "batches")
     yield put("clock", [run.clock_s for run in runs], "s")
+    yield put("compiled", [float(run.is_compiled) for run in runs], "of 1")
 
 
 def _plan(scale: float, duration_s: float, seed: int, blocks: int = BLOCKS) -> Plan:
@@ -231,8 +234,11 @@ def run_once(plan: Plan, disturber: str = "") -> Run:
             with _disturbed(folder, disturber):
                 load, looked, idle_bytes = _drive(server, folder)
             shown = asyncio.run(_shown(server.url, url))
+            is_compiled = bool(server.ask("collabkernel/api/info")["is_compiled"])
         check(load, folder / "rooms.sqlite", shown)
-    return Run(load, looked["working"], looked["worked"], idle_bytes, looked["joined"].memory_bytes, clock_s)
+    return Run(
+        load, looked["working"], looked["worked"], idle_bytes, looked["joined"].memory_bytes, clock_s, is_compiled
+    )
 
 
 @contextlib.contextmanager

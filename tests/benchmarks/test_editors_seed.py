@@ -34,7 +34,9 @@ def load(**changes: Any) -> LoadResult:
 
 
 def run(cpu_s: float = 1.5, **changes: Any) -> Run:
-    return Run(load(**changes), Looked(0.0, 0.0, 100 << 20), Looked(2.0, cpu_s, 101 << 20), 90 << 20, 99 << 20, 0.1)
+    return Run(
+        load(**changes), Looked(0.0, 0.0, 100 << 20), Looked(2.0, cpu_s, 101 << 20), 90 << 20, 99 << 20, 0.1, False
+    )
 
 
 @pytest.fixture

@@ -340,6 +340,7 @@ def test_a_failing_database_acknowledges_nothing_and_the_client_comes_back() -> 
     run(scenario, Hub(storage))
 
 
+@pytest.mark.interpreted
 def test_a_room_that_fails_touches_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(hub: Hub) -> None:
         ann, bob = await join(hub, "one"), await join(hub, "two")

@@ -8,6 +8,7 @@ import time
 import pytest
 from collabkernel_server.rest import json_pieces
 
+from collabkernel.room import room
 from tests.server_extension.running_server import RunningServer, xsrf_headers
 
 API = "collabkernel/api/"
@@ -113,6 +114,7 @@ def test_info_tells_who_asks(server: RunningServer) -> None:
 
     assert info["user"] == {"actor": "reader", "name": "Reader", "color": "#aabbcc", "role": "reader"}
     assert info["protocol"] == "collabkernel.v1"
+    assert info["is_compiled"] is not str(room.__file__).endswith(".py")
 
 
 def test_ticket_says_when_it_ends_and_where_it_goes(server: RunningServer) -> None:
