@@ -111,12 +111,12 @@ class Viewports:
         at = last.last_seq, last.op_id(len(last.envelope.ops) - 1)
         head, op = through_part(at[0]), through_op_part(at[1])
         ids_by_sees: dict[tuple[int, ...], list[int]] = {}
-        numbers = {*shown, *told}
-        for_all = (EVERYBODY,) if EVERYBODY in numbers else ()
+        changed = {*shown, *told}
+        for_all = (EVERYBODY,) if EVERYBODY in changed else ()
         for session in ready:
             view = session.view
             assert view is not None
-            key = (*for_all, *sorted([number for number in view.sees if number in numbers]))
+            key = (*for_all, *sorted([number for number in view.sees if number in changed]))
             if not key and now_ms < view.told_ms + THROUGH_MS:
                 view.owed = at
                 continue

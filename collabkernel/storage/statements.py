@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -17,6 +18,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from collabkernel.storage.base import Appended, AppendRequest
+
+ROWS_AT_ONCE = 64
+"""Rows in one statement: Python's lock is given up and taken back for each, with the event loop waiting for it too."""
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -73,6 +77,12 @@ class Compiled(NamedTuple):
     def values(self, parameters: Parameters) -> Sequence[object]:
         """What goes to the places."""
         return self.pick({**self.constants, **parameters} if self.constants else parameters)
+
+    def for_rows(self, count: int) -> str | None:
+        """The text that inserts so many rows at once; None if it inserts none by their values."""
+        head, values, row = self.text.rpartition(" VALUES ")
+        is_plain = head.startswith("INSERT INTO ") and row[-1] == ")"
+        return f"{head}{values}{', '.join([row] * count)}" if is_plain else None
 
 
 class Compiler:
@@ -137,8 +147,14 @@ class SqliteStatements:
     def run_each(self, statement: Executable, parameters: Sequence[Parameters]) -> None:
         """Run it with each of these."""
         compiled = self._compile(statement)
+        values = [compiled.values(each) for each in parameters]
         try:
-            self._driver.executemany(compiled.text, [compiled.values(each) for each in parameters])
+            if len(values) == 1 or compiled.for_rows(1) is None:
+                self._driver.executemany(compiled.text, values)
+                return
+            for start in range(0, len(values), ROWS_AT_ONCE):
+                rows = values[start : start + ROWS_AT_ONCE]
+                self._driver.execute(compiled.for_rows(len(rows)) or "", list(chain.from_iterable(rows)))
         except sqlite3.Error as error:
             raise wrapped(compiled.text, error) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -53,7 +54,7 @@ async def test_no_statement_reads_a_whole_table(storage: SqlStorage, path: Path,
     with sqlite3.connect(path) as connection:
         for statement in asked:
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
-            scans = [step for step in plan if step.startswith("SCAN") and "VIRTUAL TABLE" not in step]
+            scans = [step for step in plan if re.match(r"SCAN (?!.*VIRTUAL TABLE|\d+ CONSTANT ROWS)", step)]
             assert scans == [], f"{statement}\n{plan}"
     connection.close()
     assert len(asked) > 10
@@ -66,4 +67,4 @@ async def test_an_append_takes_four_statements_whatever_its_size(storage: SqlSto
     await storage.append([author.next(3) for author in authors])
 
     kinds = [statement.split()[0] for statement in statements]
-    assert kinds == ["BEGIN", "SELECT", "SELECT", *["UPDATE"] * 5, *["INSERT"] * 120, "COMMIT"]
+    assert kinds == ["BEGIN", "SELECT", "SELECT", *["UPDATE"] * 5, *["INSERT"] * 2, "COMMIT"]

@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.exc import DBAPIError
 
-from collabkernel.storage.statements import SqliteStatements, Statements
+from collabkernel.storage.statements import ROWS_AT_ONCE, SqliteStatements, Statements
 from collabkernel.storage.tables import refusals
 
 INSERT = insert(refusals)
@@ -32,6 +32,29 @@ def test_parameters_go_to_their_places_and_constants_stay(driver: sqlite3.Connec
 
     assert statements.rows(READ, {"room": 1}) == [(2,), (3,)]
     assert statements.rows(READ, {"room": 2}) == []
+
+
+@pytest.mark.parametrize("count", [ROWS_AT_ONCE - 1, ROWS_AT_ONCE, 2 * ROWS_AT_ONCE + 1])
+def test_rows_go_in_together(driver: sqlite3.Connection, count: int):
+    statements = SqliteStatements(driver)
+    ran: list[str] = []
+    driver.set_trace_callback(ran.append)
+
+    statements.run_each(INSERT, [REFUSAL | {"counter": counter} for counter in range(2, 2 + count)])
+
+    assert len(ran) == -(-count // ROWS_AT_ONCE)
+    driver.set_trace_callback(None)
+    assert statements.rows(READ, {"room": 1}) == [(counter,) for counter in range(2, 2 + count)]
+
+
+def test_what_inserts_nothing_by_values_runs_for_each(driver: sqlite3.Connection):
+    statements = SqliteStatements(driver)
+    statements.run_each(INSERT, [REFUSAL | {"counter": counter} for counter in (2, 3, 4)])
+
+    gone = delete(refusals).where(refusals.c.counter == bindparam("gone"))
+    statements.run_each(gone, [{"gone": 2}, {"gone": 4}])
+
+    assert statements.rows(READ, {"room": 1}) == [(3,)]
 
 
 def insert_twice(statements: Statements) -> None:
