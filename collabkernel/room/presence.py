@@ -20,7 +20,14 @@ from collabkernel.room.effects import Effect, Send
 from collabkernel.room.elsewhere import Elsewhere
 from collabkernel.room.session import Session
 from collabkernel.room.viewport import Viewports
-from collabkernel.wire.frames import presence_entry_field, presence_of_fields, presence_part
+from collabkernel.wire.frames import (
+    PRESENCE_WHOLE,
+    presence_cluster_field,
+    presence_entry_field,
+    presence_move_field,
+    presence_of_fields,
+    presence_part,
+)
 from collabkernel.wire.messages import PresenceCluster, PresenceEntry, PresenceMove
 
 TICK_BYTES = 8 << 20
@@ -234,17 +241,17 @@ class PresenceBoard:
         counted = self._thronged.pop(place, ())
         return presence_part((), list(map(_move, entries)), self._clusters(counted))
 
-    def whole_part(self, blocks: Iterable[OpId]) -> bytes:
-        """Everybody who is in these blocks, all in somebody's sight that there are."""
+    def fields_of(self, blocks: Iterable[OpId]) -> tuple[list[bytes], list[bytes]]:
+        """Everybody who is in these blocks: moves, and how many there are where not all are told of."""
         crowds = [(block, self._crowds[block]) for block in blocks]
         moves = [
-            _move(entry)
+            presence_move_field(_move(entry))
             for _, crowd in crowds
             for site in islice(reversed(crowd), CLUSTER)
             if (entry := self._here[site]).state_json
         ]
         clusters = self._clusters([block for block, crowd in crowds if len(crowd) > CLUSTER])
-        return presence_part((), moves, clusters, is_whole=True)
+        return moves, list(map(presence_cluster_field, clusters))
 
     def _clusters(self, blocks: Iterable[OpId]) -> list[PresenceCluster]:
         return [PresenceCluster(block, len(self._crowds.get(block, ()))) for block in blocks]
@@ -275,21 +282,28 @@ class PresenceBoard:
 
 
 class _Wholes:
-    """Who is in the sight of those who have just got other places there, encoded once for all who have the same."""
+    """Who is in the sight of those who have just got other places there, each place encoded once."""
 
     def __init__(self, board: PresenceBoard) -> None:
         self._board = board
         self._blocks: dict[int, list[OpId]] | None = None
+        self._fields: dict[int, tuple[list[bytes], list[bytes]]] = {}
         self._parts: dict[tuple[int, ...], bytes] = {(): b""}
 
     def part(self, places: tuple[int, ...]) -> bytes:
         """Everybody who is in some places; nothing for none."""
         if places not in self._parts:
-            if self._blocks is None:
-                self._blocks = self._board.crowded()
-            blocks = [block for place in places for block in self._blocks.get(place, ())]
-            self._parts[places] = self._board.whole_part(blocks)
+            fields = [self._fields_of(place) for place in places]
+            moves, clusters = ([field for each in fields for field in each[i]] for i in (0, 1))
+            self._parts[places] = presence_of_fields([*moves, *clusters, PRESENCE_WHOLE])
         return self._parts[places]
+
+    def _fields_of(self, place: int) -> tuple[list[bytes], list[bytes]]:
+        if self._blocks is None:
+            self._blocks = self._board.crowded()
+        if place not in self._fields:
+            self._fields[place] = self._board.fields_of(self._blocks.get(place, ()))
+        return self._fields[place]
 
 
 def _move(entry: PresenceEntry) -> PresenceMove:

@@ -185,15 +185,16 @@ def presence_part(
     """Who is here, and what they show; nothing for none."""
     batch = [presence_entry_field(entry) for entry in entries]
     batch += [presence_move_field(move) for move in moves]
-    batch += [
-        field_bytes(3, field_bytes(1, op_id_bytes(cluster.block)) + field_varint(2, cluster.count))
-        for cluster in clusters
-    ]
-    return presence_of_fields([*batch, b"\x20\x01"] if is_whole else batch)
+    batch += [presence_cluster_field(cluster) for cluster in clusters]
+    return presence_of_fields([*batch, PRESENCE_WHOLE] if is_whole else batch)
+
+
+PRESENCE_WHOLE = b"\x20\x01"
+"""The last field of a batch that tells of all who are in sight."""
 
 
 def presence_of_fields(fields: Sequence[bytes]) -> bytes:
-    """``presence_part`` of what ``presence_entry_field`` gave, to encode once what all who come are told."""
+    """``presence_part`` of what the functions below gave: to encode once what many are told. In their order here."""
     return field_bytes(6, b"".join(fields)) if fields else b""
 
 
@@ -209,6 +210,11 @@ def presence_entry_field(entry: PresenceEntry) -> bytes:
         left=entry.left,
     )
     return field_bytes(1, message.SerializeToString() + _block_field(8, entry.block))
+
+
+def presence_cluster_field(cluster: PresenceCluster) -> bytes:
+    """One cluster of a ``presence_part``."""
+    return field_bytes(3, field_bytes(1, op_id_bytes(cluster.block)) + field_varint(2, cluster.count))
 
 
 def presence_move_field(move: PresenceMove) -> bytes:
