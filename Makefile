@@ -74,7 +74,7 @@ $(VENV)/installed-node: $(TS)/package-lock.json $(VENV)/installed-dev
 	@touch $@
 
 # A wheel of this platform, beside the sources and not among them: what is edited is what runs, but for who asks for this.
-build/compiled/installed: pyproject.toml .ci/compile_hook.py $(shell find collabkernel -name '*.py') | $(VENV)/installed-dev
+build/compiled/installed: pyproject.toml .ci/compile_hook.py $(shell find collabkernel server_extension widgets/collabkernel_widgets -name '*.py') | $(VENV)/installed-dev
 	@rm -rf build/compiled; mkdir -p build/compiled
 	$(call step,build/compiled/build.log,Compiling: some minutes,HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m build \
 	  --no-isolation --wheel --outdir build/compiled/dist . && \
