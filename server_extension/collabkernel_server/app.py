@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # the extra that it needs may not be installed
     from collabkernel_server.lab.execute import Executor
     from collabkernel_server.lab.service import LabService
 
-GC_THRESHOLDS = 10_000, 20, 5
+GC_THRESHOLDS = 10_000, 5, 20
 """A full collection walks through a large document in 90 ms, in which nobody is answered: one a million objects that
 stay, and not each 70,000. Few things here are in cycles: a session that has ended is."""
 _WILDCARD_IPS = {"", "0.0.0.0", "::", "*"}

@@ -11,7 +11,7 @@ from collabkernel.limits import CLUSTER, Limits
 from collabkernel.room.busy import Busy
 from collabkernel.room.effects import Send
 from collabkernel.room.events import SessionBlocked, SessionClosed, SessionDrained
-from collabkernel.room.presence import PresenceBoard
+from collabkernel.room.presence import TICK_BYTES, PresenceBoard
 from collabkernel.room.session import Principal, Session
 from collabkernel.room.viewport import Viewports
 from collabkernel.wire.codec import decode_server_message
@@ -90,7 +90,7 @@ def test_a_tick_carries_so_much_and_what_is_left_waits_its_turn() -> None:
     while board.due_ms() is not None:
         (effect,) = board.send(crowd, ticks * 100)
         assert isinstance(effect, Send)
-        assert len(effect.frame) * len(crowd) < 16 << 20
+        assert len(effect.frame) * len(crowd) < TICK_BYTES + 5000 * len(crowd), "one entry over it"
         told += [actor for actor, _, _ in entries(effect)]
         ticks += 1
         board.show(crowd[0]) if ticks == 2 else None
