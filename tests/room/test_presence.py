@@ -90,7 +90,7 @@ def test_a_tick_carries_so_much_and_what_is_left_waits_its_turn() -> None:
     while board.due_ms() is not None:
         (effect,) = board.send(crowd, ticks * 100)
         assert isinstance(effect, Send)
-        assert len(effect.frame) * len(crowd) < TICK_BYTES + 5000 * len(crowd), "one entry over it"
+        assert len(effect.frame) * len(crowd) < TICK_BYTES + 2 * 5000 * len(crowd), "one of each kind over it"
         told += [actor for actor, _, _ in entries(effect)]
         ticks += 1
         board.show(crowd[0]) if ticks == 2 else None
