@@ -26,8 +26,8 @@ PIECE_S = 0.002
 """So long sockets are written to at a time. Then the loop reads, stores and answers, which takes it some turns, before
 it goes on: a frame to 1,000 sockets takes 12 to 50 ms."""
 FEW = 64
-"""So few that come meanwhile do not wait for the rest: these are answers, such as the 30 of each commit of a busy server, and
-not what is shown to everybody."""
+"""So few that come meanwhile do not wait for the rest: these are answers, such as the 30 of a commit of a busy server,
+and not what is shown to everybody."""
 _PLAIN = (IOStream, DirectStream)
 """Streams whose sockets can be written to past them, when nothing waits there. Not those of TLS."""
 BUFFERS_MAX = 1000
