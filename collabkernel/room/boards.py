@@ -29,35 +29,23 @@ class Board(Protocol):
 class Boards:
     """All of one room, in the order in which they are sent."""
 
-    __slots__ = ("_boards", "_rest")
+    __slots__ = ("_boards",)
 
     def __init__(self, *boards: Board) -> None:
         self._boards = boards
-        self._rest: list[Board] = []
-        """Of those that are sent together, what is still to be."""
 
     def due_ms(self) -> int | None:
-        """When the first is due; 0 when some wait for the next turn."""
-        if self._rest:
-            return 0
+        """When the first is due."""
         return min([due_ms for board in self._boards if (due_ms := board.due_ms()) is not None], default=None)
 
-    def send_due(self, sessions: Collection[Session], now_ms: int, *, in_turns: bool = False) -> list[Effect]:
-        """Send what is due, and beside it what is half due.
-
-        Args:
-            sessions: All of the room.
-            now_ms: Server's clock.
-            in_turns: Send the first of it alone, and the next when asked again: on a busy server acknowledgements would
-                wait for all of it.
-        """
-        if not self._rest:
-            due_ms = self.due_ms()
-            if due_ms is None or due_ms > now_ms:
-                return []
-            early = [(board, board.early_ms()) for board in self._boards]
-            self._rest = [board for board, early_ms in early if early_ms is not None and early_ms <= now_ms]
+    def send_due(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
+        """Send what is due, and beside it what is half due."""
+        due_ms = self.due_ms()
+        if due_ms is None or due_ms > now_ms:
+            return []
         effects: list[Effect] = []
-        while self._rest and not (effects and in_turns):
-            effects += self._rest.pop(0).send(sessions, now_ms)
+        for board in self._boards:
+            early_ms = board.early_ms()
+            if early_ms is not None and early_ms <= now_ms:
+                effects += board.send(sessions, now_ms)
         return effects

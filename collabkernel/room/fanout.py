@@ -46,7 +46,6 @@ class FanOut:
         "_stored",
         "_viewports",
         "flushed",
-        "looks",
         "snapshot_seq",
     )
 
@@ -65,7 +64,6 @@ class FanOut:
         self._shown_to = 0
         """Frames of the last flush."""
         self._due_ms: int | None = None
-        self.looks = Looks(self, viewports, intake)
 
     def add(self, envelope: StoredEnvelope, payloads: list[bytes]) -> None:
         """An envelope was stored, the next of the log; ``payloads`` are its encoded operations."""
@@ -125,8 +123,18 @@ class FanOut:
         if has_views:
             for _, runs in stretches:
                 effects += self._viewports.show(runs, ready_views, sessions, now_ms)
+            effects += self._look(sessions, now_ms)
             effects += self._remind(sessions, now_ms)
         self._shown_to = sum([len(effect.session_ids) for effect in effects if isinstance(effect, Send)])
+        return effects
+
+    def _look(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
+        """Give those who are up to date the contents that they look at and lack."""
+        effects: list[Effect] = []
+        intake = self._intake
+        for session in sessions:
+            if session.view is not None and session.cursor == self.flushed and not session.is_passed_by:
+                effects += self._viewports.look(session, intake.admitted, intake.is_settled, now_ms)
         return effects
 
     def _remind(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
@@ -229,31 +237,3 @@ class FanOut:
         session.cursor = through
         sends = [Send((session.id,), frame) for frame in parts or (through_part(through),) if frame]
         return [*sends, *self.catch_up(session)]
-
-
-class Looks:
-    """The second half of a flush: it gives those who are up to date the contents that they look at and lack."""
-
-    __slots__ = ("_fanout", "_intake", "_viewports")
-
-    def __init__(self, fanout: FanOut, viewports: Viewports, intake: Intake) -> None:
-        self._fanout = fanout
-        self._viewports = viewports
-        self._intake = intake
-
-    def due_ms(self) -> None:
-        """It is sent with the first half alone."""
-        return
-
-    def early_ms(self) -> int | None:
-        """From when on to ``send``: as the first half."""
-        return self._fanout.early_ms()
-
-    def send(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
-        """Give contents."""
-        intake, flushed = self._intake, self._fanout.flushed
-        effects: list[Effect] = []
-        for session in sessions:
-            if session.view is not None and session.cursor == flushed and not session.is_passed_by:
-                effects += self._viewports.look(session, intake.admitted, intake.is_settled, now_ms)
-        return effects

@@ -116,7 +116,7 @@ class Room:
         self._busy = Busy(limits)
         self._presence = PresenceBoard(self._busy, viewports, has_peers)
         self._broadcasts = Broadcasts()
-        self._boards = Boards(self._fanout, self._fanout.looks, self._presence, self._broadcasts)
+        self._boards = Boards(self._fanout, self._presence, self._broadcasts)
         self._has_peers = has_peers
         self._reading = LogReading()
         self._news = EarlyNews()
@@ -414,7 +414,7 @@ class Room:
 
     def _run_due(self, now_ms: int) -> None:
         sessions = self._joins.by_site.values()
-        self._effects += self._boards.send_due(sessions, now_ms, in_turns=self._busy.flush_ms > 0)
+        self._effects += self._boards.send_due(sessions, now_ms)
         self._effects += self._joins.shown(now_ms)
         if self._degraded.end(self._intake.is_settled):
             self._effects += told(sessions, is_on=False)

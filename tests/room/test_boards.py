@@ -8,7 +8,7 @@ import pytest
 
 from collabkernel.limits import Limits
 from collabkernel.room.boards import Boards
-from collabkernel.room.effects import CountReject, Effect
+from collabkernel.room.effects import Effect
 from collabkernel.room.events import Ticked
 from collabkernel.room.session import Session
 from collabkernel.wire.messages import Presence
@@ -20,9 +20,8 @@ pytestmark = pytest.mark.core
 class Timed:
     """A board that is due at a time."""
 
-    def __init__(self, due_ms: int | None, early_ms: int | None, *effects: Effect) -> None:
+    def __init__(self, due_ms: int | None, early_ms: int | None) -> None:
         self.times = due_ms, early_ms
-        self.effects = effects
         self.sent_ms: list[int] = []
 
     def due_ms(self) -> int | None:
@@ -33,7 +32,7 @@ class Timed:
 
     def send(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:  # noqa: ARG002  # a board's
         self.sent_ms.append(now_ms)
-        return list(self.effects)
+        return []
 
 
 def test_what_is_half_due_goes_along_and_nothing_goes_alone() -> None:
@@ -46,23 +45,6 @@ def test_what_is_half_due_goes_along_and_nothing_goes_alone() -> None:
     assert boards.due_ms() == 100
     assert [each.sent_ms for each in (due, half, later, never)] == [[100], [100], [], []]
     assert Boards(never).due_ms() is None
-
-
-def test_on_a_busy_server_each_that_has_something_has_a_turn_of_its_own() -> None:
-    first, empty, second, later = (
-        Timed(100, 50, CountReject("a")),
-        Timed(90, 40),
-        Timed(None, 60, CountReject("b")),
-        Timed(190, 120),
-    )
-    boards = Boards(first, empty, second, later)
-
-    assert boards.send_due([], 100, in_turns=True) == [*first.effects]
-    assert boards.due_ms() == 0
-    assert boards.send_due([], 105, in_turns=True) == [*second.effects]
-    assert boards.due_ms() == 90
-
-    assert [each.sent_ms for each in (first, empty, second, later)] == [[100], [105], [105], []]
 
 
 def test_cursors_and_edits_of_one_turn_come_together() -> None:
