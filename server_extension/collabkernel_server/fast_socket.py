@@ -10,6 +10,7 @@ what frames mean stays Tornado's affair. TLS, which Tornado does itself, stays o
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Awaitable
 from typing import Any, cast
@@ -25,8 +26,8 @@ READ_BYTES = 64 << 10
 WRITE_BYTES = 64 << 10
 """What asyncio is given at a time: it copies what a socket does not take, and a snapshot of 10 MB that waits for 1,000
 slow sockets is one."""
-_buffer = memoryview(bytearray(READ_BYTES))
-"""For the reads of all sockets: what came is taken out of it in the same turn."""
+_of_thread = threading.local()
+"""Its ``buffer`` is for the reads of all sockets of an event loop: what came is taken out of it in the same turn."""
 _WHOLE_BINARY = 0x82
 _IS_MASKED = 0x80
 _IS_CONTROL = 0x08
@@ -72,15 +73,15 @@ class FastSocketProtocol(WebSocketProtocol13):
         self.stream = direct  # type: ignore[assignment]  # it has what is used of one
         stream.close()  # its descriptor alone
         await loop.connect_accepted_socket(lambda: direct, direct.socket)
-        self._go_on()
+        if not self._slow.done():  # else something came meanwhile that has to be waited for
+            self.received(memoryview(b""))
 
     def _go_on(self) -> None:
         """Take more frames, now that nothing has to be waited for."""
         if self.stream.closed():
             raise StreamClosedError
-        if self._slow.done():
-            self._slow = asyncio.get_running_loop().create_future()
-            self.stream.resume_reading()  # type: ignore[attr-defined]  # it is a DirectStream
+        self._slow = asyncio.get_running_loop().create_future()
+        self.stream.resume_reading()  # type: ignore[attr-defined]  # it is a DirectStream
         self.received(memoryview(b""))
 
     async def _read_bytes(self, n: int) -> bytes:
@@ -142,11 +143,12 @@ class FastSocketProtocol(WebSocketProtocol13):
 class DirectStream(asyncio.BufferedProtocol):
     """What a WebSocket uses of Tornado's stream, on asyncio's transport."""
 
-    __slots__ = ("_is_closed", "_protocol", "_transport", "_waiting", "io_loop", "socket")
+    __slots__ = ("_buffer", "_is_closed", "_protocol", "_transport", "_waiting", "io_loop", "socket")
 
     def __init__(self, protocol: FastSocketProtocol, stream: IOStream) -> None:
         """Take the socket of a stream in which nothing waits, which is to be closed then."""
         self._protocol = protocol
+        self._buffer = thread_buffer()
         self.socket = stream.socket.dup()
         self.io_loop = stream.io_loop
         self._transport: asyncio.Transport | None = None
@@ -205,11 +207,11 @@ class DirectStream(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's name
         """Where to read to."""
-        return _buffer
+        return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Something was read."""
-        self._protocol.received(_buffer[:nbytes])
+        self._protocol.received(self._buffer[:nbytes])
 
     def resume_writing(self) -> None:
         """Give asyncio what it can take."""
@@ -233,3 +235,11 @@ class DirectStream(asyncio.BufferedProtocol):
             taken.set_exception(StreamClosedError())
         self._waiting.clear()
         self._protocol.lost()
+
+
+def thread_buffer() -> memoryview:
+    """The buffer of this thread, which runs at most one event loop."""
+    found: memoryview | None = getattr(_of_thread, "buffer", None)
+    if found is None:
+        found = _of_thread.buffer = memoryview(bytearray(READ_BYTES))
+    return found

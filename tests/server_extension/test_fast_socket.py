@@ -6,10 +6,18 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from typing import ClassVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
 
 import pytest
-from collabkernel_server.fast_socket import AHEAD_BYTES, READ_BYTES, WRITE_BYTES, DirectStream, FastSocketProtocol
+from collabkernel_server.fast_socket import (
+    AHEAD_BYTES,
+    READ_BYTES,
+    WRITE_BYTES,
+    DirectStream,
+    FastSocketProtocol,
+    thread_buffer,
+)
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import bind_sockets
@@ -252,3 +260,37 @@ async def test_a_handler_that_fails_loses_its_socket_alone(monkeypatch: pytest.M
         assert near.got == [b"first", b"second"]
 
     await told(talk)
+
+
+async def test_what_comes_while_a_socket_goes_over_is_waited_for_too(monkeypatch: pytest.MonkeyPatch):
+    loop, gate = asyncio.get_running_loop(), asyncio.Event()
+    connect = loop.connect_accepted_socket
+
+    async def slowly(*args: Any, **options: Any) -> Any:
+        made = await connect(*args, **options)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        return made
+
+    async def talk(stream: IOStream) -> None:
+        monkeypatch.setattr(loop, "connect_accepted_socket", slowly)
+        await stream.write(framed(b"first"))
+        await answer(stream)
+        near = Echo.last
+        monkeypatch.setattr(Echo, "gate", gate)
+        while not isinstance(near.ws_connection.stream, DirectStream):  # type: ignore[union-attr]  # noqa: ASYNC110  # see above
+            await asyncio.sleep(0)
+        await stream.write(framed(b"22") + framed(b"333"))
+        for _ in range(300):
+            await asyncio.sleep(0)
+        assert near.got == [b"first", b"22"], "the second is waited for"
+        gate.set()
+        assert [int.from_bytes((await answer(stream))[:4]) for _ in range(2)] == [2, 3]
+
+    await told(talk)
+
+
+def test_two_event_loops_read_into_two_buffers():
+    with ThreadPoolExecutor(1) as other:
+        assert thread_buffer() is thread_buffer()
+        assert other.submit(thread_buffer).result() is not thread_buffer()
