@@ -2,9 +2,9 @@
 
 Tornado reads a frame's header, mask and payload each by itself, with a future, a turn of the event loop and an attempt
 at the socket that finds nothing: 60 us of the processor a frame, and a keystroke's way through its room is no longer.
-Here Tornado reads the first frame; then the socket goes over to asyncio's own transport, and a frame of the common kind
-(whole, binary, masked) is handed on in the turn in which it came. All others are read by Tornado from what has come, so
-what frames mean stays Tornado's affair. TLS, which Tornado does itself, stays on Tornado's stream.
+Here Tornado reads what came before a socket is open; then that goes over to asyncio's own transport, and a frame of the
+common kind (whole, binary, masked) is handed on in the turn in which it came. All others are read by Tornado from what
+has come, so what frames mean stays Tornado's affair. TLS, which Tornado does itself, stays on Tornado's stream.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ READ_BYTES = 64 << 10
 WRITE_BYTES = 64 << 10
 """What asyncio is given at a time: it copies what a socket does not take, and a snapshot of 10 MB that waits for 1,000
 slow sockets is one."""
+FRAMES_AT_ONCE = 256
+"""Frames of one socket that are handed on in one turn of the event loop: a read may hold 10,000 empty ones."""
 _of_thread = threading.local()
 """Its ``buffer`` is for the reads of all sockets of an event loop: what came is taken out of it in the same turn."""
 _WHOLE_BINARY = 0x82
@@ -37,14 +39,12 @@ class FastSocketProtocol(WebSocketProtocol13):
     """The server's end of one connection."""
 
     # Slots: Python shares the keys of up to 30 attributes; one more than Tornado's own took each socket 1.5 KB.
-    __slots__ = ("_ahead", "_is_all_read", "_slow")
+    __slots__ = ("_ahead", "_slow")
 
     def __init__(self, handler: WebSocketHandler, params: Any) -> None:
         super().__init__(handler, False, params)
         self._ahead = bytearray()
         """Read, and not yet taken."""
-        self._is_all_read = False
-        """Whether Tornado's stream holds nothing that has come."""
         self._slow: asyncio.Future[Awaitable[None]]
         """Has what must be waited for before the next frame is taken. Made when the socket goes over."""
 
@@ -52,10 +52,12 @@ class FastSocketProtocol(WebSocketProtocol13):
         try:
             while not self.client_terminated and not self._may_go_over():
                 await self._receive_frame()
+                await asyncio.sleep(0)  # a frame that was read already lets nobody else have a turn
             if not self.client_terminated:
                 await self._go_over()
             while not self.client_terminated:
                 await (await self._slow)
+                await asyncio.sleep(0)
                 self._go_on()
         except StreamClosedError:
             self._abort()
@@ -63,8 +65,12 @@ class FastSocketProtocol(WebSocketProtocol13):
             self.handler.on_ws_connection_close(self.close_code, self.close_reason)
 
     def _may_go_over(self) -> bool:
-        has_selector = not isinstance(asyncio.get_running_loop(), getattr(asyncio, "ProactorEventLoop", ()))
-        return has_selector and self._is_all_read and type(self.stream) is IOStream and not self.stream.writing()
+        stream = self.stream
+        if isinstance(asyncio.get_running_loop(), getattr(asyncio, "ProactorEventLoop", ())):
+            return False
+        is_plain = type(stream) is IOStream and not stream.closed()
+        # An idle stream reads what comes, to see a close: that would be gone with it.
+        return is_plain and not stream.writing() and not stream._read_buffer_size
 
     async def _go_over(self) -> None:
         loop, stream = asyncio.get_running_loop(), self.stream
@@ -78,11 +84,14 @@ class FastSocketProtocol(WebSocketProtocol13):
 
     def _go_on(self) -> None:
         """Take more frames, now that nothing has to be waited for."""
+        if self.client_terminated:
+            return
         if self.stream.closed():
             raise StreamClosedError
         self._slow = asyncio.get_running_loop().create_future()
-        self.stream.resume_reading()  # type: ignore[attr-defined]  # it is a DirectStream
         self.received(memoryview(b""))
+        if not self._slow.done():
+            self.stream.resume_reading()  # type: ignore[attr-defined]  # it is a DirectStream
 
     async def _read_bytes(self, n: int) -> bytes:
         ahead = self._ahead
@@ -90,7 +99,6 @@ class FastSocketProtocol(WebSocketProtocol13):
             missing = n - len(ahead)
             is_large = missing > AHEAD_BYTES
             more = await self.stream.read_bytes(missing if is_large else AHEAD_BYTES, partial=not is_large)
-            self._is_all_read = not is_large and len(more) < AHEAD_BYTES
             ahead += more
         found = bytes(memoryview(ahead)[:n])
         del ahead[:n]
@@ -109,8 +117,8 @@ class FastSocketProtocol(WebSocketProtocol13):
 
     def _take(self, data: memoryview | bytearray) -> int:
         """Take frames, and return how many bytes they are."""
-        at, end, size_max = 0, len(data), self.params.max_message_size
-        while end - at >= 2 and not self.client_terminated:
+        at, end, size_max, count = 0, len(data), self.params.max_message_size, 0
+        while end - at >= 2 and not self.client_terminated and not self._slow.done():
             size, start = data[at + 1] & 0x7F, at + 2
             if size > 125:
                 start = at + (4 if size == 126 else 10)
@@ -126,18 +134,24 @@ class FastSocketProtocol(WebSocketProtocol13):
                 at = start + size
                 payload = _websocket_mask(bytes(data[start - 4 : start]), bytes(data[start:at]))
                 slow = self._run_callback(self.handler.on_message, payload)
+                count += 1
+                if slow is None and count == FRAMES_AT_ONCE:
+                    slow = asyncio.sleep(0)
             else:
                 slow = self._receive_frame()
-            if slow is not None:
+            if slow is not None and not self._slow.done():
                 self._slow.set_result(slow)
                 self.stream.pause_reading()  # type: ignore[attr-defined]  # it is a DirectStream
-                break
         return at
 
     def lost(self) -> None:
         """The socket is closed."""
         if not self._slow.done():
             self._slow.set_exception(StreamClosedError())
+            self._slow.exception()  # nobody waits for it any more when a handler has failed
+        else:  # what is waited for may wait for what is told of the close
+            told = self.handler.on_ws_connection_close
+            asyncio.get_running_loop().call_soon(told, self.close_code, self.close_reason)
 
 
 class DirectStream(asyncio.BufferedProtocol):
@@ -173,7 +187,7 @@ class DirectStream(asyncio.BufferedProtocol):
         if self.closed():
             raise StreamClosedError
         taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        taken.add_done_callback(lambda taken: taken.exception())  # on_close tells of it
+        taken.add_done_callback(lambda taken: taken.cancelled() or taken.exception())  # on_close tells of it
         self._waiting.append((memoryview(data), taken))
         self.resume_writing()
         return taken
@@ -213,26 +227,36 @@ class DirectStream(asyncio.BufferedProtocol):
         """Something was read."""
         self._protocol.received(self._buffer[:nbytes])
 
+    def eof_received(self) -> None:
+        """The peer sends nothing more; one that reads nothing either would be waited for without an end."""
+        self.close()
+
     def resume_writing(self) -> None:
         """Give asyncio what it can take."""
         transport, waiting = self._transport, self._waiting
-        while transport is not None and waiting and not transport.get_write_buffer_size():
+        while (
+            waiting and transport is not None and not transport.is_closing() and not transport.get_write_buffer_size()
+        ):
             data, taken = waiting[0]
             if data:
                 waiting[0] = data[WRITE_BYTES:], taken
                 transport.write(data[:WRITE_BYTES])
             else:
                 waiting.popleft()
-                taken.set_result(None)
+                if not taken.done():
+                    taken.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's name
         """The socket is gone."""
         self._end()
 
     def _end(self) -> None:
+        if self._is_closed:
+            return
         self._is_closed = True
         for _, taken in self._waiting:
-            taken.set_exception(StreamClosedError())
+            if not taken.done():
+                taken.set_exception(StreamClosedError())
         self._waiting.clear()
         self._protocol.lost()
 

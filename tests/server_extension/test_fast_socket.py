@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from collabkernel_server.fast_socket import (
     AHEAD_BYTES,
+    FRAMES_AT_ONCE,
     READ_BYTES,
     WRITE_BYTES,
     DirectStream,
@@ -45,9 +46,9 @@ class Echo(WebSocketHandler):
         return FastSocketProtocol(self, plain.params)  # type: ignore[union-attr]  # it is Tornado's own
 
     def open(self) -> None:
-        Echo.last = self
         self.over = asyncio.Event()
         self.got: list[bytes] = []
+        Echo.last = self
 
     def on_message(self, message: str | bytes) -> Awaitable[None] | None:
         assert isinstance(message, bytes)
@@ -79,6 +80,7 @@ class Echo(WebSocketHandler):
 @pytest.fixture(autouse=True, params=[False, True], ids=["waits", "quick"])
 def is_quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Echo, "is_quick", request.param)
+    monkeypatch.delattr(Echo, "last", raising=False)
 
 
 def framed(payload: bytes, opcode: int = 2, is_last: bool = True) -> bytes:
@@ -89,7 +91,9 @@ def framed(payload: bytes, opcode: int = 2, is_last: bool = True) -> bytes:
     return head + b"\xff" + struct.pack("!Q", len(payload)) + bytes(4) + payload
 
 
-async def told(talk: Callable[[IOStream], Awaitable[None]], count: int = 0) -> list[tuple[int, bytes]]:
+async def told(
+    talk: Callable[[IOStream], Awaitable[None]], count: int = 0, early: bytes = b""
+) -> list[tuple[int, bytes]]:
     """(size, first byte) of so many messages that the server got."""
     (listener,) = bind_sockets(0, "127.0.0.1")
     server = HTTPServer(Application([("/", Echo)]))
@@ -98,7 +102,7 @@ async def told(talk: Callable[[IOStream], Awaitable[None]], count: int = 0) -> l
     await stream.connect(listener.getsockname())
     stream.set_nodelay(True)
     try:
-        await stream.write(UPGRADE)
+        await stream.write(UPGRADE + early)
         await stream.read_until(b"\r\n\r\n")
         await talk(stream)
         found = []
@@ -153,6 +157,12 @@ async def gone_over(stream: IOStream) -> Echo:
     while not isinstance(near.ws_connection.stream, DirectStream) or near.stream.writing():  # type: ignore[union-attr]  # noqa: ASYNC110  # it is open, and has no event for it
         await asyncio.sleep(0)
     return near
+
+
+async def came(frame: bytes) -> None:
+    """Wait until the server has a frame."""
+    while not hasattr(Echo, "last") or frame not in Echo.last.got:  # noqa: ASYNC110  # it has no event for it
+        await asyncio.sleep(0)
 
 
 async def answer(stream: IOStream) -> bytes:
@@ -288,6 +298,90 @@ async def test_what_comes_while_a_socket_goes_over_is_waited_for_too(monkeypatch
         assert [int.from_bytes((await answer(stream))[:4]) for _ in range(2)] == [2, 3]
 
     await told(talk)
+
+
+async def test_what_comes_while_a_frame_that_came_early_is_waited_for_is_not_lost(monkeypatch: pytest.MonkeyPatch):
+    """Tornado's stream reads it, to see whether the peer has gone."""
+    gate = asyncio.Event()
+    monkeypatch.setattr(Echo, "gate", gate)
+
+    async def talk(stream: IOStream) -> None:
+        await stream.write(framed(b"1")[3:])
+        await came(b"1")
+        near = Echo.last.ws_connection.stream  # type: ignore[union-attr]  # it is open
+        assert type(near) is IOStream
+        await stream.write(framed(b"22"))
+        while not near._read_buffer_size:  # noqa: ASYNC110  # it has no event for it
+            await asyncio.sleep(0)
+        gate.set()
+        assert [int.from_bytes((await answer(stream))[:4]) for _ in range(2)] == [1, 2]
+        await gone_over(stream)
+
+    await told(talk, early=framed(b"1")[:3])
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_who_goes_while_his_frame_is_waited_for_is_told_of(monkeypatch: pytest.MonkeyPatch, is_over: bool):
+    """What is waited for may be that he takes what he was sent."""
+
+    async def talk(stream: IOStream) -> None:
+        if is_over:
+            await gone_over(stream)
+        gate = asyncio.Event()
+        monkeypatch.setattr(Echo, "gate", gate)
+        await stream.write(framed(b"held"))
+        await came(b"held")
+        near = Echo.last
+        if is_over:
+            near.stream.close()
+        else:
+            stream.close()
+            gate.set()
+        await near.over.wait()
+        gate.set()
+
+    await told(talk)
+
+
+async def test_who_reads_nothing_and_sends_nothing_more_is_told_of():
+    async def talk(stream: IOStream) -> None:
+        near = await gone_over(stream)
+        near.stream.write(bytes(16 << 20))
+        stream.socket.shutdown(socket.SHUT_WR)
+        await near.over.wait()
+
+    await told(talk)
+
+
+@pytest.mark.parametrize("frame", [framed(b"", opcode=9), framed(b"")], ids=["pings", "empty"])
+async def test_a_flood_of_small_frames_leaves_turns_to_others(frame: bytes, monkeypatch: pytest.MonkeyPatch):
+    most = 0
+
+    async def talk(stream: IOStream) -> None:
+        nonlocal most
+        near = await gone_over(stream)
+        monkeypatch.setattr(Echo, "answer", lambda *_: None)
+        count = 0
+        take = FastSocketProtocol._handle_message
+
+        def counted(self: FastSocketProtocol, opcode: int, data: bytes) -> Any:
+            nonlocal count
+            count += 1
+            return take(self, opcode, data)
+
+        monkeypatch.setattr(FastSocketProtocol, "_handle_message", counted)
+        reading = asyncio.ensure_future(stream.read_until_close())
+        await stream.write(frame * 2000)
+        before, turns = 0, 0
+        while before < 2000 and turns < 100_000:
+            await asyncio.sleep(0)
+            now = count + len(near.got) - 1
+            most, before, turns = max(most, now - before), now, turns + 1
+        near.stream.close()
+        await reading
+
+    await told(talk)
+    assert 0 < most <= FRAMES_AT_ONCE
 
 
 def test_two_event_loops_read_into_two_buffers():
