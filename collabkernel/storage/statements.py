@@ -73,16 +73,12 @@ class Compiled(NamedTuple):
     """The values of the parameters, in the order of their places."""
     constants: Parameters
     """Those that are written in the statement itself."""
+    more: str
+    """What makes it insert one row more; empty for what inserts none by their values."""
 
     def values(self, parameters: Parameters) -> Sequence[object]:
         """What goes to the places."""
         return self.pick({**self.constants, **parameters} if self.constants else parameters)
-
-    def for_rows(self, count: int) -> str | None:
-        """The text that inserts so many rows at once; None if it inserts none by their values."""
-        head, values, row = self.text.rpartition(" VALUES ")
-        is_plain = head.startswith("INSERT INTO ") and row[-1] == ")"
-        return f"{head}{values}{', '.join([row] * count)}" if is_plain else None
 
 
 class Compiler:
@@ -99,7 +95,7 @@ class Compiler:
             compiled = statement.compile(dialect=self._dialect)  # type: ignore[attr-defined]  # of every statement
             assert isinstance(compiled, SQLCompiler)
             constants = {name: value for name, value in compiled.params.items() if value is not None}
-            found = Compiled(compiled.string, _picker(compiled.positiontup or ()), constants)
+            found = Compiled(compiled.string, _picker(compiled.positiontup or ()), constants, _more(compiled.string))
             self._compiled[statement] = found
         return found
 
@@ -149,17 +145,23 @@ class SqliteStatements:
         compiled = self._compile(statement)
         values = [compiled.values(each) for each in parameters]
         try:
-            if len(values) == 1 or compiled.for_rows(1) is None:
+            if not compiled.more:
                 self._driver.executemany(compiled.text, values)
                 return
             for start in range(0, len(values), ROWS_AT_ONCE):
                 rows = values[start : start + ROWS_AT_ONCE]
-                self._driver.execute(compiled.for_rows(len(rows)) or "", list(chain.from_iterable(rows)))
+                text = compiled.text + compiled.more * (len(rows) - 1)
+                self._driver.execute(text, list(chain.from_iterable(rows)))
         except sqlite3.Error as error:
             raise wrapped(compiled.text, error) from error
 
     def append_next(self, batch: Sequence[AppendRequest], now_ms: int) -> None:
         """There is no such way here, and no round trip."""
+
+
+def _more(text: str) -> str:
+    head, _, row = text.rpartition(" VALUES ")
+    return f", {row}" if head.startswith("INSERT INTO ") and row.endswith(")") else ""
 
 
 def _picker(names: Sequence[str]) -> Callable[[Parameters], Sequence[object]]:

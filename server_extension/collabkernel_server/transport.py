@@ -112,7 +112,6 @@ class SocketTransport:
         self._high_bytes = high_bytes
         self._low_bytes = low_bytes
         self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
         self._buffered_bytes = 0
         self._is_over = False
         self.on_drained: Callable[[], None] | None = None
@@ -127,7 +126,6 @@ class SocketTransport:
         if not self._waiting:
             self._pushes.add(self)
         self._waiting.append(frame)
-        self._waiting_bytes += len(frame)
         self._buffered_bytes += len(frame)
         if self._buffered_bytes > self._high_bytes:
             self._is_over = True
@@ -138,8 +136,7 @@ class SocketTransport:
         ``write_message`` would make a task of each frame, the stream makes a future and a callback of each write.
         """
         frames, self._waiting = self._waiting, []
-        size_bytes = self._waiting_bytes
-        self._waiting_bytes = 0
+        size_bytes = sum(map(len, frames))
         connection = self._socket.ws_connection
         stream = None if connection is None or connection.is_closing() else connection.stream
         if stream is None or not frames:
@@ -151,9 +148,6 @@ class SocketTransport:
         else:
             buffers = [buffer for frame in frames for buffer in (_frame_header(len(frame)), frame)]
         rest = _rest_of(stream.socket, buffers) if is_direct else _joined(buffers)
-        if not rest:
-            self._taken(size_bytes)
-            return
         left_bytes = min(size_bytes, sum(map(len, rest)))  # headers are not counted
         self._taken(size_bytes - left_bytes)
         taken: asyncio.Future[None] | None = None
@@ -209,8 +203,6 @@ def _rest_of(to: socket.socket, buffers: list[bytes]) -> list[bytes | memoryview
         sent = to.send(buffers[0]) if len(buffers) == 1 else to.sendmsg(buffers[:BUFFERS_MAX])
     except OSError:
         return list(buffers)
-    if sent == sum(map(len, buffers)):
-        return []
     for at, buffer in enumerate(buffers):
         if sent < len(buffer):
             return [memoryview(buffer)[sent:], *buffers[at + 1 :]]

@@ -107,9 +107,8 @@ async def told(
         await talk(stream)
         found = []
         for _ in range(count):
-            _, length = await stream.read_bytes(2)
-            answer = await stream.read_bytes(length)
-            found.append((int.from_bytes(answer[:4]), answer[4:]))
+            said = await answer(stream)
+            found.append((int.from_bytes(said[:4]), said[4:]))
         return found
     finally:
         stream.close()
