@@ -39,7 +39,6 @@ class CompileHook(BuildHookInterface[Any]):
                 "--follow-imports=silent",
                 *[file for file in chosen if not file.endswith("_pb2.py")],
             ],
-            opt_level=self.config.get("opt-level", "3"),
             debug_level="0",
             multi_file=True,
             target_dir=str(folder / "c"),
