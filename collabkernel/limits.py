@@ -45,8 +45,9 @@ CLUSTER = 10
 """Sessions in one block whose every move others are told of: more names nobody reads in one paragraph."""
 CONTENTS_KEPT_BYTES = 8 << 20
 """Contents of blocks that a room keeps as they were encoded: those of a long document that many look at."""
-VIEWPORT_PARTITIONS_KEPT = 8
-"""Partitions that a session goes on being sent, those in its viewport included: to scroll back costs nothing."""
+VIEWPORT_PARTITIONS_KEPT = 4
+"""Partitions that a session goes on being sent, those in its viewport included: a screen is in one or two, and to
+scroll back costs nothing. With 8, what a thousand who wander are sent grew by half within a minute."""
 WARM_TEXTS = 2000
 """Texts of blocks that a room keeps ready to be edited, those edited last: 7 kB each. The others are bytes. With 500 of
 them, making texts ready took a tenth of the processor where 700 people and 100 agents worked on 2,000 blocks."""
@@ -182,7 +183,7 @@ class Limits:
     """A database that does not answer is asked again after this, at first ..."""
     storage_retry_max_ms: int = 5000
     """... and no less often than this: one question of a server, however many rooms wait. It doubles in between."""
-    commit_tick_ms: int = 20
+    commit_tick_ms: int = 10
     """Commits of a busy server are this far apart at most; others follow each other at once."""
     log_read_pause_ms: int = 10
     """A room reads what others stored at most so often, once for all that waits for it, as the first edit of an author

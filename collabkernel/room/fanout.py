@@ -13,6 +13,7 @@ from collabkernel.document.operations import StoredEnvelope
 from collabkernel.limits import Limits
 from collabkernel.room.effects import Effect, ReadCatchUp, Send
 from collabkernel.room.intake import Intake
+from collabkernel.room.looks import Looks
 from collabkernel.room.ring import Ring, RingEntry
 from collabkernel.room.session import Session
 from collabkernel.room.viewport import THROUGH_MS, Run, Viewports
@@ -46,6 +47,7 @@ class FanOut:
         "_stored",
         "_viewports",
         "flushed",
+        "looks",
         "snapshot_seq",
     )
 
@@ -57,6 +59,8 @@ class FanOut:
         self._limits = limits
         self._intake = intake
         self._viewports = viewports
+        self.looks = Looks(intake, viewports)
+        """Those who look elsewhere."""
         self._stored: list[StoredEnvelope] = []
         self._payloads: list[list[bytes]] = []
         self._ring = Ring(limits.ring_bytes)
@@ -123,18 +127,9 @@ class FanOut:
         if has_views:
             for _, runs in stretches:
                 effects += self._viewports.show(runs, ready_views, sessions, now_ms)
-            effects += self._look(sessions, now_ms)
+            self.looks.plan(sessions, self.flushed)
             effects += self._remind(sessions, now_ms)
         self._shown_to = sum([len(effect.session_ids) for effect in effects if isinstance(effect, Send)])
-        return effects
-
-    def _look(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
-        """Give those who are up to date the contents that they look at and lack."""
-        effects: list[Effect] = []
-        intake = self._intake
-        for session in sessions:
-            if session.view is not None and session.cursor == self.flushed and not session.is_passed_by:
-                effects += self._viewports.look(session, intake.admitted, intake.is_settled, now_ms)
         return effects
 
     def _remind(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:

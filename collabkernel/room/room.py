@@ -415,6 +415,7 @@ class Room:
     def _run_due(self, now_ms: int) -> None:
         sessions = self._joins.by_site.values()
         self._effects += self._boards.send_due(sessions, now_ms)
+        self._effects += self._fanout.looks.send(now_ms)
         self._effects += self._joins.shown(now_ms)
         if self._degraded.end(self._intake.is_settled):
             self._effects += told(sessions, is_on=False)
@@ -428,7 +429,8 @@ class Room:
         keeper_due_ms = self._keep(now_ms)
         idle_due_ms = self._end_if_due(now_ms)
         if not self._is_ended:
-            times_ms = (self._boards.due_ms(), self._joins.laggard_due_ms(), idle_due_ms, keeper_due_ms, news_due_ms)
+            boards_due_ms = self._boards.due_ms(), self._fanout.looks.due_ms()
+            times_ms = (*boards_due_ms, self._joins.laggard_due_ms(), idle_due_ms, keeper_due_ms, news_due_ms)
             self._effects += self._alarm.set(*times_ms)
 
     def _keep(self, now_ms: int) -> int | None:

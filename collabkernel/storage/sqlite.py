@@ -21,7 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from collabkernel.storage.base import Rest
 from collabkernel.storage.failures import is_locked
-from collabkernel.storage.statements import SqliteStatements, Statements, wrapped
+from collabkernel.storage.sqlite_statements import SqliteStatements
+from collabkernel.storage.statements import Statements, wrapped
 from collabkernel.storage.work_thread import WorkThread
 
 BUSY_TIMEOUT_S = 10.0

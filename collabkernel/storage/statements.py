@@ -6,23 +6,16 @@ operation took 0.85 ms of the processor with it, and everybody's edits wait for 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
 from operator import itemgetter
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Dialect, Executable
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from collabkernel.storage.base import Appended, AppendRequest
 
-ROWS_AT_ONCE = 64
-"""Rows in one statement: Python's lock is given up and taken back for each, with the event loop waiting for it too."""
-
-T = TypeVar("T")
 Row = Sequence[Any]
 Parameters = Mapping[str, object]
 
@@ -98,65 +91,6 @@ class Compiler:
             found = Compiled(compiled.string, _picker(compiled.positiontup or ()), constants, _more(compiled.string))
             self._compiled[statement] = found
         return found
-
-
-class SqliteStatements:
-    """``Statements`` on SQLite's driver. Values are the driver's own: a boolean is a number."""
-
-    dialect = "sqlite"
-
-    def __init__(self, driver: sqlite3.Connection) -> None:
-        self._driver = driver
-        self._compile = Compiler(sqlite.dialect())
-
-    def transact(self, work: Callable[[Statements], T]) -> T:
-        """Run ``work`` in a write transaction, committed at its end, rolled back when something fails."""
-        try:
-            self._driver.execute("BEGIN IMMEDIATE")
-            result = work(self)
-            self._driver.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._driver.rollback()
-            raise wrapped("a transaction", error) from error
-        except BaseException:
-            self._driver.rollback()
-            raise
-        return result
-
-    def data_version(self) -> int:
-        """What other connections' commits change."""
-        try:
-            (version,) = self._driver.execute("PRAGMA data_version").fetchone()
-        except sqlite3.Error as error:
-            raise wrapped("PRAGMA data_version", error) from error
-        return int(version)
-
-    def rows(self, statement: Executable, parameters: Parameters) -> Sequence[Row]:
-        """All rows of a query."""
-        compiled = self._compile(statement)
-        try:
-            found: list[Row] = self._driver.execute(compiled.text, compiled.values(parameters)).fetchall()
-        except sqlite3.Error as error:
-            raise wrapped(compiled.text, error) from error
-        return found
-
-    def run_each(self, statement: Executable, parameters: Sequence[Parameters]) -> None:
-        """Run it with each of these."""
-        compiled = self._compile(statement)
-        values = [compiled.values(each) for each in parameters]
-        try:
-            if not compiled.more:
-                self._driver.executemany(compiled.text, values)
-                return
-            for start in range(0, len(values), ROWS_AT_ONCE):
-                rows = values[start : start + ROWS_AT_ONCE]
-                text = compiled.text + compiled.more * (len(rows) - 1)
-                self._driver.execute(text, list(chain.from_iterable(rows)))
-        except sqlite3.Error as error:
-            raise wrapped(compiled.text, error) from error
-
-    def append_next(self, batch: Sequence[AppendRequest], now_ms: int) -> None:
-        """There is no such way here, and no round trip."""
 
 
 def _more(text: str) -> str:

@@ -6,10 +6,12 @@ tests/benchmarks/test_editors_seed_frames.py holds them against the codec.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from collabkernel.wire.writer import field_bytes, field_varint, varint
 
 
+@lru_cache(maxsize=10_000)
 def op_id(site: int, counter: int) -> bytes:
     """The body of an OpId."""
     return b"\x08" + varint(site) + b"\x10" + varint(counter)

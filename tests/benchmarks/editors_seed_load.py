@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import hashlib
 import heapq
 import json
 import random
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
@@ -41,6 +44,7 @@ VIEWPORT_BLOCKS = 50
 CROWD = 0.5
 """Of the people are in the same tenth of the document."""
 AT_ONCE = 200
+READ_AT_ONCE = 10
 """What is sent before the loop has another turn."""
 SETTLE_S = 2.0
 """After the joins."""
@@ -150,11 +154,11 @@ class Session(WSListener):  # type: ignore[misc]  # compiled
             elif number in (8, 10):
                 load.refused((pb.Notice if number == 8 else pb.Bye).FromString(data[start:end]).code)
             elif self.is_sampled and number in (3, 12):
-                self._seen(data[start:end], now_s)
+                load.unread.append(partial(self._seen, data[start:end], now_s))
             elif self.is_sampled and number == 6:
-                self._met(data[start:end], now_s)
+                load.unread.append(partial(self._met, data[start:end], now_s))
             if self.stream is not None and number == 3:
-                self._record(data[start:end])
+                load.unread.append(partial(self._record, data[start:end]))
 
     def _acked(self, data: bytes, start: int, end: int, now_s: float) -> None:
         counter = seq = 0
@@ -281,6 +285,8 @@ class Load:
         self.went_back = self.closed = self.deliveries = 0
         self.from_s = float("inf")
         self.is_over = False
+        self.unread: deque[Callable[[], None]] = deque()
+        """Frames that are read when nothing else is to be done: those behind them are on the clock."""
         self.due: list[tuple[float, int, Callable[[], float]]] = []
 
     def refused(self, code: str) -> None:
@@ -426,8 +432,14 @@ class Load:
                     break
                 due_s, nth, do = heap[0]
                 heapq.heapreplace(heap, (due_s + do(), nth, do))
-            await asyncio.sleep(0.002 if not heap or heap[0][0] > now_s else 0)
+            self.read()
+            await asyncio.sleep(0.002 if not self.unread and (not heap or heap[0][0] > now_s) else 0)
         return before, self.counters()
+
+    def read(self) -> None:
+        """Read some of the frames that wait for it."""
+        for _ in range(min(len(self.unread), READ_AT_ONCE)):
+            self.unread.popleft()()
 
     def counters(self) -> dict[str, float]:
         """What was done until now."""
@@ -447,6 +459,8 @@ class Load:
         while self.unanswered and time.perf_counter() < until_s:  # noqa: ASYNC110  # the acks have no event
             await asyncio.sleep(0.05)
         await asyncio.sleep(1.0)  # and for what the others are sent of it
+        while self.unread:
+            self.read()
         self.is_over = True
 
     async def join_all(self, indexes: range, kind: SessionKind) -> list[Session]:
@@ -471,4 +485,5 @@ async def main(plan: Plan) -> LoadResult:
 
 
 if __name__ == "__main__":
+    gc.disable()  # it makes no cycles, and a look for them takes as long as an acknowledgement
     print(json.dumps(asyncio.run(main(Plan(**json.loads(Path(sys.argv[1]).read_text()))))))

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from functools import partial
 
 import pytest
-from sqlalchemy import bindparam, insert, select, text, update
+from sqlalchemy import bindparam, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from collabkernel.storage import log
-from collabkernel.storage.base import Appended
 from collabkernel.storage.database import Database
 from collabkernel.storage.sql import SqlStorage
-from collabkernel.storage.standing import HERE, LEFT
 from collabkernel.storage.statements import Statements
-from collabkernel.storage.tables import refusals, rooms, sites
+from collabkernel.storage.tables import refusals
 from tests.bounds import HANG_S
-from tests.contract.authors import HLC, NOW_MS, enter, rows_of, whole_log
 
 pytestmark = pytest.mark.anyio
 
@@ -103,51 +99,3 @@ async def test_one_that_is_given_up_leaves_no_lock(postgres: Database, room: int
 
     async with asyncio.timeout(HANG_S):
         await postgres.append(lambda on: on.rows(lock, {}))
-
-
-async def test_what_sites_send_next_is_stored_in_one_statement(postgres: Database, room: int, storage: SqlStorage):
-    del room
-    ann, bob = await enter(storage, "statements", 7), await enter(storage, "statements", 8)
-    batch = [ann.next(2), bob.next(3), ann.next(1, hlc=HLC + 9)]
-
-    stored = await postgres.append(lambda on: on.append_next(batch, NOW_MS))
-
-    assert stored == [Appended(1, HLC), Appended(3, HLC), Appended(6, HLC + 9)]
-    rows = [row for request, answer in zip(batch, stored, strict=True) for row in rows_of(request, answer)]
-    assert await whole_log(storage, "statements") == rows
-    head = await storage.head("statements")
-    assert head is not None
-    assert (head.seq, head.hlc, head.updated_ms) == (6, HLC + 9, NOW_MS)
-
-
-@pytest.mark.parametrize(
-    "odd", ["a gap", "sent again", "fenced", "closed", "unknown", "elsewhere", "moved", "not storable"]
-)
-async def test_one_that_is_not_what_its_site_sends_next_leaves_all_to_the_general_way(
-    postgres: Database, room: int, storage: SqlStorage, odd: str
-):
-    ann, bob = await enter(storage, "statements", 7), await enter(storage, "statements", 8)
-    await storage.append([bob.next()])
-    if odd == "closed":
-        close = update(sites).where(sites.c.room == room, sites.c.site == 8).values(closed=True)
-        await postgres.write(lambda connection: connection.execute(close))
-    if odd == "moved":
-        move = update(rooms).where(rooms.c.key == room).values(standing=LEFT)
-        await postgres.write(lambda connection: connection.execute(move))
-    request = {
-        "a gap": bob.at(3),
-        "sent again": bob.at(1),
-        "fenced": replace(bob.at(2), epoch=2),
-        "closed": bob.at(2),
-        "moved": bob.at(2),
-        "unknown": replace(bob.at(2), site=9),
-        "elsewhere": replace(bob.at(2), room_id="nowhere"),
-        "not storable": replace(bob.at(2), actor="\0"),
-    }[odd]
-
-    stored = await postgres.append(lambda on: on.append_next([ann.next(), request], NOW_MS))
-
-    assert stored is None
-    here = update(rooms).where(rooms.c.key == room).values(standing=HERE)
-    await postgres.write(lambda connection: connection.execute(here))
-    assert [row.site for row in await whole_log(storage, "statements")] == [8]
