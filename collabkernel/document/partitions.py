@@ -181,20 +181,22 @@ class Partitions:
         self._over_full.clear()
         return divided
 
-    def recut(self, seen: Collection[int]) -> bool:
-        """Cut anew what nobody sees, if that is due; whether it was.
+    @property
+    def is_recut_due(self) -> bool:
+        """So many blocks were moved or deleted that partitions may be far apart, or have few left."""
+        return self._displaced >= max(self._sizes.blocks_max, len(self._home_by_block) // RECUT_SHARE)
+
+    def recut(self, seen: Collection[int]) -> None:
+        """Cut anew what nobody sees.
 
         Args:
             seen: The partitions that somebody sees: they stay as they are.
         """
-        if self._displaced < max(self._sizes.blocks_max, len(self._home_by_block) // RECUT_SHARE):
-            return False
         self._displaced = 0
         unseen = [number for number in self._members if number not in seen]
         blocks = {block for number in unseen for block in self._members.pop(number)}
         self._over_full.difference_update(unseen)
         self._cut_into_homes([row.id for row in self.document.tree.rows() if row.id in blocks])
-        return True
 
     # -- homes
 

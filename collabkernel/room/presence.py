@@ -192,14 +192,18 @@ class PresenceBoard:
         moves = self._take_moves(sessions)
         parts = {place: self._part(place, sites) for place, sites in moves.items()}
         first, wholes = presence_part(list(news.values())), _Wholes(self)
-        ids_by_key: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
+        ids_by_sight: dict[tuple[frozenset[int] | None, bool], list[int]] = {}
         for session in sessions:
             if session.is_blocked:
                 self._miss(session, news, moves)
-                continue
-            places, in_sight = _sees(session, self._is_placed)
-            key = tuple([place for place in places if place in parts]), in_sight
-            ids_by_key.setdefault(key, []).append(session.id)
+            else:
+                ids_by_sight.setdefault(_sight(session, self._is_placed), []).append(session.id)
+        ids_by_key: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
+        for (sight, is_new), some_ids in ids_by_sight.items():
+            in_sight = () if sight is None or not self._is_placed else tuple(sorted(sight))
+            places = (EVERYWHERE,) if sight is None else (NOWHERE,) if is_new else (NOWHERE, *in_sight)
+            key = tuple([place for place in places if place in parts]), in_sight if is_new else ()
+            ids_by_key.setdefault(key, []).extend(some_ids)
         for (places, in_sight), ids in ids_by_key.items():
             frame = b"".join([first, *[parts[place] for place in places], wholes.part(in_sight)])
             if frame:
@@ -217,7 +221,7 @@ class PresenceBoard:
 
     def _take_moves(self, sessions: Collection[Session]) -> dict[int, list[PresenceEntry]]:
         """By place, what has waited longest, as much as one frame may have; of places that nobody sees nothing."""
-        watchers = Counter([place for session in sessions for place in _places(session)])
+        watchers = _watchers(sessions)
         taken: dict[int, list[PresenceEntry]] = {}
         for place in list(self._moved):
             bytes_max, moved = _bytes_max(watchers[place]), self._moved[place]
@@ -311,21 +315,25 @@ def _move(entry: PresenceEntry) -> PresenceMove:
     return PresenceMove(entry.site, entry.state_json, entry.block)
 
 
-def _places(session: Session) -> tuple[int, ...]:
-    """Those whose moves a session is told of."""
-    return (EVERYWHERE,) if session.view is None else (NOWHERE, *session.view.in_sight)
+def _watchers(sessions: Iterable[Session]) -> Counter[int]:
+    """How many are told of the moves in each place; a thousand look at some tens of places."""
+    sights = Counter([None if session.view is None else session.view.in_sight for session in sessions])
+    watchers: Counter[int] = Counter()
+    for sight, count in sights.items():
+        for place in (EVERYWHERE,) if sight is None else (NOWHERE, *sight):
+            watchers[place] += count
+    return watchers
 
 
-def _sees(session: Session, is_told_of_all: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The places whose moves a session is told; or those in its sight, if it is to be told of all who are there."""
+def _sight(session: Session, is_placed: bool) -> tuple[frozenset[int] | None, bool]:
+    """The places in its sight, None for all; and whether it is to be told of all who are there: some are new to it."""
     view = session.view
     if view is None:
-        return (EVERYWHERE,), ()
-    if not is_told_of_all:
-        return (NOWHERE,), ()
+        return None, False
+    if not is_placed:
+        return view.in_sight, False
     met, view.met = view.met, view.in_sight
-    in_sight = tuple(sorted(view.in_sight))
-    return ((NOWHERE, *in_sight), ()) if view.in_sight <= met else ((NOWHERE,), in_sight)
+    return view.in_sight, not view.in_sight <= met
 
 
 def _bytes_max(watchers: int) -> int:

@@ -15,7 +15,7 @@ class View:
     shown to it.
     """
 
-    __slots__ = ("_missed", "blocks", "in_sight", "is_due", "met", "owed", "sees", "told_ms")
+    __slots__ = ("_missed", "_seen", "blocks", "in_sight", "is_due", "met", "owed", "sees", "told_ms")
 
     def __init__(self) -> None:
         self.blocks: tuple[OpId, ...] = ()
@@ -32,8 +32,17 @@ class View:
         """A seq up to which it is complete and was not told so, and the operation there."""
         self.told_ms = 0
         """When it was last told."""
+        self._seen: frozenset[int] | None = None
+        """``sees`` as a set, until it changes."""
         self._missed: set[int] = set()
         """Partitions that got new blocks which it was not told of."""
+
+    @property
+    def seen(self) -> frozenset[int]:
+        """What it sees, as a set, by which those who see the same are found."""
+        if self._seen is None:
+            self._seen = frozenset(self.sees)
+        return self._seen
 
     def name(self, blocks: tuple[OpId, ...]) -> None:
         """It looks elsewhere."""
@@ -47,7 +56,7 @@ class View:
 
     def start_over(self) -> None:
         """It was given a snapshot, and has no contents."""
-        self.sees = {}
+        self.sees, self._seen = {}, None
         self._missed = set()
         self.owed = None
         self.is_due = True
@@ -62,6 +71,7 @@ class View:
     def note_divided(self, divided: Mapping[int, tuple[int, ...]]) -> None:
         """Partitions were divided: it has all that they became, or lacks all."""
         for old in divided.keys() & self.sees.keys():
+            self._seen = None
             self.sees.update(dict.fromkeys(divided[old]))
             if old in self.in_sight:
                 self.in_sight |= {*divided[old]}
@@ -80,6 +90,7 @@ class View:
         """
         new = sorted((wanted - self.sees.keys()) | (self._missed & (wanted | self.sees.keys())))
         self._missed = set()
+        self._seen = None
         self.in_sight = frozenset(wanted)
         for number in sorted(wanted):
             self.sees.pop(number, None)

@@ -16,7 +16,7 @@ contents once; from there on the operations keep it whole. The rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from collabkernel.crdt.ids import OpId
@@ -54,7 +54,7 @@ class Held(NamedTuple):
 class Viewports:
     """The partitions of a room, and what of them is under way to sessions."""
 
-    __slots__ = ("_blocks", "_encoded", "_held", "_kept_bytes", "_partitions", "_state", "looks")
+    __slots__ = ("_blocks", "_encoded", "_held", "_kept_bytes", "_partitions", "_state", "encodes", "looks")
 
     def __init__(self, state: RoomState) -> None:
         self._state = state
@@ -68,6 +68,8 @@ class Viewports:
         self._kept_bytes = 0
         """Of these."""
         self._held: deque[Held] = deque()
+        self.encodes = 0
+        """How many contents of partitions were encoded."""
         self.looks = 0
         """How often somebody has got other blocks in sight."""
 
@@ -101,7 +103,7 @@ class Viewports:
             sessions: All.
             now_ms: Server's clock. Who needs nothing of the stretch is told of it at most every ``THROUGH_MS``.
         """
-        joined = self._take(runs, sessions, {session.id for session in ready})
+        joined = self._take(runs, ready, sessions)
         shown = {
             number: filtered_part([run.stored for run in parts], [run.payloads for run in parts])
             for number, parts in sorted(self._cut(runs).items())
@@ -110,20 +112,23 @@ class Viewports:
         last = runs[-1].stored
         at = last.last_seq, last.op_id(len(last.envelope.ops) - 1)
         head, op = through_part(at[0]), through_op_part(at[1])
-        ids_by_sees: dict[tuple[int, ...], list[int]] = {}
         changed = {*shown, *told}
         for_all = (EVERYBODY,) if EVERYBODY in changed else ()
+        numbers_by_seen: dict[frozenset[int], tuple[int, ...]] = {}
+        ids_by_numbers: dict[tuple[int, ...], list[int]] = {}
         for session in ready:
             view = session.view
             assert view is not None
-            key = (*for_all, *sorted([number for number in view.sees if number in changed]))
-            if not key and now_ms < view.told_ms + THROUGH_MS:
+            numbers = numbers_by_seen.get(view.seen)
+            if numbers is None:
+                numbers = numbers_by_seen[view.seen] = (*for_all, *sorted(view.seen & changed))
+            if not numbers and now_ms < view.told_ms + THROUGH_MS:
                 view.owed = at
                 continue
             view.owed, view.told_ms = None, now_ms
-            ids_by_sees.setdefault(key, []).append(session.id)
+            ids_by_numbers.setdefault(numbers, []).append(session.id)
         sends = []
-        for numbers, ids in ids_by_sees.items():
+        for numbers, ids in ids_by_numbers.items():
             parts = [shown.get(number, b"") for number in numbers]
             contents = [told.get(number, b"") for number in numbers]
             sends.append(Send(tuple(ids), b"".join([head, *parts, op, *contents])))
@@ -137,25 +142,36 @@ class Viewports:
         (seq, op), view.owed = view.owed, None
         return [Send((session.id,), through_part(seq) + through_op_part(op))]
 
-    def _take(self, runs: Sequence[Run], sessions: Iterable[Session], ready: Collection[int]) -> dict[int, list[OpId]]:
+    def _take(
+        self, runs: Sequence[Run], ready: Collection[Session], sessions: Iterable[Session]
+    ) -> dict[int, list[OpId]]:
         """Bring the partitions on; the new blocks of each, for those who see it and are ready."""
         partitions = self._partitions
         if partitions is None:
             return {}
         joined: dict[int, list[OpId]] = {}
+        made_by_site: dict[int, list[OpId]] = {}
         for stored, _ in runs:
             for i, op in enumerate(stored.envelope.ops):
                 made, number = made_by(stored.op_id(i), op), partitions.take(stored.op_id(i), op)
-                if number is not None and made is not None:
+                if made is None:
+                    continue
+                made_by_site.setdefault(stored.site, []).append(made)
+                if number is not None:
                     joined.setdefault(number, []).append(made)
-        self._note_made(runs, sessions)
+        if made_by_site:
+            self._note_made(partitions, made_by_site, sessions)
         divided = partitions.divide()
-        views = [(session.view, session.id in ready) for session in sessions if session.view is not None]
-        for view, is_ready in views:
-            if not is_ready:
-                view.note_missed(joined)
-            view.note_divided(divided)
-        partitions.recut({number for view, _ in views for number in view.sees})
+        if joined or divided:
+            ready_ids = {session.id for session in ready}
+            for session in sessions:
+                if session.view is not None:
+                    if session.id not in ready_ids:
+                        session.view.note_missed(joined)
+                    session.view.note_divided(divided)
+        if partitions.is_recut_due:
+            views = [session.view for session in sessions if session.view is not None]
+            partitions.recut({number for view in views for number in view.sees})
         told: dict[int, list[OpId]] = {}
         for blocks in joined.values():
             for block in blocks:
@@ -164,20 +180,15 @@ class Viewports:
                 told.setdefault(home, []).append(block)
         return told
 
-    def _note_made(self, runs: Sequence[Run], sessions: Iterable[Session]) -> None:
+    def _note_made(
+        self, partitions: Partitions, made_by_site: Mapping[int, Sequence[OpId]], sessions: Iterable[Session]
+    ) -> None:
         """Blocks that sessions with a viewport have inserted are in it."""
-        view_by_site = {session.site: session.view for session in sessions if session.view is not None}
-        partitions = self._partitions
-        assert partitions is not None, "somebody has a viewport"
-        for stored, _ in runs:
-            view = view_by_site.get(stored.site)
-            if view is None:
-                continue
-            for i, op in enumerate(stored.envelope.ops):
-                made = made_by(stored.op_id(i), op)
-                home = None if made is None else partitions.home(made)
-                if made is not None and home is not None:
-                    view.add(made, home)
+        for session in sessions:
+            for made in made_by_site.get(session.site, ()) if session.view is not None else ():
+                home = partitions.home(made)
+                if session.view is not None and home is not None:
+                    session.view.add(made, home)
 
     def _cut(self, runs: Sequence[Run]) -> dict[int, list[Run]]:
         """Envelopes, cut into runs of what each partition needs of them."""
@@ -241,6 +252,7 @@ class Viewports:
     def _contents_of(self, partitions: Partitions, number: int) -> bytes:
         found = self._encoded.get(number)
         if found is None:
+            self.encodes += 1
             found = self._encoded[number] = contents_part(b"".join(self._encode(partitions, number)))
             if self._kept_bytes > CONTENTS_KEPT_BYTES:
                 self._forget()

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Set
+from functools import lru_cache
 
 from collabkernel.crdt.yjs.changes import HeldChanges, YjsUpdate
 from collabkernel.crdt.yjs.content import ContentReader, refuse_kind
@@ -53,6 +54,9 @@ from collabkernel.crdt.yjs.structs import Struct, in_causal_order
 from collabkernel.errors import InvalidYjsUpdateError
 from collabkernel.limits import YJS_CLOCK_MAX
 
+CLIENTS_TYPING = 4096
+"""Whose updates' first bytes are kept: more than type in all texts at any time."""
+
 
 class YjsState:
     """What the validator remembers of one text: clocks, halves of surrogate pairs, and the order of its items.
@@ -62,7 +66,6 @@ class YjsState:
 
     __slots__ = (
         "_format_keys",
-        "_header_by_client",
         "_held",
         "_lows",
         "_order",
@@ -82,7 +85,6 @@ class YjsState:
         """The next clock by client: the state vector."""
         self.markers = Markers()
         self._format_keys: set[str] = set()
-        self._header_by_client: dict[int, bytes] = {}
         self._lows: dict[int, array[int]] = {}
         self._held: HeldChanges | None = None
         self._order = YjsOrder()
@@ -178,9 +180,7 @@ class YjsState:
 
         None means only that the full check has to look, which is also who words every refusal.
         """
-        header = self._header_by_client.get(client)
-        if header is None:
-            header = self._header_by_client[client] = b"\x01\x01" + write_uint(client)
+        header = _header(client)
         if not data.startswith(header):
             return None
         clocks = self.clocks
@@ -223,6 +223,12 @@ class YjsState:
         if found is not None:
             self.order.insert(client, clock, found.clocks[client] - clock, origin, right)
         return found
+
+
+@lru_cache(maxsize=CLIENTS_TYPING)
+def _header(client: int) -> bytes:
+    """How an update begins that has structs of one client alone."""
+    return b"\x01\x01" + write_uint(client)
 
 
 def _typed(raw: bytes, client: int, clock: int) -> YjsUpdate | None:
