@@ -12,6 +12,10 @@ from typing import Protocol
 from collabkernel.room.effects import Effect
 from collabkernel.room.session import Session
 
+COMMIT_MS = 10
+"""A busy server's sessions are shown what is due behind the acks of the commit that is under way, if that ends so soon:
+while a thousand sockets are written to, a commit takes four times as long."""
+
 
 class Board(Protocol):
     """One thing that is gathered."""
@@ -29,14 +33,28 @@ class Board(Protocol):
 class Boards:
     """All of one room, in the order in which they are sent."""
 
-    __slots__ = ("_boards",)
+    __slots__ = ("_answered", "_boards", "_is_held")
 
     def __init__(self, *boards: Board) -> None:
         self._boards = boards
+        self._answered = 0
+        self._is_held = False
+
+    def hold(self, is_busy: bool, is_settled: bool, answered: int) -> None:
+        """Whether what is due waits for a commit, until this is asked again.
+
+        Args:
+            is_busy: The server has more to do than its processor gives.
+            is_settled: Nothing is under way.
+            answered: How many envelopes the log has answered for; more than before means that a commit has just ended.
+        """
+        self._is_held = is_busy and not is_settled and answered == self._answered
+        self._answered = answered
 
     def due_ms(self) -> int | None:
         """When the first is due."""
-        return min([due_ms for board in self._boards if (due_ms := board.due_ms()) is not None], default=None)
+        due_ms = min([due_ms for board in self._boards if (due_ms := board.due_ms()) is not None], default=None)
+        return due_ms + COMMIT_MS if due_ms is not None and self._is_held else due_ms
 
     def send_due(self, sessions: Collection[Session], now_ms: int) -> list[Effect]:
         """Send what is due, and beside it what is half due."""

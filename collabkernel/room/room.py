@@ -414,6 +414,7 @@ class Room:
 
     def _run_due(self, now_ms: int) -> None:
         sessions = self._joins.by_site.values()
+        self._boards.hold(self._busy.flush_ms > 0, self._intake.is_settled, self._intake.answered)
         self._effects += self._boards.send_due(sessions, now_ms)
         self._effects += self._fanout.looks.send(now_ms)
         self._effects += self._joins.shown(now_ms)

@@ -6,8 +6,8 @@ contents once; from there on the operations keep it whole. The rules:
 
 - Contents are taken from the state as it is, which may hold operations that the log has not answered for. They are
   *held* until it has, and the session is passed by until then: nothing is shown that is not stored.
-- They are taken at the end of a flush, when the session was shown all that is stored. What it is shown from there on
-  follows them, or is in them already and comes once more: contents commute.
+- They are taken soon after a flush (``looks.py``), when the session was shown all that was stored by then. What it is
+  shown from there on follows them, or is in them already and comes once more: contents commute.
 - A frame of the log that was not filtered (from the ring, or read) does no harm: a client passes over what it lacks.
 - A partition that got new blocks while a session was behind is given to it anew, since it was not told of them.
 - Who inserts a block looks at it: it counts as named, for a split puts it where its rope is and not where he looks.
@@ -220,7 +220,7 @@ class Viewports:
     # -- contents
 
     def look(self, session: Session, admitted: int, is_settled: bool, now_ms: int) -> list[Send]:
-        """Give a session that was shown all that is stored the contents of what it looks at and does not have.
+        """Give a session that was shown all of the last flush the contents of what it looks at and does not have.
 
         Args:
             session: It.

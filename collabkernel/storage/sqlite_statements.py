@@ -36,7 +36,7 @@ _NO_ROW = (None,) * len((*_COLUMNS, *_CHECKED))
 # Without a row where its values would stand a statement is filled up: so there are ten of them, and not 512.
 # The rules are those of ``storage/append.py``, for the plain case alone. A room's last row moves its head, which has to
 # be where it was known to be: so the seqs that the rows came with are the right ones.
-_MAKE_NEXT = (
+MAKE_NEXT = (
     f"CREATE TEMP VIEW next_ops AS SELECT {', '.join(f'0 AS {name}' for name in (*_COLUMNS, *_CHECKED))}",
     f"""
 CREATE TEMP TRIGGER append_next INSTEAD OF INSERT ON next_ops WHEN NEW.room IS NOT NULL BEGIN
@@ -157,7 +157,7 @@ class SqliteStatements:
                 return None
             rows, answers, grown = found
             if not self._has_next:
-                for text in _MAKE_NEXT:
+                for text in MAKE_NEXT:
                     self._driver.execute(text)
                 self._has_next = True
             filled = 1 << (len(rows) - 1).bit_length()

@@ -245,6 +245,7 @@ async def test_who_has_lost_his_lease_drops_nothing_and_keeps_nothing(storage: S
 
     await storage.release_lease(lease)
     taken = await other.acquire_lease("compaction", "two", 60_000)
+    assert taken is not None
     for lost in (storage.save_version("plan", 4, "", b"", NOW_MS, lease=lease), storage.drop_ops("plan", 4, lease)):
         with pytest.raises(LeaseLostError):
             await lost
@@ -254,6 +255,7 @@ async def test_who_has_lost_his_lease_drops_nothing_and_keeps_nothing(storage: S
     assert head is not None
     assert head.dropped_seq == 2
     assert await other.drop_ops("plan", 4, taken) == 2
+    await other.release_lease(taken)  # a server of PostgreSQL is there for the next test too
 
 
 async def test_a_lease_that_has_expired_and_nobody_took_will_do(storage: Storage):
