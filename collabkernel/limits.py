@@ -209,7 +209,8 @@ class Limits:
     """... but no more often than this: each takes a few syncs of the disk."""
     snapshot_cpu_percent: int = 10
     """Share of one core that a server spends on the snapshots of live rooms, which are folded from their logs: 3,000
-    operations a second. Whoever works in a room that has more of them finds a longer log when it opens."""
+    operations a second; a fourth of it while the server has no time. Whoever works in a room that has more of them
+    finds a longer log when it opens."""
     compact_cpu_percent: int = 5
     """Share of one core that a server spends on its documents' snapshots, and on compacting rooms."""
     compact_grace_ms: int = 600

@@ -112,7 +112,7 @@ class Hub:
         self._committer = Committer(storage, self.limits, now_ms, self._outage, self._pace)
         self.tickets = Tickets(storage, self._outage, self.limits)
         """With which sockets are opened at any server of this database."""
-        self._reader = Reader(storage, self.limits.snapshot_cpu_percent)
+        self._reader = Reader(storage, self.limits.snapshot_cpu_percent, lambda: self._pace.is_busy)
         holder = secrets.token_hex(8)
         leases = KeeperLeases(storage, holder, self.limits, now_ms)
         self._live = LiveKind(self._reader, leases, self.limits, now_ms)

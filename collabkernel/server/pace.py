@@ -40,6 +40,11 @@ class Pace:
         self._sampled_s = 0.0
 
     @property
+    def is_busy(self) -> bool:
+        """Whether this server has had no time of late; what can be done later waits then."""
+        return self._step_ms > 0 and asyncio.get_running_loop().time() - self._sampled_s <= REST_S
+
+    @property
     def flush_ms(self) -> int:
         """How far apart rooms show what is stored, at least."""
         return min(self._step_ms, self._limits.flush_tick_max_ms)

@@ -7,7 +7,7 @@ import gc
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -118,9 +118,11 @@ class _CatchUp(NamedTuple):
 class Reader:
     """Reads rooms from the storage."""
 
-    def __init__(self, storage: Storage, snapshot_cpu_percent: int = 100) -> None:
+    def __init__(
+        self, storage: Storage, snapshot_cpu_percent: int = 100, is_busy: Callable[[], bool] = lambda: False
+    ) -> None:
         self._storage = storage
-        self._gently = Gently(snapshot_cpu_percent)
+        self._gently = Gently(snapshot_cpu_percent, is_busy)
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
         self._mending = asyncio.Lock()
         self._parts: OrderedDict[_CatchUp, asyncio.Task[tuple[tuple[bytes, ...], int]]] = OrderedDict()

@@ -73,3 +73,15 @@ def test_it_rests_for_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gently, "timed", lambda function: (function(), 0.005))
     asyncio.run(Gently(25).follow(Fold(), chunks_of(log_of_texts(0), 500)))
     assert rests[0] == pytest.approx(0.015, abs=0.005)
+
+
+def test_it_takes_a_fourth_of_its_share_while_the_server_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+
+    async def sleep(delay_s: float) -> None:
+        rests.append(delay_s)
+
+    monkeypatch.setattr(gently.asyncio, "sleep", sleep)
+    monkeypatch.setattr(gently, "timed", lambda function: (function(), 0.005))
+    asyncio.run(Gently(25, lambda: True).follow(Fold(), chunks_of(log_of_texts(0), 500)))
+    assert rests[0] == pytest.approx(0.060, abs=0.005)
