@@ -122,10 +122,11 @@ class Partitions:
     def contents(self, numbers: Iterable[int]) -> list[OpId]:
         """The blocks whose contents are those of some partitions: their members, and the first blocks of their ropes.
 
-        Sorted by id.
+        Sorted by id. Without those that are purged already, of which ``take`` is told when that is shown.
         """
-        members = [block for number in numbers for block in self._members[number]]
-        ropes = [self.document.blocks.rope_of(block) for block in members]
+        blocks = self.document.blocks
+        members = [block for number in numbers for block in self._members[number] if block in blocks]
+        ropes = [blocks.rope_of(block) for block in members]
         return sorted({*members, *ropes})
 
     def of(self, op: Op) -> tuple[int, ...] | None:

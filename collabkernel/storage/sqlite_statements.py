@@ -24,6 +24,8 @@ ROWS_AT_ONCE = 64
 """Rows in one statement of the general way."""
 NEXT_OPS = 512
 """Operations that ``append_next`` takes at once; a prepared statement of as many takes 200 KB."""
+NEXT_BYTES = 1 << 20
+"""... and of their contents: SQLite collects the rows first, and what is over 2 MB of them in a temporary file."""
 ROOMS_KNOWN = 1_000
 """Rooms whose heads are known; of others they are asked for first."""
 
@@ -37,9 +39,9 @@ _NO_ROW = (None,) * len((*_COLUMNS, *_CHECKED))
 # The rules are those of ``storage/append.py``, for the plain case alone. A room's last row moves its head, which has to
 # be where it was known to be: so the seqs that the rows came with are the right ones.
 MAKE_NEXT = (
-    f"CREATE TEMP VIEW next_ops AS SELECT {', '.join(f'0 AS {name}' for name in (*_COLUMNS, *_CHECKED))}",
+    f"CREATE TEMP VIEW IF NOT EXISTS next_ops AS SELECT {', '.join(f'0 AS {name}' for name in (*_COLUMNS, *_CHECKED))}",
     f"""
-CREATE TEMP TRIGGER append_next INSTEAD OF INSERT ON next_ops WHEN NEW.room IS NOT NULL BEGIN
+CREATE TEMP TRIGGER IF NOT EXISTS append_next INSTEAD OF INSERT ON next_ops WHEN NEW.room IS NOT NULL BEGIN
     SELECT RAISE(ROLLBACK, 'not what its site sends next') WHERE NEW.counter = NEW.first_counter AND NOT EXISTS (
         SELECT 1 FROM sites AS s
         WHERE s.room = NEW.room AND s.site = NEW.site AND s.epoch = NEW.epoch AND NOT s.closed
@@ -150,7 +152,7 @@ class SqliteStatements:
 
     def append_next(self, batch: Sequence[AppendRequest], now_ms: int) -> list[Appended] | None:
         """Store envelopes by the trigger of this connection, which is made for the first of them."""
-        assert not self._has_begun, "it is a transaction of its own"
+        assert not self._driver.in_transaction, "it is a transaction of its own"
         try:
             found = self._next_rows(batch, now_ms)
             if found is None:
@@ -182,6 +184,8 @@ class SqliteStatements:
     ) -> tuple[list[tuple[object, ...]], list[Appended], dict[str, _Grown]] | None:
         """The rows of a batch, its answers, and where its rooms come; None when it is not for ``append_next``."""
         if sum([len(request.ops) for request in batch]) > NEXT_OPS:
+            return None
+        if sum([len(payload) for request in batch for _, payload in request.ops]) > NEXT_BYTES:
             return None
         rows: list[tuple[object, ...]] = []
         answers: list[Appended] = []

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from collabkernel.crdt.ids import ROOT
+from collabkernel.document.operations import BlockDelete, Purge
 from collabkernel.room.effects import WakeAt
-from collabkernel.room.events import Event, FrameReceived, SessionBlocked, SessionDrained, Ticked
+from collabkernel.room.events import (
+    Event,
+    FrameReceived,
+    Keeping,
+    KeepingAnswered,
+    PurgeAsked,
+    SessionBlocked,
+    SessionDrained,
+    Ticked,
+)
 from collabkernel.room.looks import LOOKS_AT_ONCE
 from collabkernel.wire.codec import encode_client_message
 from collabkernel.wire.messages import Viewport
@@ -96,3 +107,25 @@ def test_who_is_blocked_when_it_is_his_turn_is_served_when_he_is_not():
 
     assert blocked not in served
     assert given(book, readers) == [blocked]
+
+
+def test_blocks_that_are_purged_and_not_yet_shown_so_are_given_to_nobody_who_waits():
+    book, readers = crowd(8 * LOOKS_AT_ONCE)
+    driver, (beside, gone) = book.driver, (book.blocks[290], book.blocks[291:320])
+    book.write(*[BlockDelete(block) for block in gone])
+    there = FrameReceived(readers[-1], encode_client_message(Viewport((beside,))))
+    driver.feed(*looks_at_the_end(book, readers[:-1]), there)
+    given(book, readers)
+    driver.flush_ms = 100  # the purge is stored, and shown later
+
+    driver.feed(PurgeAsked((Purge(ROOT, tuple(gone)),), driver.room.head))
+    driver.feed(KeepingAnswered(Keeping(1, 1, 1, driver.room.head, driver.now_ms + 60_000)))
+    assert driver.state.purged_seq, "it is judged"
+    assert not given(book, readers[-1:])
+    for _ in range(8):
+        driver.feed(Ticked())
+
+    (part,) = [part for message in driver.take(readers[-1]) for part in message.contents]
+    found = {each.id for each in decode_contents(part.blocks)}
+    assert beside in found
+    assert not found & set(gone)
