@@ -185,10 +185,13 @@ class Viewports:
     ) -> None:
         """Blocks that sessions with a viewport have inserted are in it."""
         for session in sessions:
-            for made in made_by_site.get(session.site, ()) if session.view is not None else ():
+            view = session.view
+            if view is None:
+                continue
+            for made in made_by_site.get(session.site, ()):
                 home = partitions.home(made)
-                if session.view is not None and home is not None:
-                    session.view.add(made, home)
+                if home is not None:
+                    view.add(made, home)
 
     def _cut(self, runs: Sequence[Run]) -> dict[int, list[Run]]:
         """Envelopes, cut into runs of what each partition needs of them."""

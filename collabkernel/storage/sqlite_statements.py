@@ -72,10 +72,9 @@ class _Grown:
     """A room while a batch is gone through."""
 
     def __init__(self, head: _Head, purged_seq: int) -> None:
-        self.key = head.key
+        self.head = head
         self.seq = head.seq
         self.purged_seq = purged_seq
-        self.ops_count = 0
         self.hlc = 0
         self.last_row = 0
 
@@ -95,7 +94,7 @@ class SqliteStatements:
         self._has_next = False
         """The view is there."""
         self._heads: dict[str, _Head] = {}
-        """Where rooms were when they were last seen, by id; who is wrong is found out by the statement itself."""
+        """Where rooms are, by id, since the general way last went; one that is wrong the statement itself finds out."""
 
     def transact(self, work: Callable[[SqliteStatements], T]) -> T:
         """Run ``work`` in a write transaction, committed at its end, rolled back when something fails.
@@ -167,14 +166,12 @@ class SqliteStatements:
             self._driver.execute(text, list(chain(*rows, *[_NO_ROW] * (filled - len(rows)))))
         except sqlite3.IntegrityError:
             # Not what its site sends next, or another server has written: the general way says what it is.
-            for request in batch:
-                self._heads.pop(request.room_id, None)
             return None
         except sqlite3.Error as error:
             raise wrapped(_APPEND_NEXT, error) from error
         for room_id, room in grown.items():
             self._heads.pop(room_id)
-            self._heads[room_id] = _Head(room.key, room.seq)  # the last one to go
+            self._heads[room_id] = _Head(room.head.key, room.seq)  # the last one to go
         while len(self._heads) > ROOMS_KNOWN:
             del self._heads[next(iter(self._heads))]
         return answers
@@ -204,14 +201,13 @@ class SqliteStatements:
             answers.append(Appended(room.seq + 1, request.hlc))
             for nth, (kind, payload) in enumerate(request.ops):
                 room.seq += 1
-                rows.append((room.key, room.seq, request.site, request.counter + nth, request.counter, request.base,
-                             request.hlc + nth, request.actor, kind, payload, request.epoch,
+                rows.append((room.head.key, room.seq, request.site, request.counter + nth, request.counter,
+                             request.base, request.hlc + nth, request.actor, kind, payload, request.epoch,
                              None, None, None, None))  # fmt: skip
-            room.ops_count += len(request.ops)
             room.hlc = max(room.hlc, request.hlc + len(request.ops) - 1)
             room.last_row = len(rows) - 1
         for room in grown.values():
-            told = (room.purged_seq, room.ops_count, room.hlc, now_ms)
+            told = (room.purged_seq, room.seq - room.head.seq, room.hlc, now_ms)
             rows[room.last_row] = rows[room.last_row][: -len(told)] + told
         return rows, answers, grown
 
@@ -228,3 +224,4 @@ class SqliteStatements:
         if not self._has_begun:
             self._driver.execute("BEGIN IMMEDIATE")
             self._has_begun = True
+            self._heads.clear()  # what the general way stores is not followed here

@@ -44,8 +44,9 @@ VIEWPORT_BLOCKS = 50
 CROWD = 0.5
 """Of the people are in the same tenth of the document."""
 AT_ONCE = 200
+"""What is sent before the loop has another turn ..."""
 READ_AT_ONCE = 10
-"""What is sent before the loop has another turn."""
+"""... and what is read of what waits for it."""
 SETTLE_S = 2.0
 """After the joins."""
 LAST_ACKS_S = 20.0

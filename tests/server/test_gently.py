@@ -63,7 +63,10 @@ def test_it_folds_what_a_fold_at_once_does_and_others_have_turns(
     assert turns > len(rows) // PIECE_ROWS
 
 
-def test_it_rests_for_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("is_busy", "rest_s"), [(False, 0.015), (True, 0.060)])
+def test_it_rests_for_what_it_took_and_longer_while_the_server_is_busy(
+    is_busy: bool, rest_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rests: list[float] = []
 
     async def sleep(delay_s: float) -> None:
@@ -71,17 +74,5 @@ def test_it_rests_for_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(gently.asyncio, "sleep", sleep)
     monkeypatch.setattr(gently, "timed", lambda function: (function(), 0.005))
-    asyncio.run(Gently(25).follow(Fold(), chunks_of(log_of_texts(0), 500)))
-    assert rests[0] == pytest.approx(0.015, abs=0.005)
-
-
-def test_it_takes_a_fourth_of_its_share_while_the_server_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    rests: list[float] = []
-
-    async def sleep(delay_s: float) -> None:
-        rests.append(delay_s)
-
-    monkeypatch.setattr(gently.asyncio, "sleep", sleep)
-    monkeypatch.setattr(gently, "timed", lambda function: (function(), 0.005))
-    asyncio.run(Gently(25, lambda: True).follow(Fold(), chunks_of(log_of_texts(0), 500)))
-    assert rests[0] == pytest.approx(0.060, abs=0.005)
+    asyncio.run(Gently(25, lambda: is_busy).follow(Fold(), chunks_of(log_of_texts(0), 500)))
+    assert rests[0] == pytest.approx(rest_s, abs=0.005)

@@ -93,6 +93,7 @@ def test_a_room_opens_from_its_log_while_s3_is_away_and_goes_on_when_it_is_back(
         serve(tmp_path, s3.url, scenario)
     assert "Room board is made again from its log after 0" in caplog.text
     assert "Large parts of snapshots go into the database for now" in caplog.text
+    assert "can be reached again" in caplog.text
     assert SECRET not in caplog.text
 
 

@@ -40,7 +40,7 @@ def test_a_late_loop_makes_larger_steps_up_to_the_limits() -> None:
         await make_late(pace)
 
         assert pace.is_busy
-        assert (pace.flush_ms, pace.commit_ms) == (100, Limits().commit_tick_ms)
+        assert (pace.flush_ms, pace.commit_ms) == (100, 10)
         narrow = Pace(replace(Limits(), flush_tick_max_ms=7, commit_tick_ms=3))
         narrow._late_ms, narrow._wanted = pace._late_ms, pace._wanted
         assert (narrow.flush_ms, narrow.commit_ms) == (7, 3)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from collabkernel.storage import sqlite_statements
 from collabkernel.storage.base import Appended
 from collabkernel.storage.sql import SqlStorage
-from collabkernel.storage.sqlite_statements import NEXT_OPS, ROWS_AT_ONCE, SqliteStatements
+from collabkernel.storage.sqlite_statements import NEXT_BYTES, NEXT_OPS, ROWS_AT_ONCE, SqliteStatements
 from collabkernel.storage.statements import Statements
 from collabkernel.storage.tables import refusals
 from tests.contract.authors import HLC, NOW_MS, enter, whole_log
@@ -117,6 +117,8 @@ async def test_what_a_site_sends_next_is_one_statement(path: Path, storage: SqlS
     assert len(set(ran)) == 1, "it is told again for each step of the trigger"
     assert len(await whole_log(storage)) == 1 + NEXT_OPS
     assert statements.append_next([ann.next(NEXT_OPS), ann.next()], NOW_MS) is None, "more than it takes"
+    large = replace(ann.at(2 + NEXT_OPS), ops=((1, bytes(NEXT_BYTES)), (1, b"1")))
+    assert statements.append_next([large], NOW_MS) is None, "more bytes than it takes"
     driver.close()
 
 

@@ -17,7 +17,9 @@ and a walk over what was inserted there concurrently.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Hashable
+from operator import attrgetter
 
 from collabkernel.crdt.yjs.policy import Reference
 from collabkernel.errors import InvalidYjsUpdateError
@@ -65,19 +67,15 @@ class _Piece:
         )
 
 
+_start = attrgetter("start")
+
+
 def _index(pieces: list[_Piece], clock: int) -> int:
-    """Where the piece is that holds a clock. Not by ``bisect`` over starts of their own: a room with a thousand texts
-    and some tens of writers in each would keep 200 bytes more a writer and text."""
-    low, high = 0, len(pieces)
+    """Where the piece is that holds a clock. Starts in lists of their own are found faster; a room with a thousand
+    texts and some tens of writers in each would keep 200 bytes more a writer and text."""
     if pieces[-1].start <= clock:  # what was typed last is what is named most
-        return high - 1
-    while low < high:
-        middle = (low + high) // 2
-        if pieces[middle].start <= clock:
-            low = middle + 1
-        else:
-            high = middle
-    return low - 1
+        return len(pieces) - 1
+    return bisect_right(pieces, clock, key=_start) - 1
 
 
 class YjsOrder:

@@ -51,9 +51,6 @@ def apply_all(doc: Doc[Any], updates: Sequence[bytes]) -> None:
     Raises:
         InvalidYjsUpdateError: yrs does not take one after all; those before it may be in the document.
     """
-    if len(updates) == 1:  # it makes a transaction of its own
-        apply_to(doc, updates[0])
-        return
     for start in range(0, len(updates), COMMIT_MAX):
         with doc.transaction():
             for update in updates[start : start + COMMIT_MAX]:
