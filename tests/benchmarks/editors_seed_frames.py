@@ -48,7 +48,12 @@ def presence(block: tuple[int, int], state_json: str) -> bytes:
 
 def viewport(blocks: Sequence[tuple[int, int, int]]) -> bytes:
     """A frame that names what is looked at: site and counter of blocks, and something else."""
-    return field_bytes(6, b"".join([field_bytes(1, op_id(site, counter)) for site, counter, _ in blocks]))
+    return field_bytes(6, b"".join([_seen_block(site, counter) for site, counter, _ in blocks]))
+
+
+@lru_cache(maxsize=10_000)
+def _seen_block(site: int, counter: int) -> bytes:
+    return field_bytes(1, op_id(site, counter))
 
 
 def fields(data: bytes, at: int = 0, end: int | None = None) -> Iterator[tuple[int, int, int]]:
