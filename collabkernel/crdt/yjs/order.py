@@ -33,6 +33,11 @@ STEPS_MAX = 250_000
 in crowded places."""
 
 
+_NOTHING: Reference = (-1, -1)
+"""Where there is no origin. Compiled code keeps two numbers in place, but not two or none: a tuple and two boxed
+numbers are 136 bytes, and a document that a thousand people type in has tens of thousands of pieces a minute."""
+
+
 class _Piece:
     """Items ``start`` to ``start + length - 1`` of a client; each but the first has the one before it as origin."""
 
@@ -44,8 +49,8 @@ class _Piece:
         client: int,
         start: int,
         length: int,
-        origin: Reference | None,
-        right_origin: Reference | None,
+        origin: Reference,
+        right_origin: Reference,
     ) -> None:
         self.head = head
         self.client = client
@@ -59,12 +64,8 @@ class _Piece:
     def begins(self, reference: Reference) -> bool:
         return self.start == reference[1] and self.client == reference[0]
 
-    def holds(self, reference: Reference | None) -> bool:
-        return (
-            reference is not None
-            and reference[0] == self.client
-            and self.start <= reference[1] < self.start + self.length
-        )
+    def holds(self, reference: Reference) -> bool:
+        return reference[0] == self.client and self.start <= reference[1] < self.start + self.length
 
 
 _start = attrgetter("start")
@@ -117,10 +118,11 @@ class YjsOrder:
             InvalidYjsUpdateError: ``origin`` and ``right_origin`` cannot have been neighbours for anybody.
         """
         pieces = self._pieces.get(client)
+        its_origin, its_right = origin or _NOTHING, right_origin or _NOTHING
         if pieces is not None and origin == (client, clock - 1):
             last = pieces[-1]
             after = last.right
-            if last.right_origin == right_origin and (
+            if last.right_origin == its_right and (
                 after is None if right_origin is None else after is not None and after.begins(right_origin)
             ):
                 last.length += length
@@ -129,7 +131,7 @@ class YjsOrder:
         left = self._ending_at(origin) if origin is not None else None
         right = self._starting_at(right_origin) if right_origin is not None else None
         self._refuse_strangers(left, right, origin)
-        piece = _Piece(head, client, clock, length, origin, right_origin)
+        piece = _Piece(head, client, clock, length, its_origin, its_right)
         if (self._firsts.get(head) if left is None else left.right) is not right:
             left = self._find_left(piece, left, right)
         self._link(left, piece)
@@ -248,11 +250,11 @@ class YjsOrder:
 
     def _refuse_strangers(self, left: _Piece | None, right: _Piece | None, origin: Reference | None) -> None:
         if left is None:
-            can_touch = right is None or right.origin is None
+            can_touch = right is None or right.origin == _NOTHING
         elif origin != (left.client, left.start + left.length - 1):
             can_touch = False  # the right origin is in the same piece, but left of the origin: it cut off the end
         elif right is None:
-            can_touch = left.right_origin is None
+            can_touch = left.right_origin == _NOTHING
         elif right.origin == origin or left.right_origin == (right.client, right.start):
             return  # one was inserted beside the other, which says it all
         else:
@@ -292,7 +294,7 @@ class YjsOrder:
                     conflicting.clear()
                 elif other.right_origin == piece.right_origin:
                     break
-            elif other.origin is not None and (origin := self._find(other.origin)) in before:
+            elif other.origin != _NOTHING and (origin := self._find(other.origin)) in before:
                 if origin not in conflicting:
                     left = other
                     conflicting.clear()

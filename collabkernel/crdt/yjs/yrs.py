@@ -14,7 +14,7 @@ COMMIT_MAX = 64
 
 15,000 typed letters: 0.32 s one by one, 0.05 to 0.1 s by 32 to 1,024, 0.36 s all at once.
 """
-RETAINED_UPDATES_MIN = 32
+RETAINED_UPDATES_MIN = 8
 RETAINED_BYTES_MIN = 64 << 10
 """Updates kept beside the last encoded state, before that is encoded anew; see ``is_encoding_due``. A few letters take
 150 bytes as an update that is kept, and a busy room has thousands of texts."""
