@@ -56,6 +56,9 @@ COLD_TEXT_BYTES = 4 << 10
 READY_TEXT_BYTES = 64 << 10
 """A text of a block that is longer is made ready when its room is loaded; others when they are first edited, for up to
 1 ms a ``COLD_TEXT_BYTES``: to make all texts of a long document ready that was worked in takes seconds."""
+LISTEN_BACKLOG = 4096
+"""Who connects and is not accepted yet; Linux takes as many by default. A class of 200 that opens one notebook is over
+Tornado's 128: the others' systems knock again after a second."""
 FREE_SITES_MAX = 1000
 """Sites that are counted as free at once: so many joins ask once."""
 READ_ROWS_MAX = 5000

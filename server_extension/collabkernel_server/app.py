@@ -19,7 +19,7 @@ from traitlets.utils.bunch import Bunch
 from collabkernel.bus import DEFAULT_PREFIX, make_bus
 from collabkernel.bus.polling import POLL_MS
 from collabkernel.errors import StorageError
-from collabkernel.limits import Limits
+from collabkernel.limits import LISTEN_BACKLOG, Limits
 from collabkernel.server.hub import Hub
 from collabkernel.storage import open_storage
 from collabkernel_server.credentials import KernelCredential
@@ -257,6 +257,8 @@ class CollabKernelServer(ExtensionApp):
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Called when the loop runs and the port is known: tell the kernels, and open the database."""
+        for each in serverapp.http_server._sockets.values():  # Jupyter has no setting for it
+            each.listen(LISTEN_BACKLOG)
         if self.kernel_access:
             self.service.credential.publish(_kernel_url(serverapp))
         try:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-
 from collections.abc import Awaitable
 from typing import Any, cast
 
@@ -167,7 +166,7 @@ class DirectStream(asyncio.BufferedProtocol):
         self.io_loop = stream.io_loop
         self._transport: asyncio.Transport | None = None
         self._waiting: list[tuple[memoryview, asyncio.Future[None]]] = []
-        """What the socket has not taken, each with whom to tell when it has. Most have none: a deque takes 760 bytes."""
+        """What the socket has not taken, each with whom to tell when it has. Few have any: a deque takes 760 bytes."""
         self._is_closed = False
 
     def closed(self) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from collabkernel_server.app import CollabKernelServer
@@ -25,6 +28,7 @@ from tests.server_extension.running_server import Member, RunningServer
 
 StartServer = Callable[..., RunningServer]
 CLIENTS = 20
+CROWD = 500
 
 
 class Writer(threading.Thread):
@@ -154,6 +158,18 @@ def test_kernels_find_the_server_by_their_environment(server: RunningServer) -> 
     answer = server.run_in_kernel(notebook_code)
 
     assert answer.split() == [server.base_url.replace("127.0.0.1", "localhost"), server.kernel_token]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others let fewer wait, whatever they are asked")
+def test_a_crowd_that_comes_at_once_waits_to_be_accepted(server: RunningServer) -> None:
+    where = urlsplit(server.base_url)
+    assert where.hostname is not None
+    with contextlib.ExitStack() as crowd:
+        server.process.send_signal(signal.SIGSTOP)
+        crowd.callback(server.process.send_signal, signal.SIGCONT)
+        for _ in range(CROWD):
+            # Who finds no place is not answered, and his system knocks again a second later.
+            crowd.enter_context(socket.create_connection((where.hostname, where.port or 0), timeout=0.9))
 
 
 def test_extension_is_enabled_by_the_install_and_valid() -> None:
