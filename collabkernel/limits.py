@@ -59,6 +59,8 @@ READY_TEXT_BYTES = 64 << 10
 LISTEN_BACKLOG = 4096
 """Who connects and is not accepted yet; Linux takes as many by default. A class of 200 that opens one notebook is over
 Tornado's 128: the others' systems knock again after a second."""
+UPGRADES_AT_ONCE = 8
+"""WebSockets that are let in in one turn of the event loop: a millisecond each, in which nobody's edit is read."""
 FREE_SITES_MAX = 1000
 """Sites that are counted as free at once: so many joins ask once."""
 READ_ROWS_MAX = 5000

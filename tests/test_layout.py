@@ -47,7 +47,6 @@ UNMIRRORED = {
     "server_extension/collabkernel_server/lab/forks.py": "lab/test_rest.py tests them",
     "server_extension/collabkernel_server/lab/rooms.py": "lab/test_room_socket.py opens them all",
     "server_extension/collabkernel_server/lab/surroundings.py": "fields; lab/test_binding.py has them",
-    "server_extension/collabkernel_server/lab/service.py": "lab/test_room_socket.py and lab/test_session.py ask it",
     "collabkernel/room/events.py": "values; room/test_room.py feeds them",
     "collabkernel/room/effects.py": "values; room/test_room.py asserts them",
     "collabkernel/room/session.py": "fields; room/test_room.py and room/test_intake.py test what is done with them",

@@ -39,6 +39,7 @@ class RoomSocket(SocketHandler):
 
     async def prepare(self) -> None:  # type: ignore[override]  # the argument is Jupyter's own affair
         """Know who asks: by a ticket, or the kernels' token, else as Jupyter does, but for its redirect to a page."""
+        await self.service.upgrades.wait()
         secret = self.get_query_argument(TICKET_ARGUMENT, None)
         if secret is None:
             if not self.accept_kernel():

@@ -9,12 +9,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from collabkernel.errors import InvalidRoomNameError, ServerStoppingError, StorageError
-from collabkernel.limits import Limits
+from collabkernel.limits import UPGRADES_AT_ONCE, Limits
 from collabkernel.room.names import check_room_name
 from collabkernel.server.hub import Hub
 from collabkernel_server.credentials import KernelCredential
 from collabkernel_server.heap import keep_little
 from collabkernel_server.transport import Pushes
+from collabkernel_server.turns import Turns
 
 START_RETRY_MS = 1000
 """A hub that would not start is not tried again before this, so that a flood of requests cannot hammer the database."""
@@ -47,6 +48,7 @@ class RoomService:
         self.credential = credential
         self.ping_interval_s = ping_interval_s
         self.pushes = Pushes()
+        self.upgrades = Turns(UPGRADES_AT_ONCE)
         self._make_hub = make_hub
         self._room_name = re.compile(room_name_pattern)
         self._log = log

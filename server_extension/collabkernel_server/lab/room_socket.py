@@ -65,6 +65,7 @@ class DocumentSocket(SocketHandler):
 
     async def prepare(self) -> None:  # type: ignore[override]  # the argument is Jupyter's own affair
         """Know who asks, without a redirect to a login page."""
+        await self.service.upgrades.wait()
         await super().prepare(_redirect_to_login=False)
 
     @ws_authenticated

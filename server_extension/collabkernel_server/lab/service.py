@@ -128,11 +128,13 @@ class LabService:
         return DocumentLabRoom(name, hub, documents, self.events)
 
     async def _exists(self, name: DocumentName, hub: Hub, documents: Documents, role: Role) -> bool:
-        """Whether there is a history of it, or a file.
+        """Whether it is open, or there is a history of it, or a file.
 
         A type that no package knows is a plain file to us, and there are as many of those as names: each would be a
         copy of the file in the database, so who may only read begins none.
         """
+        if documents.loaded(name.room_id) is not None:  # a class opens one notebook: the database is asked once
+            return True
         row = await hub.storage.head(name.room_id)
         if row is not None and row.seq > 0:
             return True
