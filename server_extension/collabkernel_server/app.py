@@ -257,8 +257,7 @@ class CollabKernelServer(ExtensionApp):
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Called when the loop runs and the port is known: tell the kernels, and open the database."""
-        for each in serverapp.http_server._sockets.values():  # Jupyter has no setting for it
-            each.listen(LISTEN_BACKLOG)
+        _let_a_crowd_wait(serverapp)
         if self.kernel_access:
             self.service.credential.publish(_kernel_url(serverapp))
         try:
@@ -297,6 +296,13 @@ class CollabKernelServer(ExtensionApp):
         # exit frees anyway: 0.5 to 1.5 s of the two that a stop may take, on two busy cores; 0.05 s without them.
         atexit.unregister(gc.freeze)
         atexit.register(gc.freeze)
+
+
+def _let_a_crowd_wait(serverapp: ServerApp) -> None:
+    """Have the system keep more who connect at once than Tornado asks for; Jupyter has no setting for it."""
+    server = getattr(serverapp, "http_server", None)  # who embeds Jupyter may serve it by his own
+    for each in getattr(server, "_sockets", {}).values():
+        each.listen(LISTEN_BACKLOG)
 
 
 def _kernel_url(serverapp: ServerApp) -> str:

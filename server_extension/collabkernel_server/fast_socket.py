@@ -233,17 +233,22 @@ class DirectStream(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Give asyncio what it can take."""
         transport, waiting = self._transport, self._waiting
+        given = 0
         while (
-            waiting and transport is not None and not transport.is_closing() and not transport.get_write_buffer_size()
+            given < len(waiting)
+            and transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
         ):
-            data, taken = waiting[0]
+            data, taken = waiting[given]
             if data:
-                waiting[0] = data[WRITE_BYTES:], taken
+                waiting[given] = data[WRITE_BYTES:], taken
                 transport.write(data[:WRITE_BYTES])
             else:
-                waiting.pop(0)
+                given += 1
                 if not taken.done():
                     taken.set_result(None)
+        del waiting[:given]  # one by one a hundred thousand small ones would take seconds
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's name
         """The socket is gone."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from jupyter_server.auth.decorator import ws_authenticated
-from tornado.websocket import WebSocketHandler
 
 from collabkernel.errors import CollabKernelError
 from collabkernel.server.hub import Connection, Hub
@@ -39,7 +38,6 @@ class RoomSocket(SocketHandler):
 
     async def prepare(self) -> None:  # type: ignore[override]  # the argument is Jupyter's own affair
         """Know who asks: by a ticket, or the kernels' token, else as Jupyter does, but for its redirect to a page."""
-        await self.service.upgrades.wait()
         secret = self.get_query_argument(TICKET_ARGUMENT, None)
         if secret is None:
             if not self.accept_kernel():
@@ -67,7 +65,7 @@ class RoomSocket(SocketHandler):
             self._hub.check_open()
         except CollabKernelError as error:
             raise api_error(error) from error
-        await WebSocketHandler.get(self, room_id=room_id)
+        await self.upgrade(room_id=room_id)
 
     async def _role_now(self) -> Role:
         """A ticket never gives more than its owner had when it was made, nor more than he has now.
@@ -100,7 +98,8 @@ class RoomSocket(SocketHandler):
 
     async def open(self, room_id: str) -> None:
         """Join the room; a refusal now is said in a Bye, which a browser can read, unlike an HTTP status."""
-        self.make_transport()
+        if not self.make_transport():
+            return
         try:
             connection = await self._hub.open_session(room_id, principal_of(self.user, self._role), self.transport)
         except CollabKernelError as error:

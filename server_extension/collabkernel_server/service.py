@@ -15,7 +15,7 @@ from collabkernel.server.hub import Hub
 from collabkernel_server.credentials import KernelCredential
 from collabkernel_server.heap import keep_little
 from collabkernel_server.transport import Pushes
-from collabkernel_server.turns import Turns
+from collabkernel_server.trickle import Trickle
 
 START_RETRY_MS = 1000
 """A hub that would not start is not tried again before this, so that a flood of requests cannot hammer the database."""
@@ -48,7 +48,7 @@ class RoomService:
         self.credential = credential
         self.ping_interval_s = ping_interval_s
         self.pushes = Pushes()
-        self.upgrades = Turns(UPGRADES_AT_ONCE)
+        self.upgrades = Trickle(UPGRADES_AT_ONCE)
         self._make_hub = make_hub
         self._room_name = re.compile(room_name_pattern)
         self._log = log

@@ -42,13 +42,25 @@ class SocketHandler(RoomsHandlerBase, WebSocketHandler):
         """The WebSocket's close code and reason for one of our codes."""
         return close_frame(code, reason)
 
-    def make_transport(self) -> None:
-        """Take the open socket, from which on it is waited for at the stop."""
+    async def upgrade(self, *args: str, **kwargs: str) -> None:
+        """Become a WebSocket when it is this one's turn; nothing is left to be checked but the upgrade's headers."""
+        await self.service.upgrades.wait()
+        await WebSocketHandler.get(self, *args, **kwargs)
+
+    def make_transport(self) -> bool:
+        """Take the open socket, from which on it is waited for at the stop.
+
+        Returns:
+            False if the peer has gone while he waited: Tornado told of that then, and does not again.
+        """
+        if self.ws_connection is None or self.ws_connection.is_closing():
+            return False
         self.set_nodelay(True)
         limits = self.service.limits
         marks = limits.session_queue_bytes, limits.session_queue_low_bytes
         self.transport = SocketTransport(self, self.service.pushes, *marks, self.close_frame)
         self.service.opened(self)
+        return True
 
     def shut(self) -> None:
         """Close it because the server stops."""

@@ -48,6 +48,8 @@ AT_ONCE = 200
 UNREAD_MAX = 200_000
 """Frames that are read when the work is over, so that reading them keeps no other frame from being timed: a thousand
 editors fill a third of it a minute, some 300 MB. What is over it is read at once."""
+LEAVING_S = 0.2
+"""For the closes to go out."""
 SETTLE_S = 2.0
 """After the joins."""
 LAST_ACKS_S = 20.0
@@ -196,8 +198,6 @@ class Session(WSListener):  # type: ignore[misc]  # compiled
             if author is None or author is self:
                 continue
             sent_s = author.sent_at(stored.envelope.counter)
-            if load.from_s <= now_s < load.until_s:
-                load.deliveries += len(stored.envelope.ops)
             if sent_s >= load.from_s:
                 load.visible_ms.append((now_s - sent_s) * 1000)
 
@@ -285,9 +285,9 @@ class Load:
         self.acked: list[tuple[int, int, int]] = []
         self.refusals: dict[str, int] = {}
         self.frames_in = self.bytes_in = self.sent_frames = self.sent_ops = self.unanswered = 0
-        self.went_back = self.closed = self.deliveries = 0
-        self.from_s = self.until_s = float("inf")
-        """What is counted is sent from then on, and comes until then."""
+        self.went_back = self.closed = self.frames_read = 0
+        self.from_s = float("inf")
+        """What is sent from then on is counted."""
         self.is_over = False
         self.unread: deque[Callable[[], None]] = deque()
         """Sampled frames, which are timed and not read yet."""
@@ -400,11 +400,11 @@ class Load:
                 self.agent(session)
             begun, after = await self.work(plan.duration_s / len(turns))
             before = before or begun
-        self.until_s = time.perf_counter()
         say("worked")
         await self.answered()
         for session in self.session_by_site.values():
             session.transport.disconnect()
+        await asyncio.sleep(LEAVING_S)
         self.read()
         return LoadResult(
             ack_ms=self.ack_ms,
@@ -418,7 +418,7 @@ class Load:
             closed=self.closed,
             streams=[[(seq, digest) for seq, digest in sorted((s.stream or {}).items())] for s in replicas],
             joined_s=joined_s,
-            counted={name: after[name] - before[name] for name in after} | {"sampled_deliveries": self.deliveries},
+            counted={name: after[name] - before[name] for name in after},
         )
 
     async def work(self, duration_s: float) -> tuple[dict[str, float], dict[str, float]]:
@@ -446,6 +446,7 @@ class Load:
         """Read frames that wait for it, until so many are left."""
         while len(self.unread) > left:
             self.unread.popleft()()
+            self.frames_read += 1
 
     def counters(self) -> dict[str, float]:
         """What was done until now."""
@@ -453,6 +454,7 @@ class Load:
             "ops_sent": self.sent_ops,
             "frames_sent": self.sent_frames,
             "frames": self.frames_in,
+            "frames_read": self.frames_read,
             "bytes": self.bytes_in,
             "cpu_s": time.process_time(),
             "s": time.perf_counter(),

@@ -11,7 +11,15 @@ import pytest
 from tests.benchmarks.editors_seed import Looked, LostError, Run, check, rows_of
 from tests.benchmarks.editors_seed_load import LoadResult
 
-COUNTED = {"ops_sent": 40.0, "frames_sent": 50.0, "frames": 400.0, "bytes": 4e6, "cpu_s": 1.0, "s": 2.0}
+COUNTED = {
+    "ops_sent": 40.0,
+    "frames_sent": 50.0,
+    "frames": 400.0,
+    "frames_read": 0,
+    "bytes": 4e6,
+    "cpu_s": 1.0,
+    "s": 2.0,
+}
 
 
 def load(**changes: Any) -> LoadResult:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
 from typing import BinaryIO
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from collabkernel.limits import UPGRADES_AT_ONCE
 from collabkernel.wire.messages import Role
 from tests.server_extension.running_server import RunningServer, upgrade_request
 
@@ -225,3 +228,17 @@ def test_unauthenticated_upgrades_leave_nothing_behind(server: RunningServer) ->
         for room in server.request("GET", "collabkernel/api/rooms?after=flood").json["rooms"]
         if room["room"].startswith("flood")
     ]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="a process cannot be stopped here")
+def test_who_has_gone_before_it_was_his_turn_leaves_nothing_behind(start_server: Callable[..., RunningServer]) -> None:
+    server = start_server()
+    server.process.send_signal(signal.SIGSTOP)
+    for _ in range(20 * UPGRADES_AT_ONCE):
+        server.open_raw("gone", X_Person="ann").close()
+    server.process.send_signal(signal.SIGCONT)
+    with server.join("gone", person="bob"):  # all before him have had their turn
+        pass
+
+    assert server.stop() < server.stop_s_max
+    assert "did not answer their close" not in server.log, server.log[-3000:]

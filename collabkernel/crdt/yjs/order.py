@@ -20,6 +20,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Hashable
 from operator import attrgetter
+from typing import Final
 
 from collabkernel.crdt.yjs.policy import Reference
 from collabkernel.errors import InvalidYjsUpdateError
@@ -33,7 +34,7 @@ STEPS_MAX = 250_000
 in crowded places."""
 
 
-_NOTHING: Reference = (-1, -1)
+_NOTHING: Final[Reference] = (-1, -1)
 """Where there is no origin. Compiled code keeps two numbers in place, but not two or none: a tuple and two boxed
 numbers are 136 bytes, and a document that a thousand people type in has tens of thousands of pieces a minute."""
 
@@ -118,7 +119,7 @@ class YjsOrder:
             InvalidYjsUpdateError: ``origin`` and ``right_origin`` cannot have been neighbours for anybody.
         """
         pieces = self._pieces.get(client)
-        its_origin, its_right = origin or _NOTHING, right_origin or _NOTHING
+        its_right = right_origin or _NOTHING
         if pieces is not None and origin == (client, clock - 1):
             last = pieces[-1]
             after = last.right
@@ -131,7 +132,7 @@ class YjsOrder:
         left = self._ending_at(origin) if origin is not None else None
         right = self._starting_at(right_origin) if right_origin is not None else None
         self._refuse_strangers(left, right, origin)
-        piece = _Piece(head, client, clock, length, its_origin, its_right)
+        piece = _Piece(head, client, clock, length, origin or _NOTHING, its_right)
         if (self._firsts.get(head) if left is None else left.right) is not right:
             left = self._find_left(piece, left, right)
         self._link(left, piece)

@@ -15,7 +15,6 @@ from collections.abc import Awaitable
 from typing import Any
 
 from jupyter_server.auth.decorator import ws_authenticated
-from tornado.websocket import WebSocketHandler
 
 from collabkernel import metrics
 from collabkernel.crdt.yjs.parse import Reader, write_uint
@@ -65,7 +64,6 @@ class DocumentSocket(SocketHandler):
 
     async def prepare(self) -> None:  # type: ignore[override]  # the argument is Jupyter's own affair
         """Know who asks, without a redirect to a login page."""
-        await self.service.upgrades.wait()
         await super().prepare(_redirect_to_login=False)
 
     @ws_authenticated
@@ -79,7 +77,7 @@ class DocumentSocket(SocketHandler):
             self._room = await apart(self.lab.find_room(room_id, self._principal))
         except CollabKernelError as error:
             raise lab_error(error) from error
-        await WebSocketHandler.get(self, room_id)
+        await self.upgrade(room_id)
 
     @property
     def max_message_size(self) -> int:
@@ -95,7 +93,8 @@ class DocumentSocket(SocketHandler):
 
     async def open(self, room_id: str) -> None:  # noqa: ARG002  # as the route has it; ``get`` has found the room
         """Load the document if nobody has it open, and join its room."""
-        self.make_transport()
+        if not self.make_transport():
+            return
         try:
             connection = await apart(self._room.join(self._principal, self.transport))
         except FileError as error:

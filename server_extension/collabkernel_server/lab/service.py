@@ -133,7 +133,8 @@ class LabService:
         A type that no package knows is a plain file to us, and there are as many of those as names: each would be a
         copy of the file in the database, so who may only read begins none.
         """
-        if documents.loaded(name.room_id) is not None:  # a class opens one notebook: the database is asked once
+        binding = documents.loaded(name.room_id)
+        if binding is not None and binding.is_alive:
             return True
         row = await hub.storage.head(name.room_id)
         if row is not None and row.seq > 0:

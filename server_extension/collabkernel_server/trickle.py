@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 
 
-class Turns:
+class Trickle:
     """Lets so many go on in one turn. Who comes when there are more waits for his, in the order of coming.
 
     Between two turns the loop reads and answers: of a class that opens one notebook the first are sent it before the
