@@ -20,9 +20,9 @@ from collabkernel.room.fanout import bounded_tick_ms
 from collabkernel.room.ring import Ring, RingEntry
 from collabkernel.wire.y_protocol import EMPTY_VECTOR, encode_step_2, encode_update
 
-FLUSH_MS_PER_SESSION = 0.1
-"""The flush tick grows by this with each session: the same frame for one more costs about 10 us: a tenth of a core ...
-"""
+FLUSH_MS_PER_SESSION = 0.14
+"""The flush tick grows by this with each session: the same frame for one more costs about 10 us: a fourteenth of a
+core ..."""
 FLUSH_TICK_MS = 40
 """... up to this, by which each keystroke may be late. A server for which that is too much widens it (``pace.py``)."""
 DIFFS_KEPT = 32

@@ -221,14 +221,15 @@ class Lines:
             raise LineError(f"client {line.number} was sent a frame that begins with {first:#x}")
 
     def _skip(self, line: _Line) -> None:
-        taken = line.socket.recv_into(self._into, min(READ_BYTES, line.left_bytes))
-        if not taken:
-            self._end(line, 1006)
-            return
-        line.bytes_in += taken
-        line.left_bytes -= taken
-        if not line.left_bytes:
-            self._on_large(line.number, line.head, line.large_bytes)
+        """Read of a large frame what has come: each client is a machine of its own, and waits for no other to read."""
+        while line.left_bytes:
+            taken = line.socket.recv_into(self._into, min(READ_BYTES, line.left_bytes))
+            if not taken:
+                self._end(line, 1006)
+                return
+            line.bytes_in += taken
+            line.left_bytes -= taken
+        self._on_large(line.number, line.head, line.large_bytes)
 
     def _end(self, line: _Line, code: int) -> None:
         if line.closed is not None:
