@@ -11,6 +11,7 @@ from collabkernel.crdt.order_key import key_between
 from collabkernel.crdt.text import TextRope
 from collabkernel.crdt.yjs.parse import write_uint
 from collabkernel.crdt.yjs.policy import ROPE_POLICY
+from collabkernel.crdt.yjs.yrs import RETAINED_UPDATES_MIN
 from collabkernel.document.live_tree import TYPED_TEXT_BYTES, LiveTree, TextNode
 from collabkernel.document.operations import (
     BlockInsert,
@@ -129,15 +130,16 @@ def test_walks_over_concurrent_inserts_are_metered() -> None:
 def test_walks_of_one_envelope_are_bounded() -> None:
     world, bob = crowded_room(Limits())
     tree = world.room._state.tree
-    before = tree.size_bytes
+    before = len(tree.to_json()["t"])
 
     world.submit(bob, envelope(1, *[blind_insert(n) for n in range(100)]))
     world.submit(bob, envelope(101, *[blind_insert(n) for n in range(10)]))
 
     assert world.rejects(bob) == [(1, "invalid-yjs-update", True)]
     assert [counter for counter, _ in world.acks(bob)] == [101]
-    assert tree.size_bytes > before
+    assert len(tree.to_json()["t"]) == before + 10
     assert tree.to_json()["t"].count("b") == 10
+    assert tree.size_bytes > before + 10, "however many updates are kept beside its state"
 
 
 def test_half_an_envelope_that_is_refused_never_goes_back_over_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,10 +305,10 @@ def test_texts_that_were_edited_last_stay_ready(few_warm: int) -> None:
 def test_a_text_that_was_typed_by_the_letter_is_counted_by_its_length_once_nobody_edits_it(few_warm: int) -> None:
     by_letter, at_once, rope = Typist(), Typist(), TextRope(101)
     (block,) = by_letter.add(1, "")
-    at_once.add(1, "x" * 30)
-    for i in range(30):
+    at_once.add(1, "x" * RETAINED_UPDATES_MIN)
+    for i in range(RETAINED_UPDATES_MIN):
         by_letter.submit(TextEdit(block, rope.insert(i, "x")))
-    assert by_letter.state.size_bytes > at_once.state.size_bytes + 200
+    assert by_letter.state.size_bytes > at_once.state.size_bytes + 6 * RETAINED_UPDATES_MIN
 
     by_letter.add(few_warm, "hello")
     at_once.add(few_warm, "hello")
