@@ -43,7 +43,7 @@ class SocketHandler(RoomsHandlerBase, WebSocketHandler):
         return close_frame(code, reason)
 
     async def upgrade(self, *args: str, **kwargs: str) -> None:
-        """Become a WebSocket when it is this one's turn; nothing is left to be checked but the upgrade's headers."""
+        """Become a WebSocket when it is this one's turn; what is left to be checked are the headers and the origin."""
         await self.service.upgrades.wait()
         await WebSocketHandler.get(self, *args, **kwargs)
 

@@ -15,8 +15,8 @@ class Trickle:
 
     def __init__(self, at_once: int) -> None:
         self._at_once = self._left = at_once
+        """So many have a place in a turn, and so many places are left in this one."""
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._is_planned = False
 
     async def wait(self) -> None:
         """Go on when it is one's turn; at once when few come."""
@@ -24,22 +24,18 @@ class Trickle:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             await turn
-            return
-        self._left -= 1
-        self._plan()
+        else:
+            self._take()
 
-    def _plan(self) -> None:
-        if not self._is_planned:
-            self._is_planned = True
+    def _take(self) -> None:
+        if self._left == self._at_once:  # the first of this turn: the next one is somebody else's
             asyncio.get_running_loop().call_soon(self._begin)
+        self._left -= 1
 
     def _begin(self) -> None:
-        self._is_planned = False
         self._left = self._at_once
         while self._waiting and self._left:
             turn = self._waiting.popleft()
             if not turn.done():  # else whoever waited was cancelled
                 turn.set_result(None)
-                self._left -= 1
-        if self._left < self._at_once:
-            self._plan()
+                self._take()
