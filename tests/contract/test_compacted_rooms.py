@@ -21,6 +21,8 @@ from tests.server.raw import join
 from tests.server.worked_rooms import HOUR_MS, allowance
 
 pytestmark = pytest.mark.anyio
+EACH = pytest.mark.parametrize("storage_url", ["memory", "sqlite", "postgres"], indirect=True)
+"""Compaction waits while rooms move."""
 SHARED = pytest.mark.parametrize("storage_url", ["sqlite", "postgres"], indirect=True)
 
 
@@ -59,6 +61,7 @@ async def compacted(storage: Storage, at_least: int) -> None:
     assert outcome.ops_dropped >= at_least
 
 
+@EACH
 async def test_who_was_away_comes_back_with_what_he_wrote_and_finds_all(start, storage: Storage):
     hub = await start()
     ann, bob = everybody = await people(hub, "ann", "bob")
@@ -85,6 +88,7 @@ async def test_who_was_away_comes_back_with_what_he_wrote_and_finds_all(start, s
     await leave([*everybody, late])
 
 
+@EACH
 async def test_a_resend_of_what_was_compacted_is_stored_already(start, storage: Storage):
     hub = await start()
     ann = await join(hub, actor="ann")
@@ -102,6 +106,7 @@ async def test_a_resend_of_what_was_compacted_is_stored_already(start, storage: 
     assert (await hub.room_state("board"))["state"] == {"n": 6}
 
 
+@EACH
 async def test_the_past_ends_where_the_log_does(start, storage: Storage):
     hub = await start()
     (ann,) = await people(hub, "ann")
