@@ -14,7 +14,6 @@ import psutil
 from collabkernel.storage import open_storage
 from collabkernel.storage.base import Storage
 from collabkernel.storage.blobs import BlobStore
-from collabkernel.storage.migrating import MigratingStorage
 from collabkernel.storage.sql import SqlStorage
 from tests.bounds import HANG_S
 
@@ -88,11 +87,12 @@ def postgres_server() -> Iterator[Postgres]:
             server.remove()
 
 
-def make_storage(storage_url: str, blob_url: str = "") -> Storage:
-    """A storage of one database, or of two whose URLs have ``|`` between them; all its blobs are at ``blob_url``."""
-    if "|" in storage_url:
-        old, new = [SqlStorage(url) for url in storage_url.split("|")]
-        return MigratingStorage(old, new)
-    if not blob_url:
-        return open_storage(storage_url)
-    return SqlStorage(storage_url, blobs=BlobStore(blob_url, outside_bytes=0))
+def make_storage(storage_url: str, blob_url: str = "", durable: bool = True) -> Storage:
+    """A storage of one database, or of two between which rooms move, whose URLs have ``|`` between them.
+
+    With ``blob_url`` all blobs of one are there, however small.
+    """
+    url, _, migrate_to_url = storage_url.partition("|")
+    if blob_url and not migrate_to_url:
+        return SqlStorage(url, durable, blobs=BlobStore(blob_url, outside_bytes=0))
+    return open_storage(url, durable, migrate_to_url=migrate_to_url)

@@ -9,7 +9,6 @@ import pytest
 
 from collabkernel.errors import ClosedError, RoomNotFoundError
 from collabkernel.limits import FREE_SITES_MAX, READ_BYTES_MAX, READ_ROWS_MAX
-from collabkernel.storage import open_storage
 from collabkernel.storage.base import (
     Appended,
     AppendRequest,
@@ -21,6 +20,7 @@ from collabkernel.storage.base import (
     Storage,
 )
 from tests.contract.authors import HLC, NOW_MS, SECRET_HASH, Author, enter, whole_log
+from tests.contract.databases import make_storage
 
 pytestmark = pytest.mark.anyio
 
@@ -237,7 +237,7 @@ async def test_what_was_stored_is_there_after_a_reopening(storage: Storage):
 
 
 async def test_a_storage_is_used_only_while_it_is_open(storage_url: str):
-    storage = open_storage(storage_url)
+    storage = make_storage(storage_url)
     uses = [
         lambda: storage.head("plan"),
         lambda: storage.create_room("plan", NOW_MS),
@@ -282,7 +282,7 @@ async def test_closing_finishes_what_is_under_way(storage: Storage):
 
 
 async def test_durability_is_known_once_it_is_open(storage_url: str, storage: Storage):
-    relaxed = open_storage(storage_url, durable=False)
+    relaxed = make_storage(storage_url, durable=False)
     await relaxed.open()
 
     assert storage.is_durable is (storage_url != "memory://")

@@ -10,9 +10,9 @@ from hashlib import sha256
 import pytest
 
 from collabkernel.errors import ClosedError
-from collabkernel.storage import open_storage
 from collabkernel.storage.base import Storage, TicketRow
 from tests.bounds import HANG_S
+from tests.contract.databases import make_storage
 
 pytestmark = pytest.mark.anyio
 LONG_MS = 60_000
@@ -120,7 +120,7 @@ async def test_servers_that_are_full_issue_at_once_without_standing_in_each_othe
 
 
 async def test_a_closed_storage_says_so(storage_url: str):
-    storage = open_storage(storage_url)
+    storage = make_storage(storage_url)
 
     with pytest.raises(ClosedError):
         await storage.spend_ticket(bytes(32))
