@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Protocol, TypeVar
 
-from sqlalchemy import URL, Connection, make_url
+from sqlalchemy import URL, Connection, Executable, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from collabkernel.errors import StorageError
 from collabkernel.storage.base import Rest
 from collabkernel.storage.failures import missing_driver, unknown_kind
-from collabkernel.storage.statements import Statements
+from collabkernel.storage.statements import Parameters, Statements
 
 T = TypeVar("T")
 
@@ -41,6 +41,9 @@ class Database(Protocol):
 
         ``is_long`` of one that may take minutes, ``is_passing`` of one that a power cut may take back.
         """
+
+    async def change(self, statement: Executable, parameters: Parameters) -> int:
+        """Run one statement as a transaction of its own; how many rows it has changed. Pass one that is made once."""
 
     async def append(self, work: Callable[[Statements], T]) -> T:
         """Run the append in such a transaction: to its end, whatever becomes of the caller."""

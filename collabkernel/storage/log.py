@@ -155,11 +155,12 @@ def find_room(connection: Connection, room_id: str) -> RoomRow | None:
     if row is None:
         return None
     *values, standing = row
-    _check_here(room_id, standing)
+    check_here(room_id, standing)
     return RoomRow(*values)
 
 
-def _check_here(room_id: str, standing: int) -> None:
+def check_here(room_id: str, standing: int) -> None:
+    """Raises ``MovedError`` unless the room's truth is in this database."""
     if standing:
         raise MovedError(f"room {room_id!r}")
 
@@ -184,7 +185,7 @@ def lock_room(connection: Connection, room_id: str) -> tuple[int, RoomHead] | No
     row = connection.execute(_LOCK_ROOM, {"id": room_id}).one_or_none()
     if row is None:
         return None
-    _check_here(room_id, row.standing)
+    check_here(room_id, row.standing)
     return row.key, RoomHead(row.seq, row.hlc)
 
 

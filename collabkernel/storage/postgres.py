@@ -16,14 +16,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, event, text
+from sqlalchemy import URL, Connection, Executable, event, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from collabkernel.storage.base import Rest
 from collabkernel.storage.postgres_statements import PostgresStatements
-from collabkernel.storage.statements import Compiler, Statements
+from collabkernel.storage.statements import Compiler, Parameters, Statements
 from collabkernel.storage.work_thread import WorkThread
 
 CONNECTIONS = 10
@@ -79,6 +79,7 @@ class PostgresDatabase:
         self._compiler = Compiler(self._appender.dialect)
         # A snapshot's manifest and blobs are read by two statements, which must see the same moment.
         self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
+        self._changer = self._writer.execution_options(isolation_level="AUTOCOMMIT")
 
     async def open(self) -> bool:
         """Connect; the server's own settings say whether a commit waits for the disk."""
@@ -115,6 +116,11 @@ class PostgresDatabase:
         del is_passing  # commits at one moment share the wait for the disk, and to ask for none is a round trip
         async with self._within(LONG_S if is_long else ANSWER_S), self._writer.begin() as connection:
             return await connection.run_sync(work)
+
+    async def change(self, statement: Executable, parameters: Parameters) -> int:
+        """Run one statement, in one round trip; never twice, either."""
+        async with self._within(ANSWER_S), self._changer.connect() as connection:
+            return (await connection.execute(statement, parameters)).rowcount
 
     async def append(self, work: Callable[[Statements], T]) -> T:
         """Run the append in such a transaction, to its end."""

@@ -2,48 +2,78 @@
 
 Each of these locks the room first, as an append does: when a resume has returned, no append of an older epoch is under
 way any more.
+
+To enter a site is one statement and a transaction by itself, past what SQLAlchemy does for a transaction: somebody
+comes or comes back many times a second, and on SQLite everybody's edits wait for it.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 
 from collabkernel.errors import RoomNotFoundError
 from collabkernel.limits import FREE_SITES_MAX
+from collabkernel.storage import standing
 from collabkernel.storage.base import Refusal, SiteRow
-from collabkernel.storage.log import lock_room, room_key, site_heads
-from collabkernel.storage.tables import ops, refusals, sites
+from collabkernel.storage.log import check_here, lock_room, room_key, site_heads
+from collabkernel.storage.standing import HERE
+from collabkernel.storage.tables import ops, refusals, rooms, sites
 
 _NUMBERS_AT_ONCE = 500
 """Parameters of one statement; SQLite takes 999 in its older builds."""
 
 
-def enter(
-    connection: Connection, room_id: str, site: int, actor: str, kind: int, secret_hash: bytes, now_ms: int
-) -> bool:
-    """Enter a site at epoch 1; False when the number is taken."""
-    locked = lock_room(connection, room_id)
-    if locked is None:
+def _entering(insert_into: Callable[[Table], Any]) -> Executable:
+    """Enters a site at epoch 1, where its room is here and its number is free: it changes one row, or none."""
+    given = {name: bindparam(name, type_=sites.c[name].type) for name in ("site", "actor", "kind", "secret_hash")}
+    now_ms = bindparam("now_ms", type_=sites.c.created_ms.type)
+    row = {
+        **given,
+        "room": rooms.c.key,
+        "epoch": literal_column("1"),
+        "refused_counter": literal_column("0"),
+        "closed": false(),
+        "created_ms": now_ms,
+        "resumed_ms": now_ms,
+    }
+    is_here = (rooms.c.id == bindparam("room_id"), rooms.c.standing == HERE)
+    entered = insert_into(sites).from_select([*row], select(*row.values()).where(*is_here).with_for_update())
+    statement: Executable = entered.on_conflict_do_nothing()
+    return statement
+
+
+ENTER = {"sqlite": _entering(sqlite.insert), "postgresql": _entering(postgresql.insert)}
+"""Takes ``room_id``, ``site``, ``actor``, ``kind``, ``secret_hash`` and ``now_ms``; by the kind of database."""
+
+
+def check_is_here(connection: Connection, room_id: str) -> None:
+    """What a site that was not entered may lack.
+
+    Raises:
+        RoomNotFoundError: The room does not exist.
+        MovedError: It is in another database.
+    """
+    found = standing.find(connection, room_id)
+    if found is None:
         raise RoomNotFoundError(room_id)
-    room, _ = locked
-    if site_heads(connection, [(room, site)]):
-        return False
-    connection.execute(
-        insert(sites),
-        {
-            "room": room,
-            "site": site,
-            "actor": actor,
-            "kind": kind,
-            "epoch": 1,
-            "secret_hash": secret_hash,
-            "refused_counter": 0,
-            "closed": False,
-            "created_ms": now_ms,
-            "resumed_ms": now_ms,
-        },
-    )
-    return True
+    check_here(room_id, found.standing)
 
 
 def free(connection: Connection, room_id: str, sites_max: int, unused_since_ms: int) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, Executable, delete
 
 from collabkernel import metrics
 from collabkernel.errors import ClosedError, DegradedError, StorageError
@@ -43,7 +43,7 @@ from collabkernel.storage.failures import DATABASE_ERRORS, explain
 from collabkernel.storage.inserts import insert_if_new
 from collabkernel.storage.rules import check_move, check_path
 from collabkernel.storage.sql_snapshots import SqlSnapshots
-from collabkernel.storage.statements import Statements
+from collabkernel.storage.statements import Parameters, Statements
 from collabkernel.storage.tables import rooms
 
 RETRY_S = 10.0
@@ -158,17 +158,11 @@ class SqlStorage:
 
     async def new_site(self, room_id: str, site: int, actor: str, kind: int, secret_hash: bytes, now_ms: int) -> bool:
         """Enter a site at epoch 1; False when the number is taken."""
-        return await self.write(
-            partial(
-                roster.enter,
-                room_id=room_id,
-                site=site,
-                actor=actor,
-                kind=kind,
-                secret_hash=secret_hash,
-                now_ms=now_ms,
-            )
-        )
+        row = {"site": site, "actor": actor, "kind": kind, "secret_hash": secret_hash, "now_ms": now_ms}
+        if await self._change(roster.ENTER, {"room_id": room_id, **row}):
+            return True
+        await self.read(partial(roster.check_is_here, room_id=room_id))
+        return False
 
     async def free_sites(self, room_id: str, sites_max: int, unused_since_ms: int) -> int:
         """How many sites may still be entered, after unused ones were dropped when there are few."""
@@ -389,15 +383,23 @@ class SqlStorage:
         A transaction that was cancelled in its COMMIT would leave a connection of unknown state, and nobody knowing
         what is stored.
         """
+        return await self._to_its_end(partial(self._database.write, work, is_long=is_long, is_passing=is_passing))
+
+    async def _change(self, statements: Mapping[str, Executable], parameters: Parameters) -> int:
+        """Run the one for this kind of database as a transaction of its own; how many rows it has changed."""
+        statement = statements[self._database.url.get_backend_name()]
+        return await self._to_its_end(partial(self._database.change, statement, parameters))
+
+    async def _to_its_end(self, transact: Callable[[], Coroutine[Any, Any, T]]) -> T:
         self._check_open()
-        task = asyncio.get_running_loop().create_task(self._transaction(work, is_long, is_passing))
+        task = asyncio.get_running_loop().create_task(self._explaining(transact))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         return await asyncio.shield(task)
 
-    async def _transaction(self, work: Callable[[Connection], T], is_long: bool, is_passing: bool) -> T:
+    async def _explaining(self, transact: Callable[[], Coroutine[Any, Any, T]]) -> T:
         with self._explained():
-            return await self._database.write(work, is_long=is_long, is_passing=is_passing)
+            return await transact()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -16,13 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Executable, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from collabkernel.storage.base import Rest
 from collabkernel.storage.failures import is_locked
 from collabkernel.storage.sqlite_statements import SqliteStatements
-from collabkernel.storage.statements import Statements, wrapped
+from collabkernel.storage.statements import Parameters, Statements, wrapped
 from collabkernel.storage.work_thread import WorkThread
 
 BUSY_TIMEOUT_S = 10.0
@@ -119,6 +119,14 @@ class SqliteDatabase:
                 return work(connection)
 
         return await self._writing(run)
+
+    async def change(self, statement: Executable, parameters: Parameters) -> int:
+        """Run one statement, past SQLAlchemy."""
+        return await self._writing(partial(self._change, statement, parameters))
+
+    def _change(self, statement: Executable, parameters: Parameters) -> int:
+        assert self._statements is not None, "open() has connected"
+        return self._statements.change(statement, parameters)
 
     async def append(self, work: Callable[[Statements], T]) -> T:
         """Run the append in such a transaction, on the same connection, past SQLAlchemy."""

@@ -149,6 +149,15 @@ class SqliteStatements:
         except sqlite3.Error as error:
             raise wrapped(compiled.text, error) from error
 
+    def change(self, statement: Executable, parameters: Parameters) -> int:
+        """Run one as a transaction of its own, that moves no room's head; how many rows it has changed."""
+        assert not self._driver.in_transaction, "it is a transaction of its own"
+        compiled = self._compile(statement)
+        try:
+            return self._driver.execute(compiled.text, compiled.values(parameters)).rowcount
+        except sqlite3.Error as error:
+            raise wrapped(compiled.text, error) from error
+
     def append_next(self, batch: Sequence[AppendRequest], now_ms: int) -> list[Appended] | None:
         """Store envelopes by the trigger of this connection, which is made for the first of them."""
         assert not self._driver.in_transaction, "it is a transaction of its own"

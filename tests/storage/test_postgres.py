@@ -99,6 +99,8 @@ async def test_a_line_that_swallows_is_told_soon_and_used_again_when_it_heals(
             await far.head("plan")
         with pytest.raises(StorageError):
             await far.resume_site("plan", ann.site, 1)
+        with pytest.raises(StorageError, match="no answer in"):
+            await far.new_site("plan", 9, "bob", 1, b"", 1)
     assert time.monotonic() - began_s < SOON_S
 
     (outcome,) = await far.append([lost])

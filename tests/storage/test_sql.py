@@ -10,12 +10,14 @@ from typing import Any
 
 import prometheus_client
 import pytest
+from sqlalchemy import Executable
 from sqlalchemy.exc import OperationalError
 
 from collabkernel.errors import StorageError
 from collabkernel.storage.base import Appended, NotAppended
 from collabkernel.storage.database import make_database, parse_url
 from collabkernel.storage.sql import SqlStorage
+from collabkernel.storage.statements import Parameters
 from tests.contract.authors import HLC, enter, whole_log
 
 pytestmark = pytest.mark.anyio
@@ -37,10 +39,13 @@ class FaultyDatabase:
     async def write(self, work: Callable[[Any], Any], *, is_long: bool = False, is_passing: bool = False) -> Any:
         return await self._run(partial(self._real.write, is_long=is_long, is_passing=is_passing), work)
 
+    async def change(self, statement: Executable, parameters: Parameters) -> Any:
+        return await self._run(partial(self._real.change, statement), parameters)
+
     async def append(self, work: Callable[[Any], Any]) -> Any:
         return await self._run(self._real.append, work)
 
-    async def _run(self, run: Callable[[Any], Any], work: Callable[[Any], Any]) -> Any:
+    async def _run(self, run: Callable[[Any], Any], work: Any) -> Any:
         fault = self.faults.pop(0) if self.faults else None
         if fault == "before":
             raise OperationalError("BEGIN", None, Exception("the connection was lost"))

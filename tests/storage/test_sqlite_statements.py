@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.exc import DBAPIError
 
-from collabkernel.storage import sqlite_statements
-from collabkernel.storage.base import Appended
+from collabkernel.storage import roster, sqlite_statements
+from collabkernel.storage.base import Appended, SiteRow
 from collabkernel.storage.sql import SqlStorage
 from collabkernel.storage.sqlite_statements import NEXT_BYTES, NEXT_OPS, ROWS_AT_ONCE, SqliteStatements
 from collabkernel.storage.statements import Statements
@@ -119,6 +119,29 @@ async def test_what_a_site_sends_next_is_one_statement(path: Path, storage: SqlS
     assert statements.append_next([ann.next(NEXT_OPS), ann.next()], NOW_MS) is None, "more than it takes"
     large = replace(ann.at(2 + NEXT_OPS), ops=((1, bytes(NEXT_BYTES)), (1, b"1")))
     assert statements.append_next([large], NOW_MS) is None, "more bytes than it takes"
+    driver.close()
+
+
+async def test_a_site_is_entered_by_one_statement_and_the_room_stays_known(path: Path, storage: SqlStorage):
+    ann = await enter(storage)
+    driver = sqlite3.connect(path, isolation_level=None)
+    statements = SqliteStatements(driver)
+    assert statements.append_next([ann.next()], NOW_MS)
+    bob = {"room_id": "plan", "site": 8, "actor": "bob", "kind": 1, "secret_hash": b"", "now_ms": NOW_MS}
+    ran: list[str] = []
+    driver.set_trace_callback(ran.append)
+
+    assert statements.change(roster.ENTER["sqlite"], bob) == 1
+    assert len(ran) == 1
+    assert statements.append_next([ann.next()], NOW_MS)
+
+    driver.set_trace_callback(None)
+    assert len(set(ran)) == 2, "one for the site, and one for the envelope"
+    assert statements.change(roster.ENTER["sqlite"], bob) == 0
+    assert await storage.site("plan", 8) == SiteRow("plan", 8, "bob", 1, 1, b"", 0)
+    with pytest.raises(DBAPIError, match="NOT NULL"):
+        statements.change(roster.ENTER["sqlite"], bob | {"site": 9, "actor": None})
+    assert not driver.in_transaction
     driver.close()
 
 
