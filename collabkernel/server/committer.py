@@ -4,9 +4,10 @@ Work that waits while a commit is under way shares the next one, so an idle serv
 commits many envelopes together. Everything that depends on what a site has stored (a resume, a refusal, the look-up of
 a resent envelope) stands in one line with its room's appends, so it sees all that was asked before it.
 
-Rooms take turns. In a round every room has its appends committed, and one thing of another kind done: one that floods
-its own line keeps nobody else waiting. When an envelope was not stored, its line is *broken*: the room will start again
-from the log, and what it has asked for since was admitted on top of that envelope and must not be stored without it.
+Rooms take turns. In a round every room has its appends committed, and one thing of another kind begun, for which only
+its own line waits: neither who floods a line nor who joins keeps anybody else from writing. When an envelope was not
+stored, its line is *broken*: the room will start again from the log, and what it has asked for since was admitted on
+top of that envelope and must not be stored without it.
 
 While the database does not answer (``outage.py``), all of that stays in its place, but for those who want a site: they
 are told to come back. What was asked and not answered may be stored all the same, and is asked again: the storage reads
@@ -21,8 +22,8 @@ import hmac
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -57,10 +58,10 @@ SITES_RETRY_MS = 60_000
 FINDS_AT_ONCE = 32
 """Look-ups of one room in one round: a resend of hundreds of envelopes takes few rounds, and no reader long."""
 GRANTS_AT_ONCE = 8
-"""Who comes to one room in one round: a crowd whose server died is in within few of them. Each is a transaction of a
-millisecond or two, and edits wait for it."""
+"""Who comes to one room at one time: a crowd whose server died is in within few turns. Each is a transaction of a
+millisecond or less, and on SQLite a commit may stand behind them."""
 LINES_AT_ONCE = 64
-"""Lines that have something done in one round, beside the appends of all."""
+"""Lines that have something done at one time, beside the appends of all."""
 BROKEN = "an envelope before this was not stored"
 PROBE_LEASE_MS = 1
 """Of the lease that is taken to see whether the database takes a row; nobody else wants it."""
@@ -146,6 +147,9 @@ class Committer:
         self._probe_name = f"probe:{secrets.token_hex(8)}"
         self._lines: deque[Line] = deque()
         """Those with something in them, who has waited longest first."""
+        self._served = 0
+        """Lines that are not among them while something is done for them."""
+        self._at_once = asyncio.Semaphore(LINES_AT_ONCE)
         self._wake = Flag()
         self._stopped = asyncio.Event()
 
@@ -173,30 +177,40 @@ class Committer:
 
     async def run(self) -> None:
         """Do the work, until ``stop``."""
-        slow_s = self._limits.storage_slow_ms / 1000
+        async with asyncio.TaskGroup() as others:
+            await self._go_round(others)
+
+    async def _go_round(self, others: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
-        slow = f"A commit takes over {slow_s:g} s."
         while True:
             if self._outage.is_on and not await self._is_retry_due():
                 return
             if not self._lines and not self._outage.is_on and not self._outage.is_suspected:
-                if self._stopped.is_set():
+                if self._stopped.is_set() and not self._served:
                     return
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             began_s = loop.time()
-            watch = loop.call_later(slow_s, self._outage.begin, slow)
-            try:
+            with self._watched():
                 if self._outage.is_on or self._outage.is_suspected:
-                    await self._ask_again()
+                    await self._ask_again(others)
                 else:
-                    await self._round()
-            finally:
-                watch.cancel()
+                    await self._round(others)
             rest_s = began_s + self._pace.commit_ms / 1000 - loop.time()
             if rest_s > 0:  # a busy server: what comes meanwhile is stored together
                 await asyncio.sleep(rest_s)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """What takes too long tells that the database does not answer."""
+        slow_s = self._limits.storage_slow_ms / 1000
+        slow = f"A commit takes over {slow_s:g} s."
+        watch = asyncio.get_running_loop().call_later(slow_s, self._outage.begin, slow)
+        try:
+            yield
+        finally:
+            watch.cancel()
 
     # -- a database that does not answer
 
@@ -212,10 +226,10 @@ class Committer:
             await asyncio.wait_for(self._stopped.wait(), self._outage.next_retry_ms() / 1000)
         return not self._stopped.is_set()  # asked of the event itself: a wait of 0 s ends before it has looked
 
-    async def _ask_again(self) -> None:
+    async def _ask_again(self, others: asyncio.TaskGroup) -> None:
         """Try what waits for the database; if nothing does, a row of our own."""
         if any(line.next_append() and not line.is_broken for line in self._lines):
-            await self._round()
+            await self._round(others)
             return
         try:
             await self._storage.acquire_lease(self._probe_name, self._probe_name, PROBE_LEASE_MS)
@@ -229,22 +243,26 @@ class Committer:
 
     # -- its work
 
-    async def _round(self) -> None:
+    async def _round(self, others: asyncio.TaskGroup) -> None:
         lines = list(self._lines)
         self._lines.clear()
         taken = self._take_appends(lines)
         if taken:
             await self._commit(taken)
-        ready = [line for line in lines if line.asked and line.next_append() is None][:LINES_AT_ONCE]
-        if ready and not self._outage.is_on:
-            # Taken before anything is waited for, in which a room may end and its line be emptied.
-            await asyncio.gather(*[self._serve(line, _take_other(line)) for line in ready])
-        had_turn = {*ready, *[line for line, _, _ in taken]}
-        self._lines.extendleft(reversed([line for line in lines if line.asked and line not in had_turn]))
+        is_away = self._outage.is_on
+        wrote = {line for line, _, _ in taken}
+        had_turn: list[Line] = []
+        waiting: list[Line] = []
         for line in lines:
-            line.is_waiting = bool(line.asked)
-            if line.asked and line in had_turn:
-                self._lines.append(line)
+            if not line.asked:
+                line.is_waiting = False
+            elif line.next_append() is None and not is_away:
+                self._served += 1
+                others.create_task(self._serve(line))
+            else:
+                (had_turn if line in wrote else waiting).append(line)
+        self._lines.extendleft(reversed(waiting))
+        self._lines.extend(had_turn)
 
     def _take_appends(self, lines: Sequence[Line]) -> list[tuple[Line, Append, int]]:
         """The appends at the heads of the lines, one after the other of each, as many as one commit may have."""
@@ -314,7 +332,19 @@ class Committer:
             line.answer(OpsStored(tuple(answers)))
         return unanswered
 
-    async def _serve(self, line: Line, asked: Sequence[Asked]) -> None:
+    async def _serve(self, line: Line) -> None:
+        """Do what is next in a line, and is no append."""
+        async with self._at_once:
+            if line.asked and not self._outage.is_on:  # its room may have ended, or the database gone, meanwhile
+                with self._watched():
+                    await self._do(line, _take_other(line))
+        self._served -= 1
+        line.is_waiting = bool(line.asked)
+        if line.is_waiting:
+            self._lines.append(line)
+        self._wake.set()
+
+    async def _do(self, line: Line, asked: Sequence[Asked]) -> None:
         """Do what was taken from a line."""
         if line.is_broken:
             line.answer(AppendFailed(BROKEN))
