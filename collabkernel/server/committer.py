@@ -4,10 +4,10 @@ Work that waits while a commit is under way shares the next one, so an idle serv
 commits many envelopes together. Everything that depends on what a site has stored (a resume, a refusal, the look-up of
 a resent envelope) stands in one line with its room's appends, so it sees all that was asked before it.
 
-Rooms take turns. In a round every room has its appends committed, and one thing of another kind begun, for which only
-its own line waits: neither who floods a line nor who joins keeps anybody else from writing. When an envelope was not
-stored, its line is *broken*: the room will start again from the log, and what it has asked for since was admitted on
-top of that envelope and must not be stored without it.
+Rooms take turns. In a round every room has its appends committed, and one thing of another kind done: one that floods
+its own line keeps nobody else waiting. For those who come only their own line waits, and no round: a crowd keeps nobody
+from writing. When an envelope was not stored, its line is *broken*: the room will start again from the log, and what it
+has asked for since was admitted on top of that envelope and must not be stored without it.
 
 While the database does not answer (``outage.py``), all of that stays in its place, but for those who want a site: they
 are told to come back. What was asked and not answered may be stored all the same, and is asked again: the storage reads
@@ -22,8 +22,9 @@ import hmac
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ GRANTS_AT_ONCE = 8
 """Who comes to one room at one time: a crowd whose server died is in within few turns. Each is a transaction of a
 millisecond or less, and on SQLite a commit may stand behind them."""
 LINES_AT_ONCE = 64
-"""Lines that have something done at one time, beside the appends of all."""
+"""Lines that have something done in one round, beside the appends of all; and as many to which somebody comes."""
 BROKEN = "an envelope before this was not stored"
 PROBE_LEASE_MS = 1
 """Of the lease that is taken to see whether the database takes a row; nobody else wants it."""
@@ -102,10 +103,9 @@ class Line:
         self.is_closed = True
         self.asked.clear()
 
-    def next_append(self) -> Append | None:
-        """The first thing asked, if it is an append."""
-        job = self.asked[0].job if self.asked else None
-        return job if isinstance(job, Append) else None
+    def is_next(self, *kinds: type[Job]) -> bool:
+        """Whether the first thing asked is one of these."""
+        return bool(self.asked) and isinstance(self.asked[0].job, kinds)
 
 
 class RoomLines:
@@ -144,12 +144,13 @@ class Committer:
         self._outage = outage or Outage(limits, now_ms)
         self._pace = pace or Pace(limits)
         self._outage.on_suspected = self._on_suspected
+        self._slow_s = limits.storage_slow_ms / 1000
         self._probe_name = f"probe:{secrets.token_hex(8)}"
         self._lines: deque[Line] = deque()
         """Those with something in them, who has waited longest first."""
-        self._served = 0
-        """Lines that are not among them while something is done for them."""
-        self._at_once = asyncio.Semaphore(LINES_AT_ONCE)
+        self._entering: set[asyncio.Task[None]] = set()
+        """Of lines to which somebody comes; they are not among those meanwhile."""
+        self._entering_at_once = asyncio.Semaphore(LINES_AT_ONCE)
         self._wake = Flag()
         self._stopped = asyncio.Event()
 
@@ -177,40 +178,35 @@ class Committer:
 
     async def run(self) -> None:
         """Do the work, until ``stop``."""
-        async with asyncio.TaskGroup() as others:
-            await self._go_round(others)
+        async with asyncio.TaskGroup() as tasks:
+            await self._go_round(tasks)
+            for task in self._entering:  # the database does not answer them, and nobody waits any more
+                task.cancel()
 
-    async def _go_round(self, others: asyncio.TaskGroup) -> None:
+    async def _go_round(self, tasks: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         while True:
             if self._outage.is_on and not await self._is_retry_due():
                 return
             if not self._lines and not self._outage.is_on and not self._outage.is_suspected:
-                if self._stopped.is_set() and not self._served:
+                if self._stopped.is_set() and not self._entering:
                     return
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             began_s = loop.time()
-            with self._watched():
+            slow = f"A commit takes over {self._slow_s:g} s."
+            watch = loop.call_later(self._slow_s, self._outage.begin, slow)
+            try:
                 if self._outage.is_on or self._outage.is_suspected:
-                    await self._ask_again(others)
+                    await self._ask_again(tasks)
                 else:
-                    await self._round(others)
+                    await self._round(tasks)
+            finally:
+                watch.cancel()
             rest_s = began_s + self._pace.commit_ms / 1000 - loop.time()
             if rest_s > 0:  # a busy server: what comes meanwhile is stored together
                 await asyncio.sleep(rest_s)
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """What takes too long tells that the database does not answer."""
-        slow_s = self._limits.storage_slow_ms / 1000
-        slow = f"A commit takes over {slow_s:g} s."
-        watch = asyncio.get_running_loop().call_later(slow_s, self._outage.begin, slow)
-        try:
-            yield
-        finally:
-            watch.cancel()
 
     # -- a database that does not answer
 
@@ -226,10 +222,10 @@ class Committer:
             await asyncio.wait_for(self._stopped.wait(), self._outage.next_retry_ms() / 1000)
         return not self._stopped.is_set()  # asked of the event itself: a wait of 0 s ends before it has looked
 
-    async def _ask_again(self, others: asyncio.TaskGroup) -> None:
+    async def _ask_again(self, tasks: asyncio.TaskGroup) -> None:
         """Try what waits for the database; if nothing does, a row of our own."""
-        if any(line.next_append() and not line.is_broken for line in self._lines):
-            await self._round(others)
+        if any(line.is_next(Append) and not line.is_broken for line in self._lines):
+            await self._round(tasks)
             return
         try:
             await self._storage.acquire_lease(self._probe_name, self._probe_name, PROBE_LEASE_MS)
@@ -243,33 +239,35 @@ class Committer:
 
     # -- its work
 
-    async def _round(self, others: asyncio.TaskGroup) -> None:
+    async def _round(self, tasks: asyncio.TaskGroup) -> None:
         lines = list(self._lines)
         self._lines.clear()
         taken = self._take_appends(lines)
         if taken:
             await self._commit(taken)
-        is_away = self._outage.is_on
-        wrote = {line for line, _, _ in taken}
-        had_turn: list[Line] = []
-        waiting: list[Line] = []
+        ready: list[Line] = []
+        if not self._outage.is_on:
+            entering = dict.fromkeys([line for line in lines if line.is_next(GrantSite)])
+            for line in entering:
+                self._begin_to_enter(line, tasks)
+            lines = [line for line in lines if line not in entering]
+            ready = [line for line in lines if line.is_next(Refuse, FindEnvelope)][:LINES_AT_ONCE]
+        if ready:
+            # Taken before anything is waited for, in which a room may end and its line be emptied.
+            await asyncio.gather(*[self._serve(line, _take_other(line)) for line in ready])
+        had_turn = {*ready, *[line for line, _, _ in taken]}
+        self._lines.extendleft(reversed([line for line in lines if line.asked and line not in had_turn]))
         for line in lines:
-            if not line.asked:
-                line.is_waiting = False
-            elif line.next_append() is None and not is_away:
-                self._served += 1
-                others.create_task(self._serve(line))
-            else:
-                (had_turn if line in wrote else waiting).append(line)
-        self._lines.extendleft(reversed(waiting))
-        self._lines.extend(had_turn)
+            line.is_waiting = bool(line.asked)
+            if line.asked and line in had_turn:
+                self._lines.append(line)
 
     def _take_appends(self, lines: Sequence[Line]) -> list[tuple[Line, Append, int]]:
         """The appends at the heads of the lines, one after the other of each, as many as one commit may have."""
         limits = self._limits
         taken: list[tuple[Line, Append, int]] = []
         ops_count = size_bytes = 0
-        while lines := [line for line in lines if line.next_append()]:
+        while lines := [line for line in lines if line.is_next(Append)]:
             for line in lines:
                 job, asked_ms = line.asked.pop(0)
                 assert isinstance(job, Append)
@@ -332,19 +330,30 @@ class Committer:
             line.answer(OpsStored(tuple(answers)))
         return unanswered
 
-    async def _serve(self, line: Line) -> None:
-        """Do what is next in a line, and is no append."""
-        async with self._at_once:
-            if line.asked and not self._outage.is_on:  # its room may have ended, or the database gone, meanwhile
-                with self._watched():
-                    await self._do(line, _take_other(line))
-        self._served -= 1
+    def _begin_to_enter(self, line: Line, tasks: asyncio.TaskGroup) -> None:
+        task = tasks.create_task(self._enter(line))
+        self._entering.add(task)
+        task.add_done_callback(partial(self._end_to_enter, line))
+
+    def _end_to_enter(self, line: Line, task: asyncio.Task[None]) -> None:
+        self._entering.discard(task)
         line.is_waiting = bool(line.asked)
         if line.is_waiting:
             self._lines.append(line)
         self._wake.set()
 
-    async def _do(self, line: Line, asked: Sequence[Asked]) -> None:
+    async def _enter(self, line: Line) -> None:
+        """Let in who is next in a line."""
+        async with self._entering_at_once:
+            if not line.asked or self._outage.is_on:  # its room has ended meanwhile, or the database is gone
+                return
+            watch = asyncio.get_running_loop().call_later(self._slow_s, self._outage.suspect)
+            try:
+                await self._serve(line, _take_other(line))
+            finally:
+                watch.cancel()
+
+    async def _serve(self, line: Line, asked: Sequence[Asked]) -> None:
         """Do what was taken from a line."""
         if line.is_broken:
             line.answer(AppendFailed(BROKEN))

@@ -63,8 +63,8 @@ ENTER = {"sqlite": _entering(sqlite.insert), "postgresql": _entering(postgresql.
 """Takes ``room_id``, ``site``, ``actor``, ``kind``, ``secret_hash`` and ``now_ms``; by the kind of database."""
 
 
-def check_is_here(connection: Connection, room_id: str) -> None:
-    """What a site that was not entered may lack.
+def is_taken(connection: Connection, room_id: str, site: int) -> bool:
+    """Whether that is why a site was not entered.
 
     Raises:
         RoomNotFoundError: The room does not exist.
@@ -74,6 +74,7 @@ def check_is_here(connection: Connection, room_id: str) -> None:
     if found is None:
         raise RoomNotFoundError(room_id)
     check_here(room_id, found.standing)
+    return find(connection, room_id, site) is not None
 
 
 def free(connection: Connection, room_id: str, sites_max: int, unused_since_ms: int) -> int:

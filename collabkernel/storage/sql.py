@@ -159,10 +159,10 @@ class SqlStorage:
     async def new_site(self, room_id: str, site: int, actor: str, kind: int, secret_hash: bytes, now_ms: int) -> bool:
         """Enter a site at epoch 1; False when the number is taken."""
         row = {"site": site, "actor": actor, "kind": kind, "secret_hash": secret_hash, "now_ms": now_ms}
-        if await self._change(roster.ENTER, {"room_id": room_id, **row}):
-            return True
-        await self.read(partial(roster.check_is_here, room_id=room_id))
-        return False
+        while not await self._change(roster.ENTER, {"room_id": room_id, **row}):
+            if await self.read(partial(roster.is_taken, room_id=room_id, site=site)):
+                return False
+        return True
 
     async def free_sites(self, room_id: str, sites_max: int, unused_since_ms: int) -> int:
         """How many sites may still be entered, after unused ones were dropped when there are few."""

@@ -21,6 +21,7 @@ from collabkernel.room.events import (
     SiteGranted,
 )
 from collabkernel.server.committer import Committer
+from collabkernel.server.outage import Outage
 from collabkernel.storage.base import Appended, AppendRequest, NotAppended, Refusal, SiteRow, Storage
 from collabkernel.storage.memory import MemoryStorage
 from collabkernel.wire.messages import Resume
@@ -241,6 +242,60 @@ def test_edits_are_stored_while_others_are_let_in() -> None:
         await asyncio.wait_for(running, HANG_S)
         assert isinstance(answers[-1], SiteGranted)
         assert storage.batches == [1, 1]
+
+    asyncio.run(main())
+
+
+def test_who_is_let_in_slowly_has_the_database_tried_and_edits_go_on() -> None:
+    async def main() -> None:
+        storage = SlowToEnter()
+        storage.may_enter.set()
+        granted = await with_site(storage)
+        storage.may_enter.clear()
+        was_tried = asyncio.Event()
+        limits = replace(Limits(), storage_slow_ms=1)
+        outage = Outage(limits, lambda: 5)
+        lost: list[Event] = []
+        outage.watch(lost.append)
+        committer = Committer(storage, limits, lambda: 5, outage)
+        answers: list[Event] = []
+        lines = committer.lines("board", answers.append)
+        lines.ask(GrantSite(2, "eve", 1, None))
+        outage.on_suspected, wake = was_tried.set, outage.on_suspected
+        running = asyncio.ensure_future(committer.run())
+        await asyncio.wait_for(was_tried.wait(), HANG_S)
+        wake()
+        await asyncio.wait_for(outage.answered(), HANG_S)
+        lines.ask(append(granted, 1))
+        await turns()
+        assert [type(each) for each in answers] == [OpsStored]
+        assert lost == []
+
+        storage.may_enter.set()
+        committer.stop()
+        await asyncio.wait_for(running, HANG_S)
+        assert isinstance(answers[-1], SiteGranted)
+
+    asyncio.run(main())
+
+
+def test_a_server_that_stops_does_not_wait_for_who_is_not_let_in() -> None:
+    async def main() -> None:
+        storage = SlowToEnter()
+        await storage.open()
+        await storage.create_room("board", 0)
+        outage = Outage(Limits(), lambda: 5)
+        committer = Committer(storage, Limits(), lambda: 5, outage)
+        answers: list[Event] = []
+        committer.lines("board", answers.append).ask(GrantSite(2, "eve", 1, None))
+        running = asyncio.ensure_future(committer.run())
+        await turns()
+        assert storage.entering == 1
+
+        outage.begin("it is away")
+        committer.stop()
+        await asyncio.wait_for(running, HANG_S)
+        assert answers == []
 
     asyncio.run(main())
 
