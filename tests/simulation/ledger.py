@@ -47,6 +47,7 @@ class Ledger:
         """Every envelope that any replica has made, by site and first counter."""
         self._typed_count = 0
         self._char_by_id: dict[Id, str] = {}
+        self._deleters_by_id: dict[Id, set[int]] = {}
 
     def fresh(self, count: int) -> str:
         """Characters that nobody has typed."""
@@ -69,9 +70,26 @@ class Ledger:
                 self._char_by_id.update(typed)
                 inserted += typed.values()
                 deleted += [self._char_by_id[id] for id in gone if id in self._char_by_id]
+                for id in gone:
+                    self._deleters_by_id.setdefault(id, set()).add(site)
         return Typed("".join(inserted), "".join(deleted))
 
     # -- at the end
+
+    def deleted_by_many(self, authors: Iterable[Collection[int]]) -> set[str]:
+        """The characters that several authors deleted at one place: each of them may have brought it back by an undo.
+
+        It is not the log that tells: who goes on as another site deletes again what is still there, and no more.
+
+        Args:
+            authors: The sites that each of them was.
+        """
+        author_by_site = {site: number for number, sites in enumerate(authors) for site in sites}
+        return {
+            self._char_by_id[id]
+            for id, sites in self._deleters_by_id.items()
+            if len({author_by_site.get(site, site) for site in sites}) > 1 and id in self._char_by_id
+        }
 
     def check_log(self, rows: Iterable[OpRow], gone: Collection[int] = ()) -> None:
         """Every envelope that was made is in the log, whole and once, and nothing else is.
@@ -106,20 +124,6 @@ def surviving(rows: Iterable[OpRow]) -> dict[OpId, Counter[str]]:
         if id not in gone:
             ropes.setdefault(id[0], Counter())[char] += 1
     return ropes
-
-
-def deleted_by_many(rows: Iterable[OpRow]) -> set[str]:
-    """The characters that several sites deleted at one place: each of them may have brought it back by an undo."""
-    char_by_id: dict[Id, str] = {}
-    sites_by_id: dict[Id, set[int]] = {}
-    for row in rows:
-        op = decode_op(row.payload)
-        if isinstance(op, TextEdit):
-            typed, deleted = _read(op)
-            char_by_id.update(typed)
-            for id in deleted:
-                sites_by_id.setdefault(id, set()).add(row.site)
-    return {char_by_id[id] for id, sites in sites_by_id.items() if len(sites) > 1 and id in char_by_id}
 
 
 def _read(op: TextEdit) -> tuple[dict[Id, str], list[Id]]:
