@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import sys
 import time
@@ -110,21 +111,22 @@ class Visitor(WSListener):  # type: ignore[misc]  # compiled
 
 
 async def reconnecting(plan: Plan) -> None:
-    """Come and go."""
+    """Come and go, each at a time of his own: a server that was slow once is not met by all at once ever after."""
+    begun_s = time.monotonic()
     headers = {"Authorization": f"token {plan.token}", "Sec-WebSocket-Protocol": SUBPROTOCOL}
     look = frames.viewport(plan.blocks[:50])
     greeting = encode_client_message(Hello(SessionKind.PERSON, "disturber", None))
 
     async def one(nth: int) -> None:
-        await asyncio.sleep(nth * RECONNECT_S / RECONNECTING)
+        due_s = begun_s + nth * RECONNECT_S / RECONNECTING
         while True:
-            due_s = time.monotonic() + RECONNECT_S
+            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+            due_s += RECONNECT_S * max(1, math.ceil((time.monotonic() - due_s) / RECONNECT_S))
             # A server that lets nobody in is a failure of the benchmark: picows' error ends it.
             transport, visitor = await ws_connect(Visitor, plan.url, extra_headers=headers)
             transport.send(WSMsgType.BINARY, look)
             transport.send(WSMsgType.BINARY, greeting)
             await visitor.is_gone
-            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
 
     async with asyncio.TaskGroup() as tasks:
         for nth in range(RECONNECTING):
