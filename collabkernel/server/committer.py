@@ -148,8 +148,10 @@ class Committer:
         self._probe_name = f"probe:{secrets.token_hex(8)}"
         self._lines: deque[Line] = deque()
         """Those with something in them, who has waited longest first."""
-        self._entering: set[asyncio.Task[None]] = set()
-        """Of lines to which somebody comes; they are not among those meanwhile."""
+        self._entering: dict[asyncio.Task[None], None] = {}
+        """Of lines to which somebody comes, in that order; they are not among those meanwhile."""
+        self._fault: BaseException | None = None
+        """What ended one of them, and ends all."""
         self._entering_at_once = asyncio.Semaphore(LINES_AT_ONCE)
         self._wake = Flag()
         self._stopped = asyncio.Event()
@@ -178,14 +180,19 @@ class Committer:
 
     async def run(self) -> None:
         """Do the work, until ``stop``."""
-        async with asyncio.TaskGroup() as tasks:
-            await self._go_round(tasks)
-            for task in self._entering:  # the database does not answer them, and nobody waits any more
+        try:
+            await self._go_round()
+        finally:  # nobody waits any more for those whom the database does not answer
+            entering = list(self._entering)
+            for task in entering:
                 task.cancel()
+            await asyncio.gather(*entering, return_exceptions=True)
 
-    async def _go_round(self, tasks: asyncio.TaskGroup) -> None:
+    async def _go_round(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            if self._fault is not None:
+                raise self._fault
             if self._outage.is_on and not await self._is_retry_due():
                 return
             if not self._lines and not self._outage.is_on and not self._outage.is_suspected:
@@ -199,9 +206,9 @@ class Committer:
             watch = loop.call_later(self._slow_s, self._outage.begin, slow)
             try:
                 if self._outage.is_on or self._outage.is_suspected:
-                    await self._ask_again(tasks)
+                    await self._ask_again()
                 else:
-                    await self._round(tasks)
+                    await self._round()
             finally:
                 watch.cancel()
             rest_s = began_s + self._pace.commit_ms / 1000 - loop.time()
@@ -222,10 +229,10 @@ class Committer:
             await asyncio.wait_for(self._stopped.wait(), self._outage.next_retry_ms() / 1000)
         return not self._stopped.is_set()  # asked of the event itself: a wait of 0 s ends before it has looked
 
-    async def _ask_again(self, tasks: asyncio.TaskGroup) -> None:
+    async def _ask_again(self) -> None:
         """Try what waits for the database; if nothing does, a row of our own."""
         if any(line.is_next(Append) and not line.is_broken for line in self._lines):
-            await self._round(tasks)
+            await self._round()
             return
         try:
             await self._storage.acquire_lease(self._probe_name, self._probe_name, PROBE_LEASE_MS)
@@ -239,7 +246,7 @@ class Committer:
 
     # -- its work
 
-    async def _round(self, tasks: asyncio.TaskGroup) -> None:
+    async def _round(self) -> None:
         lines = list(self._lines)
         self._lines.clear()
         taken = self._take_appends(lines)
@@ -249,7 +256,7 @@ class Committer:
         if not self._outage.is_on:
             entering = dict.fromkeys([line for line in lines if line.is_next(GrantSite)])
             for line in entering:
-                self._begin_to_enter(line, tasks)
+                self._begin_to_enter(line)
             lines = [line for line in lines if line not in entering]
             ready = [line for line in lines if line.is_next(Refuse, FindEnvelope)][:LINES_AT_ONCE]
         if ready:
@@ -330,13 +337,15 @@ class Committer:
             line.answer(OpsStored(tuple(answers)))
         return unanswered
 
-    def _begin_to_enter(self, line: Line, tasks: asyncio.TaskGroup) -> None:
-        task = tasks.create_task(self._enter(line))
-        self._entering.add(task)
+    def _begin_to_enter(self, line: Line) -> None:
+        task = asyncio.get_running_loop().create_task(self._enter(line))
+        self._entering[task] = None
         task.add_done_callback(partial(self._end_to_enter, line))
 
     def _end_to_enter(self, line: Line, task: asyncio.Task[None]) -> None:
-        self._entering.discard(task)
+        del self._entering[task]
+        if not task.cancelled() and task.exception() is not None:
+            self._fault = task.exception()
         line.is_waiting = bool(line.asked)
         if line.is_waiting:
             self._lines.append(line)
