@@ -155,12 +155,11 @@ def find_room(connection: Connection, room_id: str) -> RoomRow | None:
     if row is None:
         return None
     *values, standing = row
-    check_here(room_id, standing)
+    _check_here(room_id, standing)
     return RoomRow(*values)
 
 
-def check_here(room_id: str, standing: int) -> None:
-    """Raises ``MovedError`` unless the room's truth is in this database."""
+def _check_here(room_id: str, standing: int) -> None:
     if standing:
         raise MovedError(f"room {room_id!r}")
 
@@ -185,7 +184,7 @@ def lock_room(connection: Connection, room_id: str) -> tuple[int, RoomHead] | No
     row = connection.execute(_LOCK_ROOM, {"id": room_id}).one_or_none()
     if row is None:
         return None
-    check_here(room_id, row.standing)
+    _check_here(room_id, row.standing)
     return row.key, RoomHead(row.seq, row.hlc)
 
 

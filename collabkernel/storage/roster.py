@@ -30,9 +30,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from collabkernel.errors import RoomNotFoundError
 from collabkernel.limits import FREE_SITES_MAX
-from collabkernel.storage import standing
 from collabkernel.storage.base import Refusal, SiteRow
-from collabkernel.storage.log import check_here, lock_room, room_key, site_heads
+from collabkernel.storage.log import find_room, lock_room, room_key, site_heads
 from collabkernel.storage.standing import HERE
 from collabkernel.storage.tables import ops, refusals, rooms, sites
 
@@ -70,10 +69,8 @@ def is_taken(connection: Connection, room_id: str, site: int) -> bool:
         RoomNotFoundError: The room does not exist.
         MovedError: It is in another database.
     """
-    found = standing.find(connection, room_id)
-    if found is None:
+    if find_room(connection, room_id) is None:
         raise RoomNotFoundError(room_id)
-    check_here(room_id, found.standing)
     return find(connection, room_id, site) is not None
 
 
