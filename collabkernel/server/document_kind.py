@@ -113,6 +113,8 @@ class DocumentKind:
     async def write_snapshot(self, room_id: str, seq: int, now_ms: int) -> None:
         """Write the snapshot at ``seq``, unless another server has written a newer one, and have the log below dropped.
 
+        A version due is kept before: what the log could tell goes with it.
+
         Raises:
             InvalidYjsUpdateError: It would not be the same document: the log stays.
         """
@@ -123,8 +125,8 @@ class DocumentKind:
                 return
             await compaction.work(partial(fold.squash, self._policy))
             await self._storage.save_snapshot(SnapshotRow(room_id, seq, fold.to_parts()), now_ms)
-        compaction.drop_below(room_id, seq)
         await self._keep_version(room_id, fold, now_ms)
+        compaction.drop_below(room_id, seq)
 
     async def _keep_version(self, room_id: str, fold: DocumentFold, now_ms: int) -> None:
         """Keep the state for the timeline, if the last that was kept is old enough."""
@@ -132,8 +134,8 @@ class DocumentKind:
             versions = await self._storage.versions(room_id)
             self._version_ms = max([version.created_ms for version in versions], default=0)
         if now_ms >= self._version_ms + self._limits.version_interval_ms:
-            self._version_ms = now_ms
             await self._storage.save_version(room_id, fold.seq, "", fold.state, now_ms)
+            self._version_ms = now_ms
 
     async def take_keeping(self, room_id: str) -> Keeping | None:
         """A document of JupyterLab has no blocks to mend."""

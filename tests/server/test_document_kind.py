@@ -98,6 +98,29 @@ def test_a_version_is_kept_no_more_often_than_each_hour():
     asyncio.run(main())
 
 
+def test_a_version_that_could_not_be_kept_is_kept_with_the_next_snapshot_and_the_log_stays_until_then():
+    async def main() -> None:
+        storage, page = MemoryStorage(), Page(5)
+        await stored(storage, [page.type("one "), page.type("two ")])
+        kind = kind_of(storage)
+        real, drops = storage.save_version, kind._compaction._drops
+
+        async def save_version(*_args):
+            raise StorageError("the disk is full")
+
+        storage.save_version = save_version  # type: ignore[method-assign]  # as a disk that has failed
+        with pytest.raises(StorageError):
+            await kind.write_snapshot(ROOM, 1, NOW_MS)
+        assert drops.due_ms() is None
+
+        storage.save_version = real  # type: ignore[method-assign]
+        await kind.write_snapshot(ROOM, 2, NOW_MS + 1)
+        assert [row.seq for row in await storage.versions(ROOM)] == [2]
+        assert drops.take_due(NOW_MS) == [(ROOM, 2)]
+
+    asyncio.run(main())
+
+
 def test_a_hole_behind_the_snapshot_is_no_document():
     async def main() -> None:
         storage, page = MemoryStorage(), Page(5)
