@@ -5,8 +5,9 @@ commits many envelopes together. Everything that depends on what a site has stor
 a resent envelope) stands in one line with its room's appends, so it sees all that was asked before it.
 
 Rooms take turns. In a round every room has its appends committed, and one thing of another kind done: one that floods
-its own line keeps nobody else waiting. When an envelope was not stored, its line is *broken*: the room will start again
-from the log, and what it has asked for since was admitted on top of that envelope and must not be stored without it.
+its own line keeps nobody else waiting. For those who come only their own line waits, and no round: a crowd keeps nobody
+from writing. When an envelope was not stored, its line is *broken*: the room will start again from the log, and what it
+has asked for since was admitted on top of that envelope and must not be stored without it.
 
 While the database does not answer (``outage.py``), all of that stays in its place, but for those who want a site: they
 are told to come back. What was asked and not answered may be stored all the same, and is asked again: the storage reads
@@ -23,6 +24,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -57,10 +59,10 @@ SITES_RETRY_MS = 60_000
 FINDS_AT_ONCE = 32
 """Look-ups of one room in one round: a resend of hundreds of envelopes takes few rounds, and no reader long."""
 GRANTS_AT_ONCE = 8
-"""Who comes to one room in one round: a crowd whose server died is in within few of them. Each is a transaction of a
-millisecond or two, and edits wait for it."""
+"""Who comes to one room at one time: a crowd whose server died is in within few turns. Each is a transaction of a
+millisecond or less, and on SQLite a commit may stand behind them."""
 LINES_AT_ONCE = 64
-"""Lines that have something done in one round, beside the appends of all."""
+"""Lines that have something done in one round, beside the appends of all; and as many to which somebody comes."""
 BROKEN = "an envelope before this was not stored"
 PROBE_LEASE_MS = 1
 """Of the lease that is taken to see whether the database takes a row; nobody else wants it."""
@@ -101,10 +103,9 @@ class Line:
         self.is_closed = True
         self.asked.clear()
 
-    def next_append(self) -> Append | None:
-        """The first thing asked, if it is an append."""
-        job = self.asked[0].job if self.asked else None
-        return job if isinstance(job, Append) else None
+    def is_next(self, *kinds: type[Job]) -> bool:
+        """Whether the first thing asked is one of these."""
+        return bool(self.asked) and isinstance(self.asked[0].job, kinds)
 
 
 class RoomLines:
@@ -143,9 +144,15 @@ class Committer:
         self._outage = outage or Outage(limits, now_ms)
         self._pace = pace or Pace(limits)
         self._outage.on_suspected = self._on_suspected
+        self._slow_s = limits.storage_slow_ms / 1000
         self._probe_name = f"probe:{secrets.token_hex(8)}"
         self._lines: deque[Line] = deque()
         """Those with something in them, who has waited longest first."""
+        self._entering: dict[asyncio.Task[None], None] = {}
+        """Of lines to which somebody comes, in that order; they are not among those meanwhile."""
+        self._fault: BaseException | None = None
+        """What ended one of them, and ends all."""
+        self._entering_at_once = asyncio.Semaphore(LINES_AT_ONCE)
         self._wake = Flag()
         self._stopped = asyncio.Event()
 
@@ -173,20 +180,30 @@ class Committer:
 
     async def run(self) -> None:
         """Do the work, until ``stop``."""
-        slow_s = self._limits.storage_slow_ms / 1000
+        try:
+            await self._go_round()
+        finally:  # nobody waits any more for those whom the database does not answer
+            entering = list(self._entering)
+            for task in entering:
+                task.cancel()
+            await asyncio.gather(*entering, return_exceptions=True)
+
+    async def _go_round(self) -> None:
         loop = asyncio.get_running_loop()
-        slow = f"A commit takes over {slow_s:g} s."
         while True:
+            if self._fault is not None:
+                raise self._fault
             if self._outage.is_on and not await self._is_retry_due():
                 return
             if not self._lines and not self._outage.is_on and not self._outage.is_suspected:
-                if self._stopped.is_set():
+                if self._stopped.is_set() and not self._entering:
                     return
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             began_s = loop.time()
-            watch = loop.call_later(slow_s, self._outage.begin, slow)
+            slow = f"A commit takes over {self._slow_s:g} s."
+            watch = loop.call_later(self._slow_s, self._outage.begin, slow)
             try:
                 if self._outage.is_on or self._outage.is_suspected:
                     await self._ask_again()
@@ -214,7 +231,7 @@ class Committer:
 
     async def _ask_again(self) -> None:
         """Try what waits for the database; if nothing does, a row of our own."""
-        if any(line.next_append() and not line.is_broken for line in self._lines):
+        if any(line.is_next(Append) and not line.is_broken for line in self._lines):
             await self._round()
             return
         try:
@@ -235,8 +252,14 @@ class Committer:
         taken = self._take_appends(lines)
         if taken:
             await self._commit(taken)
-        ready = [line for line in lines if line.asked and line.next_append() is None][:LINES_AT_ONCE]
-        if ready and not self._outage.is_on:
+        ready: list[Line] = []
+        if not self._outage.is_on:
+            entering = dict.fromkeys([line for line in lines if line.is_next(GrantSite)])
+            for line in entering:
+                self._begin_to_enter(line)
+            lines = [line for line in lines if line not in entering]
+            ready = [line for line in lines if line.is_next(Refuse, FindEnvelope)][:LINES_AT_ONCE]
+        if ready:
             # Taken before anything is waited for, in which a room may end and its line be emptied.
             await asyncio.gather(*[self._serve(line, _take_other(line)) for line in ready])
         had_turn = {*ready, *[line for line, _, _ in taken]}
@@ -251,7 +274,7 @@ class Committer:
         limits = self._limits
         taken: list[tuple[Line, Append, int]] = []
         ops_count = size_bytes = 0
-        while lines := [line for line in lines if line.next_append()]:
+        while lines := [line for line in lines if line.is_next(Append)]:
             for line in lines:
                 job, asked_ms = line.asked.pop(0)
                 assert isinstance(job, Append)
@@ -313,6 +336,31 @@ class Committer:
             line.is_broken = line.is_broken or any(isinstance(outcome, NotAppended) for outcome in answers)
             line.answer(OpsStored(tuple(answers)))
         return unanswered
+
+    def _begin_to_enter(self, line: Line) -> None:
+        task = asyncio.get_running_loop().create_task(self._enter(line))
+        self._entering[task] = None
+        task.add_done_callback(partial(self._end_to_enter, line))
+
+    def _end_to_enter(self, line: Line, task: asyncio.Task[None]) -> None:
+        del self._entering[task]
+        if not task.cancelled() and task.exception() is not None:
+            self._fault = task.exception()
+        line.is_waiting = bool(line.asked)
+        if line.is_waiting:
+            self._lines.append(line)
+        self._wake.set()
+
+    async def _enter(self, line: Line) -> None:
+        """Let in who is next in a line."""
+        async with self._entering_at_once:
+            if not line.asked or self._outage.is_on:  # its room has ended meanwhile, or the database is gone
+                return
+            watch = asyncio.get_running_loop().call_later(self._slow_s, self._outage.suspect)
+            try:
+                await self._serve(line, _take_other(line))
+            finally:
+                watch.cancel()
 
     async def _serve(self, line: Line, asked: Sequence[Asked]) -> None:
         """Do what was taken from a line."""
