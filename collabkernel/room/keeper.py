@@ -5,6 +5,7 @@ where and when to look. Nothing is polled: operations that are in the log call f
 for what is typed; and looking is metered in blocks.
 
 - A split, merge or delete whose author had not seen the last one of somebody else: the ropes of what it placed.
+- New keys of its own: the ropes of those siblings, since what moves up for one text may leave another's behind it.
 - A key over ``ORDER_KEY_REBALANCED_BYTES``: its siblings.
 - A merge, or a deletion in a rope with merged blocks: those of its blocks that are empty, ``merged_kept_ms`` later.
 - Text in a rope of which the keeper has put a block into the trash: whether that has come back to life.
@@ -219,7 +220,9 @@ class Keeper:
             ropes = (document.blocks[op.target].rope_id,)
             if site == KEEPER_SITE:
                 self._note_taken(document, op.target, seq, now_ms)
-        elif not isinstance(op, BlockRekey):
+        elif isinstance(op, BlockRekey):
+            ropes = _ropes_reordered(document, op)
+        else:
             return
         if self._last.is_unseen(site, base) if site != KEEPER_SITE else self._rounds <= self._limits.keeper_rounds:
             self._suspect(ropes)
@@ -389,6 +392,12 @@ class Keeper:
 
 def _order_hash(rekey: BlockRekey, order: list[OpId]) -> int:
     return hash((rekey.target, rekey.slot, *order))
+
+
+def _ropes_reordered(document: BlockDocument, op: BlockRekey) -> list[OpId]:
+    """Those of siblings that were split off or merged: what moves up for one text may leave another's behind it."""
+    blocks = [document.blocks[block] for block, _ in op.keys if block in document]
+    return list(dict.fromkeys([block.rope_id for block in blocks if block.placed is not None]))
 
 
 def _ropes_of_merge(document: BlockDocument, op: BlockMove) -> list[OpId]:

@@ -71,7 +71,10 @@ def test_no_letter_is_hidden_or_there_twice(seed: int):
 
 @given(st.integers(0, 10**9))
 @examples(8)
+@example(348)
+@example(869)
 @example(1023)
+@example(3199)
 @example(495601)
 def test_nothing_that_may_be_mended_is_overlooked(seed: int):
     """But for texts whose blocks were merged crosswise: one wants an order, and one another."""
