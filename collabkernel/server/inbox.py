@@ -4,7 +4,9 @@ Answers and timers are taken at once, and come first: they are as many as what w
 space, and each has a share: one that sends faster than the room works waits for itself, and keeps nobody else waiting
 long. Sessions have their turns by deficit round robin (Shreedhar & Varghese, "Efficient Fair Queuing Using Deficit
 Round-Robin", 1995), counted in bytes: what a keystroke waits for is a ``QUANTUM_BYTES`` of each other session, not the
-batches of fifty agents. What one session sends keeps its order.
+batches of fifty agents. Who comes when nothing of his was waiting goes first for such a quantum, then he stands behind
+the others (as in FQ-CoDel, RFC 8290, section 4.2): else a keystroke would wait for all fifty batches once they have
+saved up what they take. What one session sends keeps its order.
 """
 
 from __future__ import annotations
@@ -70,8 +72,10 @@ class Inbox:
         self._posted: deque[Event] = deque()
         self._news_count = 0
         """Of what other servers stored, in ``_posted``."""
+        self._fresh: OrderedDict[int, _Share] = OrderedDict()
+        """Of those who came when nothing of theirs was waiting, and have not used up a quantum: they go first."""
         self._shares: OrderedDict[int, _Share] = OrderedDict()
-        """Of those who have something waiting, in the order of their turns."""
+        """Of the others, in the order of their turns; one of whom nothing waits any more may be there until then."""
         self._count = 0
         self._size_bytes = 0
         self._is_closed = False
@@ -82,7 +86,7 @@ class Inbox:
         """Take an event at once; that a session closed, behind what it has sent."""
         if self._is_closed:
             return
-        if isinstance(event, SessionClosed) and event.session_id in self._shares:
+        if isinstance(event, SessionClosed) and self._has_from(event.session_id):
             self._wait(_Waiting(event, event.session_id, 0, None))
         elif isinstance(event, OpsPublished):
             self._hear(event)
@@ -127,10 +131,17 @@ class Inbox:
         self._has_events.set()
         return True
 
+    def _share_of(self, session_id: int) -> _Share | None:
+        return self._fresh.get(session_id) or self._shares.get(session_id)
+
+    def _has_from(self, session_id: int) -> bool:
+        share = self._share_of(session_id)
+        return share is not None and bool(share.waiting)
+
     def _wait(self, waiting: _Waiting) -> None:
-        share = self._shares.get(waiting.session_id)
+        share = self._share_of(waiting.session_id)
         if share is None:
-            share = self._shares[waiting.session_id] = _Share()
+            share = self._fresh[waiting.session_id] = _Share()
             share.deficit_bytes = QUANTUM_BYTES
         share.waiting.append(waiting)
         share.size_bytes += waiting.size_bytes
@@ -139,21 +150,21 @@ class Inbox:
 
     def is_full_for(self, session_id: int) -> bool:
         """Whether an event of this session would have to wait."""
-        limits, share = self._limits, self._shares.get(session_id)
+        limits, share = self._limits, self._share_of(session_id)
         if self._count >= limits.room_inbox_events or self._size_bytes >= limits.room_inbox_bytes:
             return True
         return share is not None and (len(share.waiting) >= SESSION_EVENTS or share.size_bytes >= limits.frame_bytes)
 
     async def handed_on(self, session_id: int) -> None:
         """Wait until nothing that a session sent is here: what others send from then on comes behind it."""
-        while session_id in self._shares:
+        while self._has_from(session_id):
             self._has_space.clear()
             await self._has_space.wait()
 
     @property
     def has_events(self) -> bool:
         """Whether something waits that may be taken now."""
-        return bool(self._posted) or (bool(self._shares) and not self._is_held())
+        return bool(self._posted) or (self._count > 0 and not self._is_held())
 
     async def wait(self) -> None:
         """Wait until something is there."""
@@ -194,11 +205,15 @@ class Inbox:
         """The event whose session has the turn: the first one that has saved up what its event takes."""
         shares = self._shares
         while True:
-            session_id = next(iter(shares))
-            share = shares[session_id]
-            if share.waiting[0].size_bytes <= share.deficit_bytes:
+            line = self._fresh or shares
+            session_id, share = next(iter(line.items()))
+            if not share.waiting:
+                del line[session_id]
+            elif share.waiting[0].size_bytes <= share.deficit_bytes:
                 return share.waiting[0]
-            if len(shares) == 1:  # nobody else waits for a turn
+            elif line is not shares:
+                shares[session_id] = line.pop(session_id)
+            elif len(shares) == 1:  # nobody else waits for a turn
                 share.deficit_bytes = share.waiting[0].size_bytes
             else:
                 share.deficit_bytes += QUANTUM_BYTES
@@ -207,14 +222,20 @@ class Inbox:
     def _pop(self) -> _Waiting:
         """Take what ``_next`` gives."""
         waiting = self._next()
-        share = self._shares[waiting.session_id]
+        line = self._fresh or self._shares
+        share = line[waiting.session_id]
         share.waiting.popleft()
         share.size_bytes -= waiting.size_bytes
         share.deficit_bytes -= waiting.size_bytes
         self._size_bytes -= waiting.size_bytes
         self._count -= 1
-        if not share.waiting:
-            del self._shares[waiting.session_id]
+        if not self._count:
+            self._fresh.clear()
+            self._shares.clear()
+        elif not share.waiting:
+            del line[waiting.session_id]
+            if line is not self._shares:  # who sends again before his turn is not fresh again, and keeps nobody waiting
+                self._shares[waiting.session_id] = share
         self._has_space.set()
         return waiting
 
@@ -222,6 +243,7 @@ class Inbox:
         """Drop what is there and take nothing more; nobody waits any longer."""
         self._is_closed = True
         self._posted.clear()
+        self._fresh.clear()
         self._shares.clear()
         self._count = self._size_bytes = 0
         self._has_events.set()

@@ -81,6 +81,40 @@ def test_a_keystroke_does_not_wait_for_the_batches_of_others() -> None:
     asyncio.run(main())
 
 
+def test_a_keystroke_does_not_wait_for_batches_that_have_saved_up_what_they_take() -> None:
+    async def main() -> None:
+        inbox = Inbox(Limits())
+        batches = [FrameReceived(agent, b"batch") for agent in range(1, 6)]
+        for batch in batches:
+            await inbox.put(batch, 10 * QUANTUM_BYTES)
+        assert next(inbox.turn(clock(1))) == batches[0]
+        key = FrameReceived(9, b"k")
+        await inbox.put(key, 100)
+
+        assert list(inbox.turn(clock(0))) == [key, *batches[1:]]
+
+    asyncio.run(main())
+
+
+def test_who_sends_again_whenever_he_was_heard_keeps_nobody_waiting() -> None:
+    async def main() -> None:
+        inbox = Inbox(Limits())
+        batches = [FrameReceived(agent, b"batch") for agent in (1, 2)]
+        for batch in batches:
+            await inbox.put(batch, 5 * QUANTUM_BYTES)
+        heard: list[object] = []
+        while inbox.has_events:
+            if len(heard) < 20:
+                for busy in (8, 9):
+                    await inbox.put(FrameReceived(busy, b"k"), 500)
+            heard += list(inbox.turn(clock(1)))
+
+        assert all(heard.index(batch) < 20 for batch in batches)
+        assert len(heard) == 42
+
+    asyncio.run(main())
+
+
 def test_who_sends_much_in_small_frames_has_his_turn_among_the_others() -> None:
     async def main() -> None:
         inbox = Inbox(Limits())
